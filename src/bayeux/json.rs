@@ -1,0 +1,151 @@
+//! JSON that comes from the host, checked before it is accepted.
+
+use serde_json::value::RawValue;
+
+/// How deeply JSON from the host may nest. serde_json, Jackson and most other
+/// parsers give up at 128 or crash somewhat later; what is refused here is
+/// refused while somebody can still do something about it.
+pub const MAXIMUM_DEPTH: usize = 128;
+
+#[derive(Debug, thiserror::Error)]
+pub enum JsonError {
+    #[error("not UTF-8: {0}")]
+    NotUtf8(#[from] std::str::Utf8Error),
+    #[error("not JSON: {0}")]
+    NotJson(#[from] serde_json::Error),
+    #[error("nested more than {MAXIMUM_DEPTH} levels deep")]
+    TooDeep,
+    #[error("not a JSON object")]
+    NotAnObject,
+}
+
+/// Checks that `bytes` is one JSON value and keeps its text unchanged.
+pub fn parse(bytes: &[u8]) -> Result<Box<RawValue>, JsonError> {
+    let text = std::str::from_utf8(bytes)?;
+    let raw: Box<RawValue> = serde_json::from_str(text)?;
+    if depth(raw.get().as_bytes()) > MAXIMUM_DEPTH {
+        return Err(JsonError::TooDeep);
+    }
+    Ok(raw)
+}
+
+/// Like [`parse`], and the value must be an object.
+pub fn parse_object(bytes: &[u8]) -> Result<Box<RawValue>, JsonError> {
+    let raw = parse(bytes)?;
+    if raw.get().starts_with('{') {
+        Ok(raw)
+    } else {
+        Err(JsonError::NotAnObject)
+    }
+}
+
+/// The nesting depth of text that is known to be JSON.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0usize);
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => {
+                while let Some(byte) = bytes.next() {
+                    match byte {
+                        b'\\' => {
+                            bytes.next();
+                        }
+                        b'"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// A number, or a string that holds one: servers send both
+/// (CometD's own client accepts `"timeout":"30000"`).
+pub fn lenient_integer(raw: &RawValue) -> Option<i64> {
+    let text = raw.get();
+    let text = text
+        .strip_prefix('"')
+        .and_then(|inner| inner.strip_suffix('"'))
+        .unwrap_or(text)
+        .trim();
+    text.parse::<i64>().ok().or_else(|| {
+        let number = text.parse::<f64>().ok()?;
+        // A float-to-integer cast saturates, so a huge number stays huge.
+        number.is_finite().then_some(number as i64)
+    })
+}
+
+/// The text of a JSON string; anything else is `None`.
+pub fn string(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// The strings of a JSON array of strings, or a single string as one.
+/// `None` when the value is anything else or the array holds anything else.
+pub fn strings(raw: &RawValue) -> Option<Vec<String>> {
+    if raw.get().starts_with('"') {
+        return string(raw).map(|text| vec![text]);
+    }
+    serde_json::from_str(raw.get()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_kept_to_the_letter() {
+        for text in ["1e400", "9007199254740993", r#"{ "a" : "\u00e9" }"#, "null"] {
+            assert_eq!(parse(text.as_bytes()).unwrap().get(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        for text in ["", " ", "{", "{}x", "[1,]", "nul", "NaN", "\u{feff}{}"] {
+            assert!(
+                matches!(parse(text.as_bytes()), Err(JsonError::NotJson(_))),
+                "{text:?}"
+            );
+        }
+        assert!(matches!(parse(b"\"\xff\""), Err(JsonError::NotUtf8(_))));
+        assert!(matches!(parse_object(b"[]"), Err(JsonError::NotAnObject)));
+    }
+
+    #[test]
+    fn depth_is_limited_and_brackets_in_strings_do_not_count() {
+        let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        assert!(parse(deep(MAXIMUM_DEPTH).as_bytes()).is_ok());
+        assert!(matches!(
+            parse(deep(MAXIMUM_DEPTH + 1).as_bytes()),
+            Err(JsonError::TooDeep)
+        ));
+        assert!(matches!(
+            parse(deep(100_000).as_bytes()),
+            Err(JsonError::TooDeep)
+        ));
+        let string = format!(r#""{}\"[""#, "[".repeat(1000));
+        assert!(parse(string.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn integers_may_be_strings() {
+        let integer = |text: &str| lenient_integer(&parse(text.as_bytes()).unwrap());
+        assert_eq!(integer("30000"), Some(30000));
+        assert_eq!(integer("\"30000\""), Some(30000));
+        assert_eq!(integer("1.5e3"), Some(1500));
+        assert_eq!(integer("-1"), Some(-1));
+        assert_eq!(integer("1e300"), Some(i64::MAX));
+        assert_eq!(integer("true"), None);
+        assert_eq!(integer("\"soon\""), None);
+        assert_eq!(integer("[]"), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! What can go wrong, in the words that the host gets to read.
+
+use crate::bayeux::ErrorText;
+
+/// The kind of an error; the C interface gives each a status of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    InvalidArgument,
+    NotUtf8,
+    InvalidUrl,
+    InvalidChannel,
+    InvalidJson,
+    InvalidHeader,
+    OutOfRange,
+    InvalidState,
+    Closed,
+    Full,
+    WouldDeadlock,
+    Forked,
+    Panic,
+    System,
+    Timeout,
+    Dns,
+    Tcp,
+    Tls,
+    ConnectionLost,
+    MalformedHttp,
+    HttpStatus,
+    Unauthorized,
+    Redirect,
+    Html,
+    NotJson,
+    TooLarge,
+    Protocol,
+    Refused,
+    Negotiation,
+    ServerDisconnected,
+    Aborted,
+    Credentials,
+}
+
+/// What the client was doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Handshake,
+    Connect,
+    Subscribe,
+    Unsubscribe,
+    Publish,
+    Disconnect,
+    /// The call of a function: its arguments, or its time.
+    Call,
+}
+
+impl Phase {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::Connect => "connect",
+            Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
+            Self::Publish => "publish",
+            Self::Disconnect => "disconnect",
+            Self::Call => "call",
+        }
+    }
+}
+
+/// An error with all that is known of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    pub kind: ErrorKind,
+    /// One line, with the whole chain of causes.
+    pub message: String,
+    pub phase: Phase,
+    /// The client has stopped and will not recover by itself.
+    pub fatal: bool,
+    /// 0 when there was no HTTP response.
+    pub http_status: u16,
+    pub bayeux: Option<ErrorText>,
+    pub channel: Option<String>,
+    /// Milliseconds until the next attempt; `None`: there will be none.
+    pub retry_in: Option<u64>,
+}
+
+impl Error {
+    pub fn new(kind: ErrorKind, phase: Phase, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            phase,
+            fatal: false,
+            http_status: 0,
+            bayeux: None,
+            channel: None,
+            retry_in: None,
+        }
+    }
+
+    /// An error of the call itself; nothing was changed by it.
+    pub fn call(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self::new(kind, Phase::Call, message)
+    }
+
+    pub fn on_channel(mut self, channel: impl Into<String>) -> Self {
+        self.channel = Some(channel.into());
+        self
+    }
+}
+
+/// Why a request brought no Bayeux messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub kind: ErrorKind,
+    /// The chain of causes, without the phase.
+    pub text: String,
+    pub http_status: u16,
+    /// Milliseconds that the server asked to wait (`Retry-After`, RFC 9110
+    /// section 10.2.3).
+    pub retry_after: Option<u64>,
+}
+
+impl Failure {
+    pub fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+            http_status: 0,
+            retry_after: None,
+        }
+    }
+
+    /// The error that this failure is in a phase.
+    pub fn to_error(&self, phase: Phase) -> Error {
+        let mut error = Error::new(self.kind, phase, format!("{}: {}", phase.name(), self.text));
+        error.http_status = self.http_status;
+        error
+    }
+}

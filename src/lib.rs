@@ -1,0 +1,3 @@
+pub mod bayeux;
+pub mod error;
+pub mod session;

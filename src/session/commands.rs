@@ -1,0 +1,440 @@
+//! Subscribe, unsubscribe and publish: held until there is a session, sent in
+//! the order in which they were called, each ended by exactly one event.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde_json::value::RawValue;
+
+use super::connection::refused;
+use super::{Command, Event, Millis, OperationId, Purpose, RequestId, Session, State};
+use crate::bayeux::outgoing::Messages;
+use crate::bayeux::{meta, Message, Reconnect, LONG_POLLING};
+use crate::error::{Error, ErrorKind, Failure, Phase};
+
+/// Messages that wait for each other are put into one request up to this many
+/// bytes; a larger one goes alone. Salesforce refuses requests above 32 KiB.
+const MAXIMUM_REQUEST: usize = 32_000;
+
+#[derive(Debug)]
+enum Verb {
+    Subscribe,
+    Unsubscribe,
+    Publish(Box<RawValue>),
+}
+
+impl Verb {
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Subscribe => Phase::Subscribe,
+            Self::Unsubscribe => Phase::Unsubscribe,
+            Self::Publish(_) => Phase::Publish,
+        }
+    }
+}
+
+/// One message that waits to be sent.
+#[derive(Debug)]
+struct Queued {
+    /// 0 for what the library does by itself.
+    operation: OperationId,
+    channel: String,
+    verb: Verb,
+    /// Was refused by a server that had lost the session.
+    second_try: bool,
+}
+
+/// One message that was sent and waits for its reply.
+#[derive(Debug)]
+struct Pending {
+    operation: OperationId,
+    channel: String,
+    phase: Phase,
+    second_try: bool,
+    request: RequestId,
+    deadline: Millis,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subscription {
+    /// The server has accepted it in this session.
+    Live,
+    /// It must be made again: the session is new, or the last try failed.
+    Wanted,
+    /// It is being made again.
+    Underway,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Commands {
+    queue: VecDeque<Queued>,
+    /// At most one request at a time, so that the server sees the order.
+    request: Option<RequestId>,
+    /// By message id. Ids grow and all have the same time limit, so the first
+    /// one is the first to run out.
+    pending: BTreeMap<u64, Pending>,
+    subscriptions: BTreeMap<String, Subscription>,
+    /// Some subscription may be `Wanted`.
+    some_wanted: bool,
+    /// A reply told that the server no longer knows the session.
+    pub(super) session_lost: bool,
+}
+
+impl Commands {
+    pub(super) fn next_deadline(&self) -> Option<Millis> {
+        self.pending.values().next().map(|it| it.deadline)
+    }
+
+    pub(super) fn request_ended(&mut self, request: RequestId) {
+        if self.request == Some(request) {
+            self.request = None;
+        }
+    }
+
+    /// Nothing is being sent and nothing waits to be.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.request.is_none()
+    }
+
+    /// What was subscribed belongs to a session that is gone. A request that is
+    /// still under way no longer holds up the new session's.
+    pub(super) fn session_ended(&mut self) {
+        self.request = None;
+        for subscription in self.subscriptions.values_mut() {
+            *subscription = Subscription::Wanted;
+        }
+        self.some_wanted = true;
+        self.drop_renewals();
+    }
+
+    /// Forgets what the library itself would still have sent.
+    pub(super) fn drop_renewals(&mut self) {
+        self.queue.retain(|queued| queued.operation != 0);
+    }
+}
+
+impl Session {
+    pub(super) fn accept_command(&mut self, _now: Millis, command: Command) {
+        let (operation, channels, verb): (_, _, fn() -> Verb) = match command {
+            Command::Subscribe { id, channels } => (id, channels, || Verb::Subscribe),
+            Command::Unsubscribe { id, channels } => (id, channels, || Verb::Unsubscribe),
+            Command::Publish { id, channel, data } => {
+                self.enqueue(id, channel, Verb::Publish(data));
+                return;
+            }
+            _ => return,
+        };
+        for channel in channels {
+            self.enqueue(operation, channel, verb());
+        }
+    }
+
+    fn enqueue(&mut self, operation: OperationId, channel: String, verb: Verb) {
+        if matches!(self.state, State::Disconnecting | State::Closed) {
+            self.emit_aborted(operation, channel, verb.phase());
+            return;
+        }
+        if matches!(verb, Verb::Unsubscribe) {
+            // From here on no re-handshake brings it back.
+            self.commands.subscriptions.remove(&channel);
+            self.commands
+                .queue
+                .retain(|queued| queued.operation != 0 || queued.channel != channel);
+        }
+        self.commands.queue.push_back(Queued {
+            operation,
+            channel,
+            verb,
+            second_try: false,
+        });
+    }
+
+    /// Sends what waits, as one request.
+    pub(super) fn flush_commands(&mut self, now: Millis) {
+        let has_session = matches!(
+            self.state,
+            State::Connecting | State::Connected | State::Unconnected | State::Disconnecting
+        );
+        if !has_session || self.commands.request.is_some() || self.commands.queue.is_empty() {
+            return;
+        }
+        let Some(client_id) = self.client_id.clone() else {
+            return;
+        };
+        let limit = self.configuration.request_timeout;
+        let mut messages = Messages::new();
+        let mut sent = Vec::new();
+        while let Some(queued) = self.commands.queue.front() {
+            let size = queued.channel.len()
+                + match &queued.verb {
+                    Verb::Publish(data) => data.get().len(),
+                    _ => 0,
+                }
+                + client_id.len()
+                + 100;
+            if !messages.is_empty() && messages.len() + size > MAXIMUM_REQUEST {
+                break;
+            }
+            let Some(queued) = self.commands.queue.pop_front() else {
+                break;
+            };
+            let id = self.next_message_id();
+            let channel = &queued.channel;
+            match &queued.verb {
+                Verb::Subscribe => messages.subscribe(id, &client_id, channel),
+                Verb::Unsubscribe => messages.unsubscribe(id, &client_id, channel),
+                Verb::Publish(data) => messages.publish(id, &client_id, channel, data),
+            }
+            sent.push((id, queued));
+        }
+        let request = self.send(now, Purpose::Commands, messages, limit);
+        self.commands.request = Some(request);
+        for (id, queued) in sent {
+            self.commands.pending.insert(
+                id,
+                Pending {
+                    operation: queued.operation,
+                    phase: queued.verb.phase(),
+                    channel: queued.channel,
+                    second_try: queued.second_try,
+                    request,
+                    deadline: now.saturating_add(limit),
+                },
+            );
+        }
+    }
+
+    /// Plans to subscribe again, before whatever else waits, to all that the
+    /// lost session had or whose renewal failed.
+    pub(super) fn resubscribe(&mut self) {
+        let commands = &mut self.commands;
+        if !std::mem::take(&mut commands.some_wanted) {
+            return;
+        }
+        let asked_for: BTreeSet<&str> = commands
+            .queue
+            .iter()
+            .filter(|queued| matches!(queued.verb, Verb::Subscribe))
+            .map(|queued| queued.channel.as_str())
+            .collect();
+        let mut again = VecDeque::new();
+        for (channel, subscription) in &mut commands.subscriptions {
+            if *subscription == Subscription::Wanted && !asked_for.contains(channel.as_str()) {
+                *subscription = Subscription::Underway;
+                again.push_back(Queued {
+                    operation: 0,
+                    channel: channel.clone(),
+                    verb: Verb::Subscribe,
+                    second_try: false,
+                });
+            }
+        }
+        again.append(&mut commands.queue);
+        commands.queue = again;
+    }
+
+    pub(super) fn subscription_replied(
+        &mut self,
+        now: Millis,
+        reply: &Message,
+        request: RequestId,
+    ) {
+        let phase = if reply.channel() == Some(meta::UNSUBSCRIBE) {
+            Phase::Unsubscribe
+        } else {
+            Phase::Subscribe
+        };
+        let id = match reply.id() {
+            Some(id) => id.parse().ok(),
+            None => {
+                let channels = reply.subscriptions();
+                self.commands
+                    .pending
+                    .iter()
+                    .find(|(_, it)| {
+                        it.request == request && it.phase == phase && channels.contains(&it.channel)
+                    })
+                    .map(|(id, _)| *id)
+            }
+        };
+        let Some(id) = id else { return };
+        if self.commands.pending.get(&id).map(|it| it.phase) != Some(phase) {
+            return;
+        }
+        let Some(pending) = self.commands.pending.remove(&id) else {
+            return;
+        };
+        if reply.successful() == Some(true) {
+            self.succeeded(pending);
+            return;
+        }
+        let error = refused(phase, reply);
+        let advised = reply.advice(LONG_POLLING).and_then(|it| it.reconnect);
+        let code = error.bayeux.as_ref().map_or(0, |it| it.code);
+        let lost = advised == Some(Reconnect::Handshake) || (advised.is_none() && code == 402);
+        if code == 401 {
+            self.refresh_for_a_command(now);
+        }
+        if lost && phase == Phase::Subscribe && self.disconnecting.is_none() {
+            self.commands.session_lost = true;
+            if pending.operation == 0 {
+                self.want_again(&pending.channel);
+                return;
+            }
+            if !pending.second_try {
+                // The server did nothing with it: it knows no such session.
+                self.commands.queue.push_front(Queued {
+                    operation: pending.operation,
+                    channel: pending.channel,
+                    verb: Verb::Subscribe,
+                    second_try: true,
+                });
+                return;
+            }
+        }
+        self.commands.subscriptions.remove(&pending.channel);
+        self.emit_failed(pending, error);
+    }
+
+    fn succeeded(&mut self, pending: Pending) {
+        let Pending {
+            operation: id,
+            channel,
+            phase,
+            ..
+        } = pending;
+        match phase {
+            Phase::Subscribe => {
+                self.commands
+                    .subscriptions
+                    .insert(channel.clone(), Subscription::Live);
+                if id != 0 {
+                    self.emit(Event::Subscribed { id, channel });
+                }
+            }
+            Phase::Unsubscribe => {
+                self.commands.subscriptions.remove(&channel);
+                self.emit(Event::Unsubscribed { id, channel });
+            }
+            _ => self.emit(Event::Published { id, channel }),
+        }
+    }
+
+    pub(super) fn publish_replied(&mut self, reply: &Message) {
+        // A reply says whether it was successful; an event of another client
+        // may have the same id (Bayeux, section 5.2).
+        let Some(successful) = reply.successful() else {
+            return;
+        };
+        let Some(id) = reply.id().and_then(|id| id.parse::<u64>().ok()) else {
+            return;
+        };
+        let is_ours = self.commands.pending.get(&id).is_some_and(|it| {
+            it.phase == Phase::Publish && Some(it.channel.as_str()) == reply.channel()
+        });
+        if !is_ours {
+            return;
+        }
+        let Some(pending) = self.commands.pending.remove(&id) else {
+            return;
+        };
+        if successful {
+            self.succeeded(pending);
+        } else {
+            // Whether the session is lost, the next connect tells.
+            self.emit_failed(pending, refused(Phase::Publish, reply));
+        }
+    }
+
+    /// The request that carried these messages failed; whether the server saw
+    /// them is not known, and nothing is sent twice.
+    pub(super) fn commands_failed(&mut self, now: Millis, request: RequestId, failure: &Failure) {
+        let ids: Vec<u64> = self
+            .commands
+            .pending
+            .iter()
+            .filter(|(_, it)| it.request == request)
+            .map(|(id, _)| *id)
+            .collect();
+        self.fail(&ids, failure);
+        if failure.kind == ErrorKind::Unauthorized {
+            self.refresh_for_a_command(now);
+        }
+    }
+
+    pub(super) fn commands_timed_out(&mut self, now: Millis) {
+        let ids: Vec<u64> = self
+            .commands
+            .pending
+            .iter()
+            .take_while(|(_, it)| it.deadline <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        self.fail(
+            &ids,
+            &Failure::new(
+                ErrorKind::Timeout,
+                format!("no reply within {} ms", self.configuration.request_timeout),
+            ),
+        );
+    }
+
+    fn fail(&mut self, ids: &[u64], failure: &Failure) {
+        for id in ids {
+            if let Some(pending) = self.commands.pending.remove(id) {
+                let mut error = failure.to_error(pending.phase);
+                if pending.operation == 0 {
+                    self.want_again(&pending.channel);
+                    error.retry_in = Some(0);
+                }
+                self.emit_failed(pending, error);
+            }
+        }
+    }
+
+    fn want_again(&mut self, channel: &str) {
+        if let Some(subscription) = self.commands.subscriptions.get_mut(channel) {
+            *subscription = Subscription::Wanted;
+            self.commands.some_wanted = true;
+        }
+    }
+
+    fn emit_failed(&mut self, pending: Pending, error: Error) {
+        let mut error = error.on_channel(pending.channel);
+        if let Some(channel) = &error.channel {
+            error.message = format!("{} (channel {channel})", error.message);
+        }
+        self.emit(Event::Error {
+            id: pending.operation,
+            error,
+        });
+    }
+
+    fn emit_aborted(&mut self, id: OperationId, channel: String, phase: Phase) {
+        let error = Error::new(
+            ErrorKind::Aborted,
+            phase,
+            format!(
+                "{}: the client closed before the server answered (channel {channel})",
+                phase.name()
+            ),
+        )
+        .on_channel(channel);
+        self.emit(Event::Error { id, error });
+    }
+
+    pub(super) fn fail_all_commands(&mut self) {
+        let pending = std::mem::take(&mut self.commands.pending)
+            .into_values()
+            .map(|it| (it.operation, it.channel, it.phase));
+        let queued = std::mem::take(&mut self.commands.queue)
+            .into_iter()
+            .map(|it| (it.operation, it.channel, it.verb.phase()));
+        for (operation, channel, phase) in pending.chain(queued) {
+            if operation != 0 {
+                self.emit_aborted(operation, channel, phase);
+            }
+        }
+        self.commands.request = None;
+        self.commands.subscriptions.clear();
+    }
+}

@@ -1,0 +1,44 @@
+//! What a session can be told before it starts.
+
+use serde_json::value::RawValue;
+
+/// Milliseconds since an origin that the caller chooses. The session never
+/// looks at a clock.
+pub type Millis = u64;
+
+#[derive(Clone)]
+pub struct Configuration {
+    /// How many attempts may follow a failure before the session gives up;
+    /// `None`: it never does.
+    pub number_of_retries: Option<u32>,
+    /// How much longer each wait of a row of failures is than the one before.
+    pub backoff_increment: Millis,
+    pub backoff_maximum: Millis,
+    /// The advice that handshakes carry.
+    pub timeout: Millis,
+    pub interval: Millis,
+    /// How long a request may take on top of the time for which the server
+    /// holds it.
+    pub request_timeout: Millis,
+    pub handshake_ext: Option<Box<RawValue>>,
+    /// Whether somebody can be asked for new credentials.
+    pub has_token_provider: bool,
+    /// Makes the jitter of the waits repeatable.
+    pub seed: u64,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            number_of_retries: None,
+            backoff_increment: 1_000,
+            backoff_maximum: 30_000,
+            timeout: 60_000,
+            interval: 0,
+            request_timeout: 10_000,
+            handshake_ext: None,
+            has_token_provider: false,
+            seed: 1,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The end that the host asks for, within a time limit that always holds.
+
+use super::{Exchange, Millis, Purpose, Session, State};
+use crate::bayeux::outgoing::Messages;
+use crate::error::{Error, ErrorKind, Phase};
+
+/// How long the held connect's reply is awaited after the disconnect's: a
+/// server answers both at once, and events may ride on it.
+const CONNECT_GRACE: Millis = 1_000;
+
+#[derive(Debug)]
+pub(super) struct Disconnecting {
+    limit: Millis,
+    sent: Option<Exchange>,
+    /// The server has answered; from here on only the held connect is awaited,
+    /// up to this time.
+    answered: Option<Millis>,
+}
+
+impl Disconnecting {
+    pub(super) fn next_deadline(&self) -> Millis {
+        self.answered.map_or(self.limit, |at| at.min(self.limit))
+    }
+}
+
+impl Session {
+    pub(super) fn start_disconnect(&mut self, now: Millis, limit: Millis) {
+        if self.state == State::Closed {
+            return;
+        }
+        if let Some(disconnecting) = &mut self.disconnecting {
+            disconnecting.limit = disconnecting.limit.min(limit);
+            return;
+        }
+        if self.client_id.is_none() {
+            // No session, nothing to end at the server.
+            self.close(None);
+            return;
+        }
+        self.next_attempt = None;
+        self.refreshing = None;
+        self.commands.drop_renewals();
+        self.disconnecting = Some(Disconnecting {
+            limit: limit.max(now),
+            sent: None,
+            answered: None,
+        });
+        self.set_state(State::Disconnecting);
+    }
+
+    /// First what the host has published, then the disconnect: on two
+    /// connections the server could see them the other way round.
+    pub(super) fn proceed_disconnect(&mut self, now: Millis) {
+        self.flush_commands(now);
+        let Some(disconnecting) = &self.disconnecting else {
+            return;
+        };
+        if disconnecting.sent.is_none() && self.commands.is_idle() {
+            let Some(client_id) = self.client_id.clone() else {
+                self.close(None);
+                return;
+            };
+            let limit = disconnecting.limit.saturating_sub(now);
+            let message_id = self.next_message_id();
+            let mut messages = Messages::new();
+            messages.disconnect(message_id, &client_id);
+            let request = self.send(now, Purpose::Disconnect, messages, limit);
+            if let Some(disconnecting) = &mut self.disconnecting {
+                disconnecting.sent = Some(Exchange {
+                    request,
+                    message_id,
+                });
+            }
+            return;
+        }
+        if disconnecting.answered.is_some() && self.connect.is_none() {
+            self.close(None);
+        }
+    }
+
+    /// Whether a /meta/disconnect with this id answers ours; any other is the
+    /// server's own.
+    pub(super) fn is_disconnect_reply(&self, id: Option<&str>) -> bool {
+        self.disconnecting
+            .as_ref()
+            .and_then(|it| it.sent)
+            .is_some_and(|sent| id.is_none_or(|id| id.parse() == Ok(sent.message_id)))
+    }
+
+    /// The server has answered or cannot; either way the session is over.
+    pub(super) fn disconnect_replied(&mut self, now: Millis) {
+        if let Some(disconnecting) = &mut self.disconnecting {
+            disconnecting
+                .answered
+                .get_or_insert(now.saturating_add(CONNECT_GRACE));
+        }
+    }
+
+    pub(super) fn disconnect_timed_out(&mut self, now: Millis) {
+        let Some(disconnecting) = &self.disconnecting else {
+            return;
+        };
+        if disconnecting.answered.is_some_and(|at| at <= now) {
+            self.close(None);
+        } else if disconnecting.limit <= now {
+            self.emit_error(Error::new(
+                ErrorKind::Timeout,
+                Phase::Disconnect,
+                "disconnect: the server did not answer in time; the session was abandoned",
+            ));
+            self.close(None);
+        }
+    }
+}

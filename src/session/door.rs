@@ -1,0 +1,121 @@
+//! What goes in and out of a session.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::configuration::Millis;
+use crate::bayeux::Body;
+use crate::error::Error;
+
+/// Where a client stands. The order of the C constants is the order here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Built, not started.
+    Idle,
+    Handshaking,
+    /// There is a session; its first connect is under way.
+    Connecting,
+    Connected,
+    /// There is a session, but the last connect failed; it is tried again.
+    Unconnected,
+    /// The session is lost, a new one is asked for.
+    Rehandshaking,
+    Disconnecting,
+    /// Final.
+    Closed,
+}
+
+/// The id that a subscribe, unsubscribe or publish has for the host.
+pub type OperationId = u64;
+
+/// What the host asks for. Channels and data were checked before.
+#[derive(Debug)]
+pub enum Command {
+    Connect,
+    Subscribe {
+        id: OperationId,
+        channels: Vec<String>,
+    },
+    Unsubscribe {
+        id: OperationId,
+        channels: Vec<String>,
+    },
+    Publish {
+        id: OperationId,
+        channel: String,
+        data: Box<RawValue>,
+    },
+    /// Ends the session politely, at `limit` in any case.
+    Disconnect {
+        limit: Millis,
+    },
+    /// Ends the session at once; nothing is sent.
+    Abort,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Which URL a request goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    Handshake,
+    Connect,
+    Disconnect,
+    /// Subscribe, unsubscribe, publish, and every request of several messages.
+    Messages,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request {
+    pub id: RequestId,
+    pub endpoint: Endpoint,
+    /// A JSON array of messages.
+    pub body: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub enum Output {
+    /// Send this; its reply or failure comes back under its id.
+    Send(Request),
+    /// Give this request up; nothing of it may come back.
+    Cancel(RequestId),
+    /// Tell the host.
+    Event(Event),
+    /// Ask the token provider; its answer goes to `handle_credentials`.
+    RefreshCredentials,
+}
+
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// These messages of the body are events; never empty.
+    Messages {
+        body: Arc<Body>,
+        range: Range<u32>,
+    },
+    State {
+        state: State,
+        previous: State,
+    },
+    Subscribed {
+        id: OperationId,
+        channel: String,
+    },
+    Unsubscribed {
+        id: OperationId,
+        channel: String,
+    },
+    Published {
+        id: OperationId,
+        channel: String,
+    },
+    /// `id` is 0 for what the library did by itself.
+    Error {
+        id: OperationId,
+        error: Error,
+    },
+    /// The last one.
+    Closed,
+}
