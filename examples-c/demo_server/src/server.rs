@@ -1,0 +1,192 @@
+//! The Bayeux server on HTTP: long polling.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::header::{HeaderValue, ALLOW, AUTHORIZATION, COOKIE, RETRY_AFTER, SET_COOKIE};
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::bayeux::{Bayeux, HeldConnect, Outcome, Replaced, Sender};
+use crate::http::{self, HttpResponse};
+use crate::message::{Message, Text};
+use crate::script::{Record, Script};
+
+const PATH: &str = "/cometd";
+const BROWSER: &str = "BAYEUX_BROWSER";
+const MAXIMUM_BODY: usize = 16 << 20;
+
+/// What all connections share, on the one thread of the server. No borrow is
+/// held while something waits.
+#[derive(Debug)]
+pub struct Shared {
+    pub bayeux: RefCell<Bayeux>,
+    pub script: RefCell<Script>,
+    /// Restarts the server, with the time that it stays down.
+    pub restart: mpsc::UnboundedSender<Duration>,
+}
+
+/// Accepts connections for ever. Fails only if it cannot listen again after a
+/// restart.
+pub async fn serve(
+    mut listener: TcpListener,
+    shared: Rc<Shared>,
+    mut restarts: mpsc::UnboundedReceiver<Duration>,
+) -> io::Result<()> {
+    let port = listener.local_addr()?.port();
+    loop {
+        let mut connections = JoinSet::new();
+        let down = loop {
+            tokio::select! {
+                stream = http::accept(&listener) => {
+                    let shared = Rc::clone(&shared);
+                    connections.spawn_local(http::serve_connection(stream, move |request| {
+                        handle(request, Rc::clone(&shared))
+                    }));
+                }
+                Some(_) = connections.join_next() => {}
+                Some(down) = restarts.recv() => break down,
+            }
+        };
+        drop(listener);
+        // The sessions go last: held connects shall be cut, not answered.
+        connections.shutdown().await;
+        shared.bayeux.borrow_mut().forget_all();
+        tokio::time::sleep(down).await;
+        listener = http::listen(port)?;
+    }
+}
+
+async fn handle(request: Request<Incoming>, shared: Rc<Shared>) -> HttpResponse {
+    if !request.uri().path().starts_with(PATH) {
+        return http::error_page(StatusCode::NOT_FOUND);
+    }
+    if request.method() != Method::POST {
+        let mut response = http::error_page(StatusCode::METHOD_NOT_ALLOWED);
+        let allowed = HeaderValue::from_static("POST");
+        response.headers_mut().insert(ALLOW, allowed);
+        return response;
+    }
+    let mut response = receive(request, &shared).await;
+    if let Some(cookie) = shared.script.borrow_mut().take_cookie() {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    response
+}
+
+async fn receive(request: Request<Incoming>, shared: &Shared) -> HttpResponse {
+    let (head, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, MAXIMUM_BODY).collect().await else {
+        return http::error_page(StatusCode::PAYLOAD_TOO_LARGE);
+    };
+    let body = body.to_bytes();
+    let messages = Message::parse_all(&body);
+
+    shared.bayeux.borrow_mut().stats.requests += 1;
+    let scripted = {
+        let mut script = shared.script.borrow_mut();
+        script.record(Record::new(head.uri.path(), &head.headers, &body));
+        let channels: Vec<&str> = messages
+            .iter()
+            .flatten()
+            .filter_map(|message| message.channel.as_deref())
+            .collect();
+        scripted_response(&mut script, &channels)
+    };
+    if let Some(response) = scripted {
+        return response;
+    }
+    let Ok(messages) = messages else {
+        return http::error_page(StatusCode::BAD_REQUEST);
+    };
+
+    let sender = sender(&head.headers);
+    let outcome = shared.bayeux.borrow_mut().receive(&messages, &sender);
+    match outcome {
+        Ok(Outcome::Answer(answer)) => {
+            let mut response = messages_response(&answer.messages);
+            let cookie = answer.browser.and_then(|value| {
+                HeaderValue::from_str(&format!("{BROWSER}={value}; Path=/")).ok()
+            });
+            if let Some(cookie) = cookie {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
+            response
+        }
+        Ok(Outcome::Hold(held)) => match hold(held, &shared.bayeux).await {
+            Ok(messages) => messages_response(&messages),
+            Err(Replaced) => http::error_page(StatusCode::REQUEST_TIMEOUT),
+        },
+        // The status with which CometD refuses it.
+        Err(_) => http::error_page(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// The response that the control interface has asked for instead of the
+/// regular one.
+fn scripted_response(script: &mut Script, channels: &[&str]) -> Option<HttpResponse> {
+    let failure = script.next_failure(channels)?;
+    let mut response = http::error_page(failure.status);
+    let fields = [
+        (RETRY_AFTER, failure.retry_after),
+        (SET_COOKIE, failure.set_cookie),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    Some(response)
+}
+
+/// Waits until there is a reason to answer. If the client goes away, hyper
+/// drops this future, and with it the receiver by which the session knows.
+async fn hold(mut held: HeldConnect, bayeux: &RefCell<Bayeux>) -> Result<Vec<Text>, Replaced> {
+    // Whether it was woken or the time is over: the answer is the same.
+    let _ = tokio::time::timeout(held.timeout, &mut held.woken).await;
+    bayeux.borrow_mut().finish(&held)
+}
+
+fn messages_response(messages: &[Text]) -> HttpResponse {
+    let body = format!("[{}]", messages.join(","));
+    http::respond(StatusCode::OK, "application/json;charset=UTF-8", body)
+}
+
+fn sender(headers: &HeaderMap) -> Sender {
+    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+    Sender {
+        authorization: headers.get(AUTHORIZATION).and_then(text),
+        browser: headers
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .find_map(|value| cookie_value(value, BROWSER)),
+    }
+}
+
+fn cookie_value(header: &str, name: &str) -> Option<String> {
+    header
+        .split(';')
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies() {
+        let header = "a=1; BAYEUX_BROWSER=xy=z;b=2";
+        assert_eq!(cookie_value(header, BROWSER).as_deref(), Some("xy=z"));
+        assert_eq!(cookie_value(header, "b").as_deref(), Some("2"));
+        assert_eq!(cookie_value("X_BAYEUX_BROWSER=1", BROWSER), None);
+    }
+}
