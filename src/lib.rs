@@ -1,3 +1,9 @@
 pub mod bayeux;
+pub mod capi;
+pub mod client;
+pub mod delivery;
 pub mod error;
+pub mod log;
+pub mod runtime;
 pub mod session;
+pub mod transport;

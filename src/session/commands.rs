@@ -41,6 +41,8 @@ struct Queued {
     verb: Verb,
     /// Was refused by a server that had lost the session.
     second_try: bool,
+    /// A subscribe that the host has since taken back by an unsubscribe.
+    revoked: bool,
 }
 
 /// One message that was sent and waits for its reply.
@@ -50,6 +52,9 @@ struct Pending {
     channel: String,
     phase: Phase,
     second_try: bool,
+    revoked: bool,
+    /// Was sent in a session that is gone.
+    stale: bool,
     request: RequestId,
     deadline: Millis,
 }
@@ -96,14 +101,58 @@ impl Commands {
     }
 
     /// What was subscribed belongs to a session that is gone. A request that is
-    /// still under way no longer holds up the new session's.
+    /// still under way no longer holds up the new session's; what it brings says
+    /// nothing of the new session.
     pub(super) fn session_ended(&mut self) {
         self.request = None;
+        self.pending.retain(|_, pending| pending.operation != 0);
+        for pending in self.pending.values_mut() {
+            pending.stale = true;
+        }
         for subscription in self.subscriptions.values_mut() {
             *subscription = Subscription::Wanted;
         }
         self.some_wanted = true;
         self.drop_renewals();
+    }
+
+    /// The host wants this channel no more, whatever is still under way for it.
+    fn revoke(&mut self, channel: &str) {
+        self.subscriptions.remove(channel);
+        self.queue
+            .retain(|queued| queued.operation != 0 || queued.channel != channel);
+        for queued in &mut self.queue {
+            queued.revoked |= queued.channel == channel;
+        }
+        for pending in self.pending.values_mut() {
+            pending.revoked |= pending.channel == channel;
+        }
+    }
+
+    /// Puts a subscribe back, behind those that were put back before it and
+    /// before all that was called later.
+    fn try_again(&mut self, pending: Pending) {
+        let place = self.queue.iter().take_while(|it| it.second_try).count();
+        self.queue.insert(
+            place,
+            Queued {
+                operation: pending.operation,
+                channel: pending.channel,
+                verb: Verb::Subscribe,
+                second_try: true,
+                revoked: false,
+            },
+        );
+    }
+
+    /// How much is waiting, pending and subscribed.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> [usize; 3] {
+        [
+            self.queue.len(),
+            self.pending.len(),
+            self.subscriptions.len(),
+        ]
     }
 
     /// Forgets what the library itself would still have sent.
@@ -135,16 +184,14 @@ impl Session {
         }
         if matches!(verb, Verb::Unsubscribe) {
             // From here on no re-handshake brings it back.
-            self.commands.subscriptions.remove(&channel);
-            self.commands
-                .queue
-                .retain(|queued| queued.operation != 0 || queued.channel != channel);
+            self.commands.revoke(&channel);
         }
         self.commands.queue.push_back(Queued {
             operation,
             channel,
             verb,
             second_try: false,
+            revoked: false,
         });
     }
 
@@ -196,6 +243,8 @@ impl Session {
                     phase: queued.verb.phase(),
                     channel: queued.channel,
                     second_try: queued.second_try,
+                    revoked: queued.revoked,
+                    stale: false,
                     request,
                     deadline: now.saturating_add(limit),
                 },
@@ -225,6 +274,7 @@ impl Session {
                     channel: channel.clone(),
                     verb: Verb::Subscribe,
                     second_try: false,
+                    revoked: false,
                 });
             }
         }
@@ -275,23 +325,20 @@ impl Session {
             self.refresh_for_a_command(now);
         }
         if lost && phase == Phase::Subscribe && self.disconnecting.is_none() {
-            self.commands.session_lost = true;
+            self.commands.session_lost |= !pending.stale;
             if pending.operation == 0 {
-                self.want_again(&pending.channel);
+                self.want_again(&pending);
                 return;
             }
-            if !pending.second_try {
+            if !pending.second_try && !pending.revoked {
                 // The server did nothing with it: it knows no such session.
-                self.commands.queue.push_front(Queued {
-                    operation: pending.operation,
-                    channel: pending.channel,
-                    verb: Verb::Subscribe,
-                    second_try: true,
-                });
+                self.commands.try_again(pending);
                 return;
             }
         }
-        self.commands.subscriptions.remove(&pending.channel);
+        if phase == Phase::Subscribe && !pending.revoked && !pending.stale {
+            self.commands.subscriptions.remove(&pending.channel);
+        }
         self.emit_failed(pending, error);
     }
 
@@ -300,21 +347,27 @@ impl Session {
             operation: id,
             channel,
             phase,
+            revoked,
+            stale,
             ..
         } = pending;
         match phase {
             Phase::Subscribe => {
-                self.commands
-                    .subscriptions
-                    .insert(channel.clone(), Subscription::Live);
+                let subscriptions = &mut self.commands.subscriptions;
+                if stale && !revoked {
+                    // The old session had it; the new one must get it.
+                    subscriptions
+                        .entry(channel.clone())
+                        .or_insert(Subscription::Wanted);
+                    self.commands.some_wanted = true;
+                } else if !revoked {
+                    subscriptions.insert(channel.clone(), Subscription::Live);
+                }
                 if id != 0 {
                     self.emit(Event::Subscribed { id, channel });
                 }
             }
-            Phase::Unsubscribe => {
-                self.commands.subscriptions.remove(&channel);
-                self.emit(Event::Unsubscribed { id, channel });
-            }
+            Phase::Unsubscribe => self.emit(Event::Unsubscribed { id, channel }),
             _ => self.emit(Event::Published { id, channel }),
         }
     }
@@ -382,8 +435,10 @@ impl Session {
         for id in ids {
             if let Some(pending) = self.commands.pending.remove(id) {
                 let mut error = failure.to_error(pending.phase);
+                if pending.phase == Phase::Subscribe {
+                    self.want_again(&pending);
+                }
                 if pending.operation == 0 {
-                    self.want_again(&pending.channel);
                     error.retry_in = Some(0);
                 }
                 self.emit_failed(pending, error);
@@ -391,10 +446,16 @@ impl Session {
         }
     }
 
-    fn want_again(&mut self, channel: &str) {
-        if let Some(subscription) = self.commands.subscriptions.get_mut(channel) {
-            *subscription = Subscription::Wanted;
-            self.commands.some_wanted = true;
+    /// A subscribe came to nothing; what the host had before is still wanted.
+    fn want_again(&mut self, failed: &Pending) {
+        match self.commands.subscriptions.get_mut(&failed.channel) {
+            Some(subscription @ Subscription::Underway) if failed.operation == 0 => {
+                *subscription = Subscription::Wanted;
+                self.commands.some_wanted = true;
+            }
+            // The host's own attempt stood in for a renewal.
+            Some(Subscription::Wanted) => self.commands.some_wanted = true,
+            _ => {}
         }
     }
 
@@ -410,16 +471,7 @@ impl Session {
     }
 
     fn emit_aborted(&mut self, id: OperationId, channel: String, phase: Phase) {
-        let error = Error::new(
-            ErrorKind::Aborted,
-            phase,
-            format!(
-                "{}: the client closed before the server answered (channel {channel})",
-                phase.name()
-            ),
-        )
-        .on_channel(channel);
-        self.emit(Event::Error { id, error });
+        self.emit(aborted(id, channel, phase));
     }
 
     pub(super) fn fail_all_commands(&mut self) {
@@ -436,5 +488,32 @@ impl Session {
         }
         self.commands.request = None;
         self.commands.subscriptions.clear();
+    }
+}
+
+/// The end of a message that the client's own end has overtaken.
+fn aborted(id: OperationId, channel: String, phase: Phase) -> Event {
+    let message = format!(
+        "{}: the client closed before the server answered (channel {channel})",
+        phase.name()
+    );
+    let error = Error::new(ErrorKind::Aborted, phase, message).on_channel(channel);
+    Event::Error { id, error }
+}
+
+impl Command {
+    /// The events in which the command's messages end when no session takes it
+    /// any more.
+    pub fn into_aborted(self) -> Vec<Event> {
+        let (id, channels, phase) = match self {
+            Self::Subscribe { id, channels } => (id, channels, Phase::Subscribe),
+            Self::Unsubscribe { id, channels } => (id, channels, Phase::Unsubscribe),
+            Self::Publish { id, channel, .. } => (id, vec![channel], Phase::Publish),
+            Self::Connect | Self::Disconnect { .. } | Self::Abort => return Vec::new(),
+        };
+        channels
+            .into_iter()
+            .map(|channel| aborted(id, channel, phase))
+            .collect()
     }
 }

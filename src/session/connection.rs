@@ -117,6 +117,8 @@ impl Session {
             return;
         }
         self.client_id = Some(client_id);
+        // The server keeps this session from now on, whatever was before.
+        self.unconnected_since = None;
         self.store_advice(advice.as_ref());
         self.connect_at_once = true;
         self.set_state(State::Connecting);
@@ -254,6 +256,12 @@ impl Session {
         }
         let connect = self.connect.take();
         self.cancel(connect);
+        if let Some(then) = self.refreshing.as_mut().and_then(|it| it.then.as_mut()) {
+            // The provider's answer is awaited before the next attempt.
+            then.attempt = Attempt::Handshake;
+            self.state_before(Attempt::Handshake);
+            return;
+        }
         let wait = self.handshake_backoff.before();
         let wait = self.jitter.add(wait);
         self.rehandshake(now, wait);
@@ -390,19 +398,24 @@ impl Session {
         };
     }
 
+    /// Whether the provider may be asked, or is being asked for a command's sake.
     fn may_refresh(&self) -> bool {
-        self.configuration.has_token_provider
-            && self.refreshes < MAXIMUM_REFRESHES
-            && self.refreshing.is_none()
+        match &self.refreshing {
+            Some(refreshing) => refreshing.then.is_none(),
+            None => self.configuration.has_token_provider && self.refreshes < MAXIMUM_REFRESHES,
+        }
     }
 
     fn refresh(&mut self, now: Millis, then: Option<RefreshedAttempt>) {
+        if then.is_some() {
+            self.next_attempt = None;
+        }
+        if let Some(refreshing) = &mut self.refreshing {
+            // One answer serves all who were refused.
+            refreshing.then = then.or(refreshing.then.take());
+            return;
+        }
         self.refreshes += 1;
-        self.next_attempt = if then.is_some() {
-            None
-        } else {
-            self.next_attempt
-        };
         self.refreshing = Some(Refreshing {
             deadline: now.saturating_add(REFRESH_LIMIT),
             then,

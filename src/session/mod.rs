@@ -263,6 +263,9 @@ impl Session {
                 _ => self.publish_replied(&message),
             }
         }
+        if self.state == State::Closed {
+            return;
+        }
         self.emit_run(body, run);
         if seen.unusable > 0 {
             self.emit_error(Error::new(
@@ -540,12 +543,17 @@ impl Session {
         if self.state == State::Closed {
             return;
         }
-        self.outputs
-            .retain(|output| !matches!(output, Output::Send(_)));
-        let requests: Vec<_> = self.flights.keys().copied().collect();
-        self.flights.clear();
-        self.outputs
-            .extend(requests.into_iter().map(Output::Cancel));
+        // What the caller has not yet taken needs no cancelling.
+        let flights = &mut self.flights;
+        self.outputs.retain(|output| match output {
+            Output::Send(request) => {
+                flights.remove(&request.id);
+                false
+            }
+            _ => true,
+        });
+        let requests = std::mem::take(flights).into_keys();
+        self.outputs.extend(requests.map(Output::Cancel));
         self.handshake = None;
         self.connect = None;
         self.next_attempt = None;

@@ -1,0 +1,195 @@
+//! The boundary itself: no panic crosses it, and no argument passes unchecked.
+
+use std::ffi::{c_char, CStr};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::time::Duration;
+
+use super::error::cometd_error;
+use super::status::{self, cometd_status};
+use crate::delivery::in_callback;
+use crate::error::{Error, ErrorKind};
+
+/// Runs the body of a function that reports by a status and an error.
+pub fn call(
+    err: *mut *mut cometd_error,
+    body: impl FnOnce() -> Result<cometd_status, Error>,
+) -> cometd_status {
+    write(err, std::ptr::null_mut());
+    let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
+        Err(Error::call(
+            ErrorKind::Panic,
+            "the library panicked: this is a bug in it",
+        ))
+    });
+    match result {
+        Ok(status) => status,
+        Err(error) => {
+            let status = status::of(error.kind);
+            if !err.is_null() {
+                write(err, Box::into_raw(Box::new(cometd_error::owned(error))));
+            }
+            status
+        }
+    }
+}
+
+/// Like [`call`], for functions without an error output.
+pub fn call_plain(body: impl FnOnce() -> Result<cometd_status, Error>) -> cometd_status {
+    call(std::ptr::null_mut(), body)
+}
+
+/// Runs the body of an accessor; a panic gives the neutral value.
+pub fn access<T>(neutral: T, body: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or(neutral)
+}
+
+/// Writes an output; NULL takes none.
+pub fn write<T>(output: *mut T, value: T) {
+    if !output.is_null() {
+        // SAFETY: not NULL, and the interface asks for a place that can be
+        // written; what stood there before is never dropped.
+        unsafe { output.write(value) };
+    }
+}
+
+/// An output that cannot be missing.
+pub fn required<T>(what: &str, output: *mut T) -> Result<*mut T, Error> {
+    if output.is_null() {
+        Err(null(what))
+    } else {
+        Ok(output)
+    }
+}
+
+/// An object that cannot be missing.
+///
+/// # Safety
+/// `object` is NULL or points to an object that lives during `'a`.
+pub unsafe fn object<'a, T>(what: &str, object: *const T) -> Result<&'a T, Error> {
+    // SAFETY: as the caller promises.
+    unsafe { object.as_ref() }.ok_or_else(|| null(what))
+}
+
+/// # Safety
+/// `object` is NULL or points to an object that lives during `'a` and that
+/// nobody else uses.
+pub unsafe fn object_mut<'a, T>(what: &str, object: *mut T) -> Result<&'a mut T, Error> {
+    // SAFETY: as the caller promises.
+    unsafe { object.as_mut() }.ok_or_else(|| null(what))
+}
+
+/// A text that cannot be missing.
+///
+/// # Safety
+/// `text` is NULL or ends in NUL and lives during `'a`.
+pub unsafe fn text<'a>(what: &str, text: *const c_char) -> Result<&'a str, Error> {
+    // SAFETY: as the caller promises.
+    unsafe { optional_text(what, text) }?.ok_or_else(|| null(what))
+}
+
+/// # Safety
+/// As of [`text`].
+pub unsafe fn optional_text<'a>(what: &str, text: *const c_char) -> Result<Option<&'a str>, Error> {
+    if text.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: not NULL, and the caller promises the rest.
+    let text = unsafe { CStr::from_ptr(text) };
+    match text.to_str() {
+        Ok(text) => Ok(Some(text)),
+        Err(error) => Err(Error::call(
+            ErrorKind::NotUtf8,
+            format!("{what}: is not UTF-8: {error}"),
+        )),
+    }
+}
+
+/// Bytes with a length.
+///
+/// # Safety
+/// `bytes` is NULL or points to `length` bytes that live during `'a`.
+pub unsafe fn bytes<'a>(
+    what: &str,
+    bytes: *const c_char,
+    length: usize,
+) -> Result<&'a [u8], Error> {
+    if bytes.is_null() {
+        return Err(null(what));
+    }
+    if isize::try_from(length).is_err() {
+        return Err(Error::call(
+            ErrorKind::OutOfRange,
+            "len: is larger than any memory",
+        ));
+    }
+    // SAFETY: not NULL, of a possible length, and the caller promises the rest.
+    Ok(unsafe { std::slice::from_raw_parts(bytes.cast(), length) })
+}
+
+/// Milliseconds, not negative.
+pub fn milliseconds(what: &str, value: i32) -> Result<Duration, Error> {
+    u64::try_from(value)
+        .map(Duration::from_millis)
+        .map_err(|_| Error::call(ErrorKind::OutOfRange, format!("{what}: is negative")))
+}
+
+/// A timeout: 0 does not wait, -1 (`None`) waits without limit. Where the
+/// host's code runs, only 0 is possible: the wait could be for itself.
+pub fn timeout(value: i32) -> Result<Option<Duration>, Error> {
+    let timeout = match value {
+        -1 => None,
+        value => Some(milliseconds("timeout_ms", value)?),
+    };
+    if timeout != Some(Duration::ZERO) && in_callback() {
+        return Err(Error::call(
+            ErrorKind::WouldDeadlock,
+            "timeout_ms: inside a callback only 0 is possible",
+        ));
+    }
+    Ok(timeout)
+}
+
+pub fn null(what: &str) -> Error {
+    Error::call(ErrorKind::InvalidArgument, format!("{what}: is NULL"))
+}
+
+pub fn forked() -> Error {
+    Error::call(
+        ErrorKind::Forked,
+        "the object belongs to the parent process; build a new client after fork",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capi::status::{COMETD_E_PANIC, COMETD_NONE};
+
+    #[test]
+    fn a_panic_becomes_a_status_design_2() {
+        let mut error = std::ptr::null_mut();
+        let status = call(&mut error, || panic!("a test asked for it"));
+        assert_eq!(status, COMETD_E_PANIC);
+        assert!(!error.is_null());
+        unsafe { crate::capi::error::cometd_error_free(error) };
+        assert_eq!(access(7, || panic!("a test asked for it")), 7);
+    }
+
+    #[test]
+    fn the_error_is_written_first() {
+        let mut error = 1 as *mut cometd_error;
+        assert_eq!(call(&mut error, || Ok(COMETD_NONE)), COMETD_NONE);
+        assert!(error.is_null());
+    }
+
+    #[test]
+    fn timeouts() {
+        assert_eq!(timeout(-1).unwrap(), None);
+        assert_eq!(timeout(0).unwrap(), Some(Duration::ZERO));
+        assert_eq!(timeout(5).unwrap(), Some(Duration::from_millis(5)));
+        assert_eq!(timeout(-2).unwrap_err().kind, ErrorKind::OutOfRange);
+        let _in_callback = crate::delivery::HostCode::enter();
+        assert!(timeout(0).is_ok());
+        assert_eq!(timeout(1).unwrap_err().kind, ErrorKind::WouldDeadlock);
+    }
+}

@@ -1,0 +1,200 @@
+//! Errors, as C reads them.
+
+use std::ffi::{c_char, CString};
+
+use super::boundary::{access, write};
+use super::status::{self, cometd_status, COMETD_OK};
+use crate::error::{Error, Phase};
+
+/// What the client was doing when an error happened: the handshake.
+pub const COMETD_PHASE_HANDSHAKE: i32 = 1;
+/// The connect loop, which waits for events.
+pub const COMETD_PHASE_CONNECT: i32 = 2;
+/// A subscribe.
+pub const COMETD_PHASE_SUBSCRIBE: i32 = 3;
+/// An unsubscribe.
+pub const COMETD_PHASE_UNSUBSCRIBE: i32 = 4;
+/// A publish.
+pub const COMETD_PHASE_PUBLISH: i32 = 5;
+/// The disconnect.
+pub const COMETD_PHASE_DISCONNECT: i32 = 6;
+/// The call of a function: its arguments, or its time.
+pub const COMETD_PHASE_CALL: i32 = 7;
+
+/// An error with all that is known of it.
+///
+/// It comes from a function's `err`, and is then freed by cometd_error_free; or
+/// from an event, and then lives as long as that.
+pub struct cometd_error {
+    error: Error,
+    message: CString,
+    bayeux: Option<CString>,
+    channel: Option<CString>,
+    owned: bool,
+}
+
+impl cometd_error {
+    /// One that the host frees.
+    pub(super) fn owned(error: Error) -> Self {
+        Self {
+            owned: true,
+            ..Self::borrowed(error)
+        }
+    }
+
+    /// One that belongs to an event.
+    pub(super) fn borrowed(error: Error) -> Self {
+        Self {
+            message: c_text(&error.message),
+            bayeux: error.bayeux.as_ref().map(|it| c_text(&it.text)),
+            channel: error.channel.as_deref().map(c_text),
+            error,
+            owned: false,
+        }
+    }
+}
+
+/// A text for C; what stands behind a NUL is cut off.
+pub(super) fn c_text(text: &str) -> CString {
+    let text = text.split('\0').next().unwrap_or_default();
+    CString::new(text).unwrap_or_default()
+}
+
+/// The status that says what kind of error it is.
+///
+/// **Returns** a negative COMETD_E_… code; COMETD_OK for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_error_status(error: *const cometd_error) -> cometd_status {
+    access(COMETD_OK, || match unsafe { error.as_ref() } {
+        Some(error) => status::of(error.error.kind),
+        None => COMETD_OK,
+    })
+}
+
+/// What happened, on one line with the whole chain of causes:
+/// "connect: tcp connect to 127.0.0.1:9: connection refused".
+///
+/// It never holds a token, a cookie or a handshake extension.
+///
+/// **Returns** the text; "" for NULL, so that it can be printed as it is.
+/// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_error_message(error: *const cometd_error) -> *const c_char {
+    access(c"".as_ptr(), || match unsafe { error.as_ref() } {
+        Some(error) => error.message.as_ptr(),
+        None => c"".as_ptr(),
+    })
+}
+
+/// What the client was doing: one of COMETD_PHASE_….
+///
+/// **Returns** the phase; 0 for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_error_phase(error: *const cometd_error) -> i32 {
+    access(0, || {
+        match unsafe { error.as_ref() }.map(|it| it.error.phase) {
+            Some(Phase::Handshake) => COMETD_PHASE_HANDSHAKE,
+            Some(Phase::Connect) => COMETD_PHASE_CONNECT,
+            Some(Phase::Subscribe) => COMETD_PHASE_SUBSCRIBE,
+            Some(Phase::Unsubscribe) => COMETD_PHASE_UNSUBSCRIBE,
+            Some(Phase::Publish) => COMETD_PHASE_PUBLISH,
+            Some(Phase::Disconnect) => COMETD_PHASE_DISCONNECT,
+            Some(Phase::Call) => COMETD_PHASE_CALL,
+            None => 0,
+        }
+    })
+}
+
+/// Whether the client has stopped because of it and will not recover by itself.
+///
+/// A client has at most one fatal error; COMETD_EVENT_CLOSED follows it.
+///
+/// **Returns** true when it is fatal; false for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_error_is_fatal(error: *const cometd_error) -> bool {
+    access(false, || {
+        unsafe { error.as_ref() }.is_some_and(|it| it.error.fatal)
+    })
+}
+
+/// The HTTP status of the response that was the error, or that carried it.
+///
+/// **Returns** 100 to 999; 0 when there was no response, and for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_error_http_status(error: *const cometd_error) -> i32 {
+    access(0, || {
+        unsafe { error.as_ref() }.map_or(0, |it| i32::from(it.error.http_status))
+    })
+}
+
+/// The error as the server wrote it, "403::Unknown client" (Bayeux 1.0, section
+/// 3.6).
+///
+/// `code` (may be NULL) receives the number in front, 403; 0 when the text has
+/// none, or when there is no text.
+///
+/// **Returns** the text; NULL when the server wrote none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_error_bayeux(
+    error: *const cometd_error,
+    code: *mut i32,
+) -> *const c_char {
+    write(code, 0);
+    access(std::ptr::null(), || {
+        let Some(error) = (unsafe { error.as_ref() }) else {
+            return std::ptr::null();
+        };
+        if let Some(bayeux) = &error.error.bayeux {
+            write(code, bayeux.code);
+        }
+        error
+            .bayeux
+            .as_ref()
+            .map_or(std::ptr::null(), |it| it.as_ptr())
+    })
+}
+
+/// The channel that the error is about.
+///
+/// **Returns** the channel; NULL when it is about none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_error_channel(error: *const cometd_error) -> *const c_char {
+    access(std::ptr::null(), || {
+        unsafe { error.as_ref() }
+            .and_then(|it| it.channel.as_ref())
+            .map_or(std::ptr::null(), |it| it.as_ptr())
+    })
+}
+
+/// How long the client waits before it tries again what failed.
+///
+/// **Returns** milliseconds from the moment of the error on; -1 when there will
+/// be no further attempt, and for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_error_retry_in_ms(error: *const cometd_error) -> i32 {
+    access(-1, || {
+        unsafe { error.as_ref() }
+            .and_then(|it| it.error.retry_in)
+            .map_or(-1, |wait| i32::try_from(wait).unwrap_or(i32::MAX))
+    })
+}
+
+/// Frees an error that a function gave by `err`. For NULL, and for the error of
+/// an event, it does nothing.
+///
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_error_free(error: *mut cometd_error) {
+    access((), || {
+        if unsafe { error.as_ref() }.is_some_and(|it| it.owned) {
+            drop(unsafe { Box::from_raw(error) });
+        }
+    });
+}

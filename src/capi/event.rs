@@ -1,0 +1,272 @@
+//! Events, as C reads them.
+
+use std::ffi::{c_char, c_void, CString};
+use std::sync::Arc;
+
+use super::boundary::{access, write};
+use super::client::{cometd_state, state_number, COMETD_STATE_IDLE};
+use super::error::{c_text, cometd_error};
+use super::message::cometd_message;
+use crate::delivery::{Event, Notice};
+
+/// A message on a channel that was subscribed to; see cometd_event_message.
+pub const COMETD_EVENT_MESSAGE: i32 = 1;
+/// The client's state has changed; see cometd_event_state.
+pub const COMETD_EVENT_STATE: i32 = 2;
+/// The server has accepted a subscription; see cometd_event_id and
+/// cometd_event_channel.
+pub const COMETD_EVENT_SUBSCRIBED: i32 = 3;
+/// The server has ended a subscription.
+pub const COMETD_EVENT_UNSUBSCRIBED: i32 = 4;
+/// The server has accepted what was published.
+pub const COMETD_EVENT_PUBLISHED: i32 = 5;
+/// Something failed; see cometd_event_error. With the id and the channel of a
+/// subscribe, unsubscribe or publish it is the end of that. With the id 0 it is
+/// about the client itself; unless it is fatal, the client tries again.
+pub const COMETD_EVENT_ERROR: i32 = 6;
+/// Messages were dropped here because the queue was full; see
+/// cometd_event_dropped.
+pub const COMETD_EVENT_DROPPED: i32 = 7;
+/// The last event of a client.
+pub const COMETD_EVENT_CLOSED: i32 = 8;
+
+/// Gets each event of a receiver.
+///
+/// `user` is what was given to _set_callback. `event` belongs to the library and
+/// ends with the call; cometd_message_retain keeps its message.
+///
+/// It runs on a thread of the library: for one receiver one call at a time and in
+/// order. It may call every function of the library that does not block, and free
+/// anything, its own client included. It may block; that delays its own client
+/// and, should hundreds block at once, others. An exception or a longjmp must not
+/// leave it.
+pub type cometd_event_fn =
+    Option<unsafe extern "C" fn(user: *mut c_void, event: *const cometd_event)>;
+
+/// Frees a `user`. It runs exactly once, on any thread, when no call that uses
+/// `user` is running or can start. Inside it, what holds inside a callback holds.
+pub type cometd_free_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
+
+/// Something that happened to a client.
+///
+/// One from a _poll is freed by cometd_event_free. Freeing it ends its message
+/// and error.
+pub struct cometd_event {
+    content: Content,
+    owned: bool,
+}
+
+enum Content {
+    Message(cometd_message),
+    Notice(Arc<Notice>, Option<Box<Texts>>),
+    Dropped(u64),
+}
+
+/// What a notice holds for C.
+struct Texts {
+    channel: Option<CString>,
+    error: Option<cometd_error>,
+}
+
+impl cometd_event {
+    /// One that the host frees.
+    pub(super) fn owned(event: Event) -> Self {
+        Self {
+            owned: true,
+            ..Self::borrowed(event)
+        }
+    }
+
+    /// One that ends with a callback.
+    pub(super) fn borrowed(event: Event) -> Self {
+        Self {
+            content: match event {
+                Event::Message(message) => Content::Message(cometd_message::borrowed(message)),
+                Event::Dropped(dropped) => Content::Dropped(dropped),
+                Event::Notice(notice) => {
+                    let texts = match &*notice {
+                        Notice::State { .. } | Notice::Closed => None,
+                        Notice::Subscribed { channel, .. }
+                        | Notice::Unsubscribed { channel, .. }
+                        | Notice::Published { channel, .. } => Some(Box::new(Texts {
+                            channel: Some(c_text(channel)),
+                            error: None,
+                        })),
+                        Notice::Error { error, .. } => Some(Box::new(Texts {
+                            channel: error.channel.as_deref().map(c_text),
+                            error: Some(cometd_error::borrowed(error.clone())),
+                        })),
+                    };
+                    Content::Notice(notice, texts)
+                }
+            },
+            owned: false,
+        }
+    }
+
+    fn notice(&self) -> Option<&Notice> {
+        match &self.content {
+            Content::Notice(notice, _) => Some(notice),
+            _ => None,
+        }
+    }
+
+    fn texts(&self) -> Option<&Texts> {
+        match &self.content {
+            Content::Notice(_, texts) => texts.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// What kind of event it is: one of COMETD_EVENT_…. More may come; a program
+/// passes over those that it does not know.
+///
+/// **Returns** the type; 0 for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_type(event: *const cometd_event) -> i32 {
+    access(0, || {
+        match unsafe { event.as_ref() }.map(|it| &it.content) {
+            None => 0,
+            Some(Content::Message(_)) => COMETD_EVENT_MESSAGE,
+            Some(Content::Dropped(_)) => COMETD_EVENT_DROPPED,
+            Some(Content::Notice(notice, _)) => match &**notice {
+                Notice::State { .. } => COMETD_EVENT_STATE,
+                Notice::Subscribed { .. } => COMETD_EVENT_SUBSCRIBED,
+                Notice::Unsubscribed { .. } => COMETD_EVENT_UNSUBSCRIBED,
+                Notice::Published { .. } => COMETD_EVENT_PUBLISHED,
+                Notice::Error { .. } => COMETD_EVENT_ERROR,
+                Notice::Closed => COMETD_EVENT_CLOSED,
+            },
+        }
+    })
+}
+
+/// The message of a COMETD_EVENT_MESSAGE.
+///
+/// **Returns** the message; NULL for events of other types, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the event's;
+/// cometd_message_retain keeps it longer. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_message(event: *const cometd_event) -> *const cometd_message {
+    access(std::ptr::null(), || {
+        match unsafe { event.as_ref() }.map(|it| &it.content) {
+            Some(Content::Message(message)) => message,
+            _ => std::ptr::null(),
+        }
+    })
+}
+
+/// The error of a COMETD_EVENT_ERROR.
+///
+/// **Returns** the error; NULL for events of other types, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_error(event: *const cometd_event) -> *const cometd_error {
+    access(std::ptr::null(), || {
+        unsafe { event.as_ref() }
+            .and_then(cometd_event::texts)
+            .and_then(|it| it.error.as_ref())
+            .map_or(std::ptr::null(), |it| it)
+    })
+}
+
+/// The new state of a COMETD_EVENT_STATE.
+///
+/// `previous` (may be NULL) receives the state before.
+///
+/// **Returns** one of COMETD_STATE_…; COMETD_STATE_IDLE, which no event tells,
+/// for events of other types, and for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_state(
+    event: *const cometd_event,
+    previous: *mut cometd_state,
+) -> cometd_state {
+    write(previous, COMETD_STATE_IDLE);
+    access(COMETD_STATE_IDLE, || {
+        match unsafe { event.as_ref() }.and_then(cometd_event::notice) {
+            Some(Notice::State {
+                state,
+                previous: before,
+            }) => {
+                write(previous, state_number(*before));
+                state_number(*state)
+            }
+            _ => COMETD_STATE_IDLE,
+        }
+    })
+}
+
+/// Which subscribe, unsubscribe or publish the event ends.
+///
+/// **Returns** the id that the call gave; 0 for events about nothing that was
+/// called, and for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_id(event: *const cometd_event) -> u64 {
+    access(0, || {
+        match unsafe { event.as_ref() }.and_then(cometd_event::notice) {
+            Some(
+                Notice::Subscribed { id, .. }
+                | Notice::Unsubscribed { id, .. }
+                | Notice::Published { id, .. }
+                | Notice::Error { id, .. },
+            ) => *id,
+            _ => 0,
+        }
+    })
+}
+
+/// The channel that the event is about: of a message, a subscription, a publish,
+/// or an error of one of these.
+///
+/// **Returns** the channel; NULL when it is about none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_channel(event: *const cometd_event) -> *const c_char {
+    access(std::ptr::null(), || {
+        let Some(event) = (unsafe { event.as_ref() }) else {
+            return std::ptr::null();
+        };
+        match &event.content {
+            // A message's texts end in NUL where they stand.
+            Content::Message(message) => message
+                .channel()
+                .map_or(std::ptr::null(), |it| it.as_ptr().cast()),
+            _ => event
+                .texts()
+                .and_then(|it| it.channel.as_ref())
+                .map_or(std::ptr::null(), |it| it.as_ptr()),
+        }
+    })
+}
+
+/// How many messages a COMETD_EVENT_DROPPED stands for. Each dropped message is
+/// counted in exactly one of these events, which stands where they were missed.
+///
+/// **Returns** at least 1; 0 for events of other types, and for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_dropped(event: *const cometd_event) -> u64 {
+    access(0, || {
+        match unsafe { event.as_ref() }.map(|it| &it.content) {
+            Some(Content::Dropped(dropped)) => *dropped,
+            _ => 0,
+        }
+    })
+}
+
+/// Frees an event that a _poll gave. For NULL, and for the event of a callback,
+/// it does nothing.
+///
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_free(event: *mut cometd_event) {
+    access((), || {
+        if unsafe { event.as_ref() }.is_some_and(|it| it.owned) {
+            drop(unsafe { Box::from_raw(event) });
+        }
+    });
+}

@@ -1,0 +1,297 @@
+//! What a client is told before it is built. Each setter checks its argument
+//! at once, names it in the error, and changes nothing when it refuses it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+
+use super::Client;
+use crate::bayeux::json::{self, JsonError};
+use crate::delivery::{Limits, Overflow};
+use crate::error::{Error, ErrorKind};
+use crate::session::Configuration;
+use crate::transport::http::authorization::{self, Authorization};
+use crate::transport::http::cookies::{self, Jar};
+use crate::transport::http::endpoints::{self, Append, BasePaths, Endpoints};
+use crate::transport::http::Settings;
+
+/// Why the token provider is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenReason {
+    /// The server refused the credentials in use.
+    Refused,
+}
+
+/// Gives the value of a new `Authorization` header, or says why it cannot.
+pub type TokenProvider = dyn Fn(TokenReason) -> Result<HeaderValue, String> + Send + Sync;
+
+pub const DEFAULT_EVENTS: usize = 10_000;
+pub const DEFAULT_BYTES: usize = 64 * 1024 * 1024;
+pub const DEFAULT_COMMANDS: usize = 10_000;
+pub const DEFAULT_RESPONSE: usize = 16 * 1024 * 1024;
+/// Offsets into a body are 32 bits wide.
+pub const MAXIMUM_RESPONSE: usize = i32::MAX as usize;
+
+/// The longest header value, cookie or token that is taken.
+const MAXIMUM_HEADER: usize = 64 * 1024;
+
+#[derive(Clone)]
+pub struct Builder {
+    url: Url,
+    base_paths: BasePaths,
+    append: Append,
+    authorization: Option<HeaderValue>,
+    jar: Jar,
+    headers: HeaderMap,
+    pub(super) session: Configuration,
+    pub(super) limits: Limits,
+    pub(super) commands: usize,
+    maximum_response: usize,
+    pub(super) token_provider: Option<Arc<TokenProvider>>,
+    pub(super) own_receiver: bool,
+}
+
+impl Builder {
+    pub fn new(url: &str) -> Result<Self, Error> {
+        let url = endpoints::parse(url)?;
+        let authorization = match endpoints::userinfo(&url)? {
+            Some((user, password)) => Some(authorization::basic(&user, password.as_deref())?),
+            None => None,
+        };
+        let builder = Self {
+            url,
+            base_paths: BasePaths::default(),
+            append: Append::default(),
+            authorization,
+            jar: Jar::default(),
+            headers: HeaderMap::new(),
+            session: Configuration::default(),
+            limits: Limits {
+                events: DEFAULT_EVENTS,
+                bytes: DEFAULT_BYTES,
+                overflow: Overflow::Block,
+            },
+            commands: DEFAULT_COMMANDS,
+            maximum_response: DEFAULT_RESPONSE,
+            token_provider: None,
+            own_receiver: true,
+        };
+        // Whatever a URL may be wrong for is found here, not at build.
+        builder.endpoints()?;
+        Ok(builder)
+    }
+
+    fn endpoints(&self) -> Result<Endpoints, Error> {
+        Endpoints::new(&self.url, &self.base_paths, self.append)
+    }
+
+    fn base_path(&self, path: &str) -> Result<Option<String>, Error> {
+        endpoints::check_base_path(&self.url, path)?;
+        Ok((!path.is_empty()).then(|| path.to_owned()))
+    }
+
+    pub fn set_handshake_base_path(&mut self, path: &str) -> Result<(), Error> {
+        self.base_paths.handshake = self.base_path(path)?;
+        Ok(())
+    }
+
+    pub fn set_subscribe_base_path(&mut self, path: &str) -> Result<(), Error> {
+        self.base_paths.subscribe = self.base_path(path)?;
+        Ok(())
+    }
+
+    pub fn set_connect_base_path(&mut self, path: &str) -> Result<(), Error> {
+        self.base_paths.connect = self.base_path(path)?;
+        Ok(())
+    }
+
+    pub fn set_disconnect_base_path(&mut self, path: &str) -> Result<(), Error> {
+        self.base_paths.disconnect = self.base_path(path)?;
+        Ok(())
+    }
+
+    pub fn set_append_message_type(&mut self, append: Append) {
+        self.append = append;
+    }
+
+    pub fn set_bearer_token(&mut self, token: &str) -> Result<(), Error> {
+        self.authorization = Some(authorization::bearer(token)?);
+        Ok(())
+    }
+
+    pub fn set_basic_auth(&mut self, user: &str, password: Option<&str>) -> Result<(), Error> {
+        self.authorization = Some(authorization::basic(user, password)?);
+        Ok(())
+    }
+
+    pub fn set_authorization(&mut self, value: &str) -> Result<(), Error> {
+        self.authorization = Some(authorization::any(value)?);
+        Ok(())
+    }
+
+    pub fn set_token_provider(&mut self, provider: Option<Arc<TokenProvider>>) {
+        self.session.has_token_provider = provider.is_some();
+        self.token_provider = provider;
+    }
+
+    pub fn add_cookie(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        cookies::check(name, value)?;
+        self.jar.give(name, value);
+        Ok(())
+    }
+
+    pub fn add_header(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        let refuse = |kind, why: &str| Err(Error::call(kind, format!("name: {why}")));
+        let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
+            return refuse(
+                ErrorKind::InvalidHeader,
+                "a header's name is made of letters, digits and !#$%&'*+-.^_`|~",
+            );
+        };
+        match header.as_str() {
+            "authorization" => {
+                self.authorization = Some(authorization::any(value).map_err(|mut error| {
+                    error.message = error.message.replacen("header_value", "value", 1);
+                    error
+                })?);
+                return Ok(());
+            }
+            "cookie" => {
+                return refuse(
+                    ErrorKind::InvalidArgument,
+                    "cookies are added by cometd_client_builder_add_cookie",
+                )
+            }
+            "host" | "content-length" | "content-type" | "transfer-encoding" | "connection"
+            | "upgrade" | "te" | "trailer" | "expect" | "accept-encoding" | "keep-alive" => {
+                return refuse(
+                    ErrorKind::InvalidArgument,
+                    "this header belongs to the transport",
+                )
+            }
+            _ => {}
+        }
+        if value.len() > MAXIMUM_HEADER {
+            return Err(Error::call(
+                ErrorKind::OutOfRange,
+                format!("value: a header is at most {MAXIMUM_HEADER} bytes long"),
+            ));
+        }
+        let value = authorization::header_value("value", value)?;
+        if self.headers.len() >= 100 {
+            return refuse(ErrorKind::OutOfRange, "there are at most 100 extra headers");
+        }
+        self.headers.append(header, value);
+        Ok(())
+    }
+
+    pub fn set_handshake_ext(&mut self, ext: &[u8]) -> Result<(), Error> {
+        let ext = json::parse_object(ext).map_err(|error| json_error("json", &error))?;
+        self.session.handshake_ext = Some(ext);
+        Ok(())
+    }
+
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.session.timeout = millis(timeout);
+    }
+
+    pub fn set_interval(&mut self, interval: Duration) {
+        self.session.interval = millis(interval);
+    }
+
+    pub fn set_request_timeout(&mut self, timeout: Duration) {
+        self.session.request_timeout = millis(timeout).max(1);
+    }
+
+    /// `None`: for ever.
+    pub fn set_number_of_retries(&mut self, retries: Option<u32>) {
+        self.session.number_of_retries = retries;
+    }
+
+    pub fn set_backoff(&mut self, increment: Duration, maximum: Duration) -> Result<(), Error> {
+        if maximum < increment {
+            return Err(Error::call(
+                ErrorKind::OutOfRange,
+                "max: is not less than increment",
+            ));
+        }
+        self.session.backoff_increment = millis(increment);
+        self.session.backoff_maximum = millis(maximum);
+        Ok(())
+    }
+
+    pub fn set_events_capacity(&mut self, events: usize, bytes: usize) -> Result<(), Error> {
+        for (what, value) in [("events", events), ("bytes", bytes)] {
+            if value == 0 {
+                return Err(Error::call(
+                    ErrorKind::OutOfRange,
+                    format!("{what}: is at least 1"),
+                ));
+            }
+        }
+        self.limits.events = events;
+        self.limits.bytes = bytes;
+        Ok(())
+    }
+
+    pub fn set_commands_capacity(&mut self, commands: usize) -> Result<(), Error> {
+        if commands == 0 {
+            return Err(Error::call(
+                ErrorKind::OutOfRange,
+                "commands: is at least 1",
+            ));
+        }
+        self.commands = commands;
+        Ok(())
+    }
+
+    pub fn set_overflow(&mut self, overflow: Overflow) {
+        self.limits.overflow = overflow;
+    }
+
+    pub fn set_response_capacity(&mut self, bytes: usize) -> Result<(), Error> {
+        if bytes == 0 || bytes > MAXIMUM_RESPONSE {
+            return Err(Error::call(
+                ErrorKind::OutOfRange,
+                format!("bytes: is 1 to {MAXIMUM_RESPONSE}"),
+            ));
+        }
+        self.maximum_response = bytes;
+        Ok(())
+    }
+
+    /// Whether the client itself is a receiver of its events.
+    pub fn set_own_receiver(&mut self, own: bool) {
+        self.own_receiver = own;
+    }
+
+    /// Builds a client; the builder can build more.
+    pub fn build(&self) -> Result<Client, Error> {
+        let authorization = Arc::new(Authorization::new(self.authorization.clone()));
+        Client::new(
+            self,
+            Settings {
+                endpoints: self.endpoints()?,
+                authorization,
+                cookies: self.jar.clone(),
+                headers: self.headers.clone(),
+                maximum_response: self.maximum_response,
+            },
+        )
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// An error about JSON that the host gave as the argument `what`.
+pub(super) fn json_error(what: &str, error: &JsonError) -> Error {
+    let kind = match error {
+        JsonError::NotUtf8(_) => ErrorKind::NotUtf8,
+        _ => ErrorKind::InvalidJson,
+    };
+    Error::call(kind, format!("{what}: {error}"))
+}

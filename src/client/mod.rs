@@ -1,0 +1,411 @@
+//! A client: what the host holds, and the task that runs its session.
+
+mod board;
+mod builder;
+mod clock;
+mod task;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::bayeux::{channel, json};
+use crate::delivery::{Hub, Queue};
+use crate::error::{Error, ErrorKind, Phase};
+use crate::runtime::{lock, Process};
+use crate::session::{Command, Configuration, Event, OperationId, Output, Session, State};
+use crate::transport::http::authorization::{self, Authorization};
+use crate::transport::http::{LongPolling, Settings};
+use board::Board;
+pub use board::Waited;
+pub use builder::{
+    Builder, TokenProvider, TokenReason, DEFAULT_BYTES, DEFAULT_COMMANDS, DEFAULT_EVENTS,
+    DEFAULT_RESPONSE, MAXIMUM_RESPONSE,
+};
+use task::Task;
+
+/// What the host's side and the task share.
+pub(crate) struct Shared {
+    hub: Hub,
+    board: Board,
+    authorization: Arc<Authorization>,
+    commands: Mutex<Vec<Command>>,
+    commands_came: Notify,
+    /// Messages accepted of the host whose ending event is not yet queued.
+    outstanding: AtomicUsize,
+    commands_capacity: usize,
+    last_operation: AtomicU64,
+}
+
+impl Shared {
+    /// Tells every receiver, and whoever waits for a state.
+    fn publish(&self, event: Event) {
+        match &event {
+            Event::Subscribed { .. } | Event::Unsubscribed { .. } | Event::Published { .. } => {
+                self.outstanding.fetch_sub(1, Ordering::SeqCst);
+            }
+            Event::Error { id, error } => {
+                if *id != 0 {
+                    self.outstanding.fetch_sub(1, Ordering::SeqCst);
+                }
+                if error.kind == ErrorKind::Timeout && error.phase == Phase::Disconnect {
+                    self.board.note_disconnect_timeout();
+                }
+                tracing::warn!(target: "cometd::client", fatal = error.fatal, "{}", error.message);
+            }
+            Event::State { state, previous } => {
+                tracing::info!(target: "cometd::client", ?previous, ?state, "state");
+                if *state != State::Closed {
+                    self.board.set(*state);
+                }
+            }
+            Event::Messages { .. } => {}
+            Event::Closed => {
+                // Under the lock under which commands are accepted: what came
+                // too late for the session ends here, and none comes after.
+                let mut commands = lock(&self.commands);
+                for late in commands.drain(..).flat_map(Command::into_aborted) {
+                    self.outstanding.fetch_sub(1, Ordering::SeqCst);
+                    self.hub.publish(late);
+                }
+                self.hub.publish(event);
+                // Last of all, so that who waited for the end finds all events.
+                self.board.set(State::Closed);
+                return;
+            }
+        }
+        self.hub.publish(event);
+    }
+
+    /// For the task, as long as there is one.
+    fn command(&self, command: Command) {
+        let mut commands = lock(&self.commands);
+        if self.board.state() == State::Closed {
+            return;
+        }
+        commands.push(command);
+        drop(commands);
+        self.commands_came.notify_one();
+    }
+
+    fn take_commands(&self) -> Vec<Command> {
+        std::mem::take(&mut *lock(&self.commands))
+    }
+
+    async fn commands_came(&self) {
+        self.commands_came.notified().await;
+    }
+}
+
+/// What waits for the start.
+struct Unstarted {
+    configuration: Configuration,
+    transport: LongPolling,
+    token_provider: Option<Arc<TokenProvider>>,
+}
+
+/// A client. Dropping it aborts what still runs, without waiting.
+pub struct Client {
+    shared: Arc<Shared>,
+    own: Option<Arc<Queue>>,
+    unstarted: Mutex<Option<Box<Unstarted>>>,
+    process: &'static Process,
+}
+
+/// How long a disconnect that does not wait may take in the background.
+const DEFAULT_DISCONNECT: Duration = Duration::from_secs(10);
+/// What a disconnect waits for the I/O thread beyond the host's time limit.
+const DISCONNECT_SLACK: Duration = Duration::from_millis(500);
+
+impl Client {
+    fn new(builder: &Builder, settings: Settings) -> Result<Self, Error> {
+        let hub = Hub::new(builder.limits);
+        let own = builder.own_receiver.then(|| hub.add());
+        let mut configuration = builder.session.clone();
+        configuration.seed = seed();
+        let shared = Arc::new(Shared {
+            hub,
+            board: Board::new(),
+            authorization: settings.authorization.clone(),
+            commands: Mutex::default(),
+            commands_came: Notify::new(),
+            outstanding: AtomicUsize::new(0),
+            commands_capacity: builder.commands,
+            last_operation: AtomicU64::new(0),
+        });
+        Ok(Self {
+            shared,
+            own,
+            unstarted: Mutex::new(Some(Box::new(Unstarted {
+                configuration,
+                transport: LongPolling::new(settings)?,
+                token_provider: builder.token_provider.clone(),
+            }))),
+            process: Process::current(),
+        })
+    }
+
+    /// The process that built it; in a forked child it is dead.
+    pub fn process(&self) -> &'static Process {
+        self.process
+    }
+
+    /// Starts the handshake and returns.
+    pub fn connect(&self) -> Result<(), Error> {
+        let mut unstarted = lock(&self.unstarted);
+        if unstarted.is_none() {
+            return Err(match self.shared.board.state() {
+                State::Closed => closed(),
+                _ => Error::call(ErrorKind::InvalidState, "client: connect was called before"),
+            });
+        }
+        let runtime = self.process.runtime().map_err(|error| {
+            Error::call(
+                ErrorKind::System,
+                format!("the I/O thread could not be started: {error}"),
+            )
+        })?;
+        let Some(start) = unstarted.take() else {
+            return Ok(());
+        };
+        // In front of what was called before: it is held until the handshake.
+        lock(&self.shared.commands).insert(0, Command::Connect);
+        let task = Task {
+            session: Session::new(start.configuration),
+            transport: Arc::new(start.transport),
+            shared: self.shared.clone(),
+            token_provider: start.token_provider,
+            runtime: runtime.clone(),
+        };
+        runtime.handle().spawn(task.run());
+        Ok(())
+    }
+
+    pub fn state(&self) -> State {
+        self.shared.board.state()
+    }
+
+    pub fn wait(&self, state: State, timeout: Option<Duration>) -> Waited {
+        self.shared.board.wait(state, timeout)
+    }
+
+    pub fn subscribe(&self, channels: Vec<String>) -> Result<OperationId, Error> {
+        self.operate(channels, |id, channels| Command::Subscribe { id, channels })
+    }
+
+    pub fn unsubscribe(&self, channels: Vec<String>) -> Result<OperationId, Error> {
+        self.operate(channels, |id, channels| Command::Unsubscribe {
+            id,
+            channels,
+        })
+    }
+
+    fn operate(
+        &self,
+        channels: Vec<String>,
+        command: impl FnOnce(OperationId, Vec<String>) -> Command,
+    ) -> Result<OperationId, Error> {
+        for (index, name) in channels.iter().enumerate() {
+            channel::check_subscription(name).map_err(|error| {
+                Error::call(
+                    ErrorKind::InvalidChannel,
+                    format!("channels[{index}]: {error}"),
+                )
+                .on_channel(name.as_str())
+            })?;
+        }
+        self.accept(channels.len(), |id| command(id, channels))
+    }
+
+    pub fn publish(&self, channel: &str, data: &[u8]) -> Result<OperationId, Error> {
+        channel::check_publish(channel).map_err(|error| {
+            Error::call(ErrorKind::InvalidChannel, format!("channel: {error}")).on_channel(channel)
+        })?;
+        let data = json::parse(data).map_err(|error| builder::json_error("json", &error))?;
+        self.accept(1, |id| Command::Publish {
+            id,
+            channel: channel.to_owned(),
+            data,
+        })
+    }
+
+    fn accept(
+        &self,
+        messages: usize,
+        command: impl FnOnce(OperationId) -> Command,
+    ) -> Result<OperationId, Error> {
+        if matches!(self.state(), State::Disconnecting | State::Closed) {
+            return Err(closed());
+        }
+        let capacity = self.shared.commands_capacity;
+        self.shared
+            .outstanding
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |outstanding| {
+                outstanding
+                    .checked_add(messages)
+                    .filter(|sum| *sum <= capacity)
+            })
+            .map_err(|outstanding| {
+                Error::call(
+                    ErrorKind::Full,
+                    format!(
+                        "commands: {outstanding} messages wait for their outcome, {messages} more \
+                         are above the capacity of {capacity}"
+                    ),
+                )
+            })?;
+        let id = self.shared.last_operation.fetch_add(1, Ordering::SeqCst) + 1;
+        // Under the lock that the end takes too: a command is either seen by
+        // the session, or refused here.
+        let mut commands = lock(&self.shared.commands);
+        if self.shared.board.state() == State::Closed {
+            drop(commands);
+            self.shared
+                .outstanding
+                .fetch_sub(messages, Ordering::SeqCst);
+            return Err(closed());
+        }
+        commands.push(command(id));
+        drop(commands);
+        self.shared.commands_came.notify_one();
+        Ok(id)
+    }
+
+    /// From the next request on.
+    pub fn set_authorization(&self, value: &str) -> Result<(), Error> {
+        self.shared.authorization.set(authorization::any(value)?);
+        Ok(())
+    }
+
+    /// Ends the session politely. With a time limit of 0 it goes on in the
+    /// background; otherwise this returns when the client has closed, and an
+    /// error when the server did not answer in time.
+    pub fn disconnect(&self, timeout: Duration) -> Result<(), Error> {
+        if self.close_unstarted() || self.state() == State::Closed {
+            return Ok(());
+        }
+        let limit = if timeout.is_zero() {
+            DEFAULT_DISCONNECT
+        } else {
+            timeout
+        };
+        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.shared.command(Command::Disconnect {
+            limit: clock::now().saturating_add(limit),
+        });
+        if timeout.is_zero() {
+            return Ok(());
+        }
+        let waited = self.wait(State::Closed, Some(timeout + DISCONNECT_SLACK));
+        if waited != Waited::Reached {
+            self.shared.command(Command::Abort);
+        }
+        if waited != Waited::Reached || self.shared.board.disconnect_timed_out() {
+            return Err(Error::new(
+                ErrorKind::Timeout,
+                Phase::Disconnect,
+                "disconnect: the server did not answer in time; the session was abandoned",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Ends a client that never connected; false when it did.
+    fn close_unstarted(&self) -> bool {
+        let Some(start) = lock(&self.unstarted).take() else {
+            return false;
+        };
+        let mut session = Session::new(start.configuration.clone());
+        let now = clock::now();
+        for command in self.shared.take_commands() {
+            session.handle_command(now, command);
+        }
+        session.handle_command(now, Command::Abort);
+        while let Some(output) = session.poll_output() {
+            if let Output::Event(event) = output {
+                self.shared.publish(event);
+            }
+        }
+        true
+    }
+
+    /// The client's own receiver, unless it was built without.
+    pub fn receiver(&self) -> Option<&Arc<Queue>> {
+        self.own.as_ref()
+    }
+
+    /// A further receiver, which sees every event from now on.
+    pub fn add_receiver(&self) -> Receiver {
+        Receiver {
+            queue: self.shared.hub.add(),
+            shared: self.shared.clone(),
+            process: self.process,
+        }
+    }
+}
+
+impl Client {
+    /// Ends it at once and without waiting; its own receiver gives nothing out
+    /// any more, and whoever waits in it returns.
+    pub fn abort(&self) {
+        if let Some(own) = &self.own {
+            self.shared.hub.remove(own);
+        }
+        if !self.close_unstarted() {
+            self.shared.command(Command::Abort);
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+/// A further receiver of a client's events; it may outlive the client.
+pub struct Receiver {
+    queue: Arc<Queue>,
+    shared: Arc<Shared>,
+    process: &'static Process,
+}
+
+impl Receiver {
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    pub fn process(&self) -> &'static Process {
+        self.process
+    }
+}
+
+impl Receiver {
+    /// Gives nothing out any more; whoever waits in it returns.
+    pub fn remove(&self) {
+        self.shared.hub.remove(&self.queue);
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+fn closed() -> Error {
+    Error::call(
+        ErrorKind::Closed,
+        "client: it has been disconnected or has ended; build a new one",
+    )
+}
+
+/// Something that differs from client to client, to spread their attempts.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0)
+}

@@ -1,0 +1,214 @@
+//! The task that drives one session over its transport.
+
+use std::future::{poll_fn, Future};
+use std::pin::{pin, Pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{sleep_until, Instant, Sleep};
+
+use super::builder::{TokenProvider, TokenReason};
+use super::{clock, Shared};
+use crate::bayeux::Body;
+use crate::delivery::HostCode;
+use crate::error::{Error, ErrorKind, Failure, Phase};
+use crate::runtime::Runtime;
+use crate::session::{Event, Millis, Output, Request, RequestId, Session, State};
+use crate::transport::http::LongPolling;
+
+type Reply = Result<Body, Failure>;
+type Sending = Pin<Box<dyn Future<Output = Reply> + Send>>;
+type Credentials = oneshot::Receiver<Result<hyper::header::HeaderValue, String>>;
+
+/// However far the next deadline is, the clock is looked at so often: timers
+/// stand still while a machine sleeps, and deadlines do not.
+const LONGEST_SLEEP: Millis = 60_000;
+
+pub(super) struct Task {
+    pub session: Session,
+    pub transport: Arc<LongPolling>,
+    pub shared: Arc<Shared>,
+    pub token_provider: Option<Arc<TokenProvider>>,
+    /// Keeps the runtime alive as long as the client lives.
+    pub runtime: Arc<Runtime>,
+}
+
+enum Wake {
+    Reply(RequestId, Reply),
+    Commands,
+    Room,
+    Timer,
+    Credentials(Result<hyper::header::HeaderValue, String>),
+}
+
+impl Task {
+    pub async fn run(mut self) {
+        let mut ending = Ending {
+            shared: self.shared.clone(),
+            done: false,
+        };
+        let mut requests: Vec<(RequestId, Sending)> = Vec::new();
+        let mut credentials: Option<Credentials> = None;
+        let mut sleep = pin!(sleep_until(Instant::now()));
+        loop {
+            for command in self.shared.take_commands() {
+                #[cfg(test)]
+                super::tests::maybe_panic(&command);
+                self.session.handle_command(clock::now(), command);
+            }
+            self.perform(&mut requests, &mut credentials);
+            // Only now, with all events in their queues, is it known whether
+            // there is room for more; until then nothing new was sent.
+            let room = self.shared.hub.has_room();
+            self.session.handle_room(clock::now(), room);
+            self.perform(&mut requests, &mut credentials);
+            if self.session.state() == State::Closed {
+                break;
+            }
+            self.set_timer(sleep.as_mut());
+            let wake = self
+                .wake(&mut requests, &mut credentials, sleep.as_mut(), room)
+                .await;
+            self.session.handle_room(clock::now(), false);
+            match wake {
+                Wake::Reply(request, Ok(body)) => {
+                    self.session
+                        .handle_reply(clock::now(), request, &Arc::new(body));
+                }
+                Wake::Reply(request, Err(failure)) => {
+                    self.session.handle_failure(clock::now(), request, &failure);
+                }
+                Wake::Timer => self.session.handle_timeout(clock::now()),
+                Wake::Credentials(result) => {
+                    let result = result.map(|value| self.shared.authorization.set(value));
+                    self.session.handle_credentials(clock::now(), result);
+                }
+                Wake::Commands | Wake::Room => {}
+            }
+        }
+        ending.done = true;
+    }
+
+    fn perform(
+        &mut self,
+        requests: &mut Vec<(RequestId, Sending)>,
+        credentials: &mut Option<Credentials>,
+    ) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Send(Request { id, endpoint, body }) => {
+                    tracing::debug!(target: "cometd::client", ?endpoint, bytes = body.len(), "request");
+                    let transport = self.transport.clone();
+                    requests.push((
+                        id,
+                        Box::pin(async move { transport.send(endpoint, body).await }),
+                    ));
+                }
+                Output::Cancel(id) => requests.retain(|(other, _)| *other != id),
+                Output::Event(event) => self.shared.publish(event),
+                Output::RefreshCredentials => *credentials = self.refresh(),
+            }
+        }
+    }
+
+    /// Runs the host's token provider where it may block.
+    fn refresh(&self) -> Option<Credentials> {
+        let provider = self.token_provider.clone()?;
+        let (send, receive) = oneshot::channel();
+        self.runtime.handle().spawn_blocking(move || {
+            let _host = HostCode::enter();
+            let _ = send.send(provider(TokenReason::Refused));
+        });
+        Some(receive)
+    }
+
+    fn set_timer(&self, mut sleep: Pin<&mut Sleep>) {
+        let now = clock::now();
+        let at = self
+            .session
+            .poll_timeout()
+            .unwrap_or(Millis::MAX)
+            .saturating_sub(now)
+            .min(LONGEST_SLEEP);
+        let deadline = Instant::now() + Duration::from_millis(at);
+        // A deadline that moved back costs one early look at the clock, which
+        // is cheaper than moving the timer with each message.
+        if sleep.deadline() > deadline || sleep.is_elapsed() {
+            sleep.as_mut().reset(deadline);
+        }
+    }
+
+    async fn wake(
+        &self,
+        requests: &mut Vec<(RequestId, Sending)>,
+        credentials: &mut Option<Credentials>,
+        mut sleep: Pin<&mut Sleep>,
+        room: bool,
+    ) -> Wake {
+        let mut commands = pin!(self.shared.commands_came());
+        let mut room_made = pin!(self.shared.hub.room_made());
+        poll_fn(|context| {
+            for index in 0..requests.len() {
+                let Some((id, sending)) = requests.get_mut(index) else {
+                    break;
+                };
+                let id = *id;
+                if let Poll::Ready(reply) = sending.as_mut().poll(context) {
+                    drop(requests.swap_remove(index));
+                    return Poll::Ready(Wake::Reply(id, reply));
+                }
+            }
+            if let Some(receiver) = credentials {
+                if let Poll::Ready(result) = Pin::new(receiver).poll(context) {
+                    *credentials = None;
+                    let result = result.unwrap_or_else(|_| Err("it panicked".into()));
+                    return Poll::Ready(Wake::Credentials(result));
+                }
+            }
+            if commands.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Wake::Commands);
+            }
+            if !room && room_made.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Wake::Room);
+            }
+            if sleep.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Wake::Timer);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Ends the client when its task is dropped before its end: by a panic.
+struct Ending {
+    shared: Arc<Shared>,
+    done: bool,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let mut error = Error::new(
+            ErrorKind::Panic,
+            Phase::Call,
+            "the library panicked: this is a bug in it; the client has ended",
+        );
+        error.fatal = true;
+        let previous = self.shared.board.state();
+        for event in [
+            Event::Error { id: 0, error },
+            Event::State {
+                state: State::Closed,
+                previous,
+            },
+            Event::Closed,
+        ] {
+            self.shared.publish(event);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What a host gets to see.
+
+use std::sync::Arc;
+
+use crate::bayeux::body::OwnedMessage;
+use crate::error::Error;
+use crate::session::{OperationId, State};
+
+/// One event.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A message on a channel that was subscribed to.
+    Message(OwnedMessage),
+    /// Anything else; never dropped.
+    Notice(Arc<Notice>),
+    /// So many messages were dropped here.
+    Dropped(u64),
+}
+
+#[derive(Debug)]
+pub enum Notice {
+    State { state: State, previous: State },
+    Subscribed { id: OperationId, channel: String },
+    Unsubscribed { id: OperationId, channel: String },
+    Published { id: OperationId, channel: String },
+    Error { id: OperationId, error: Error },
+    Closed,
+}
+
+impl Notice {
+    /// About how much memory it takes, for the bound of the queue.
+    pub fn size(&self) -> usize {
+        64 + match self {
+            Self::State { .. } | Self::Closed => 0,
+            Self::Subscribed { channel, .. }
+            | Self::Unsubscribed { channel, .. }
+            | Self::Published { channel, .. } => channel.len(),
+            Self::Error { error, .. } => error.message.len(),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! From the session to the host: events, the bounded queue of each receiver,
+//! the file descriptor that tells of it, and the threads that call back.
+
+mod dispatcher;
+mod event;
+mod hub;
+mod queue;
+mod readiness;
+
+pub use dispatcher::{in_callback, Callback, Dispatcher, HostCode, HostData};
+pub use event::{Event, Notice};
+pub use hub::{Hub, Limits, Overflow};
+pub use queue::{Polled, Queue};

@@ -1,0 +1,61 @@
+//! A file descriptor that is readable exactly while a queue holds something.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, OnceLock};
+
+use crate::runtime::lock;
+
+/// An eventfd, made when somebody first asks for it.
+#[derive(Default)]
+pub struct Readiness {
+    fd: OnceLock<OwnedFd>,
+    /// Whether it is readable; guards the reads and writes of it.
+    readable: Mutex<bool>,
+}
+
+impl Readiness {
+    /// The descriptor; -1 and the error when the system gives none.
+    pub fn fd(&self) -> io::Result<RawFd> {
+        if let Some(fd) = self.fd.get() {
+            return Ok(fd.as_raw_fd());
+        }
+        let _one_at_a_time = lock(&self.readable);
+        if let Some(fd) = self.fd.get() {
+            return Ok(fd.as_raw_fd());
+        }
+        // SAFETY: a plain system call; the result is checked and owned here.
+        let fd = unsafe {
+            let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            OwnedFd::from_raw_fd(fd)
+        };
+        Ok(self.fd.get_or_init(|| fd).as_raw_fd())
+    }
+
+    /// Makes the descriptor tell what `has_something` tells. Called after each
+    /// change of the queue; `has_something` is asked under the lock, so that of
+    /// two changes the later caller sees both.
+    pub fn update(&self, has_something: impl Fn() -> bool) {
+        let Some(fd) = self.fd.get() else { return };
+        let mut readable = lock(&self.readable);
+        let wanted = has_something();
+        if *readable == wanted {
+            return;
+        }
+        let mut counter: u64 = 1;
+        let counter: *mut u64 = &mut counter;
+        // SAFETY: the descriptor is open, and an eventfd reads and writes 8
+        // bytes. Neither blocks: the counter is 0 or 1 as `readable` says.
+        unsafe {
+            if wanted {
+                libc::write(fd.as_raw_fd(), counter.cast_const().cast(), 8);
+            } else {
+                libc::read(fd.as_raw_fd(), counter.cast(), 8);
+            }
+        }
+        *readable = wanted;
+    }
+}

@@ -1,0 +1,146 @@
+//! Connections, plain and TLS, and what is said when there is none.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::task::{Context, Poll};
+
+use hyper::Uri;
+use hyper_tls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use super::chain;
+use crate::error::{Error, ErrorKind};
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub struct ConnectFailure {
+    pub kind: ErrorKind,
+    pub text: String,
+}
+
+impl fmt::Display for ConnectFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for ConnectFailure {}
+
+#[derive(Clone)]
+pub enum Connector {
+    Plain(HttpConnector),
+    /// For both, as a redirect may lead from one to the other.
+    Tls(HttpsConnector<HttpConnector>),
+}
+
+impl Connector {
+    pub fn new(tls: bool) -> Result<Self, Error> {
+        let mut http = HttpConnector::new();
+        http.set_nodelay(true);
+        http.enforce_http(false);
+        if !tls {
+            return Ok(Self::Plain(http));
+        }
+        Ok(Self::Tls(HttpsConnector::from((http, trust()?.into()))))
+    }
+}
+
+/// The system's trust store. Reading it costs a megabyte and some
+/// milliseconds, so all clients share one.
+fn trust() -> Result<native_tls::TlsConnector, Error> {
+    static TRUST: OnceLock<Result<native_tls::TlsConnector, String>> = OnceLock::new();
+    TRUST
+        .get_or_init(|| native_tls::TlsConnector::new().map_err(|error| error.to_string()))
+        .clone()
+        .map_err(|why| {
+            Error::call(
+                ErrorKind::Tls,
+                format!("the system's TLS library could not be set up: {why}"),
+            )
+        })
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = ConnectFailure;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectFailure>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectFailure>> {
+        // Both connectors are always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let target = target_of(&uri);
+        let is_https = uri.scheme_str() == Some("https");
+        match self {
+            Self::Plain(http) => {
+                if is_https {
+                    return Box::pin(std::future::ready(Err(ConnectFailure {
+                        kind: ErrorKind::Redirect,
+                        text: format!("redirect to https at {target}: give the https URL itself"),
+                    })));
+                }
+                let connecting = http.call(uri);
+                Box::pin(async move {
+                    connecting
+                        .await
+                        .map(MaybeHttpsStream::Http)
+                        .map_err(|error| tcp_failure(&target, &error))
+                })
+            }
+            Self::Tls(https) => {
+                let connecting = https.call(uri);
+                Box::pin(async move {
+                    connecting.await.map_err(|error| {
+                        let is_tls = error.downcast_ref::<native_tls::Error>().is_some()
+                            || error.downcast_ref::<std::io::Error>().is_some();
+                        if is_tls && is_https {
+                            ConnectFailure {
+                                kind: ErrorKind::Tls,
+                                text: format!("tls with {target}: {}", chain(&*error)),
+                            }
+                        } else {
+                            tcp_failure(&target, &*error)
+                        }
+                    })
+                })
+            }
+        }
+    }
+}
+
+fn target_of(uri: &Uri) -> String {
+    let host = uri.host().unwrap_or("?");
+    let port = uri.port_u16().unwrap_or(match uri.scheme_str() {
+        Some("https") => 443,
+        _ => 80,
+    });
+    format!("{host}:{port}")
+}
+
+fn tcp_failure(target: &str, error: &(dyn StdError + 'static)) -> ConnectFailure {
+    let text = chain(error);
+    // The connector's error has no kinds, only its own first words.
+    if let Some(cause) = text.strip_prefix("dns error") {
+        let cause = cause.trim_start_matches(": ");
+        ConnectFailure {
+            kind: ErrorKind::Dns,
+            text: format!("dns lookup for {target}: {cause}"),
+        }
+    } else {
+        let cause = text
+            .trim_start_matches("tcp connect error")
+            .trim_start_matches(": ");
+        ConnectFailure {
+            kind: ErrorKind::Tcp,
+            text: format!("tcp connect to {target}: {cause}"),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! One client's cookies: those that the host gave, and a jar (RFC 6265) for
+//! those that the server sets.
+
+use std::fmt;
+
+use cookie_store::CookieStore;
+use hyper::header::HeaderValue;
+use url::Url;
+
+use crate::error::{Error, ErrorKind};
+
+/// What a server may leave with a client. RFC 6265, section 6.1, asks for at
+/// least 50 cookies of at least 4096 bytes for each host.
+const MAXIMUM_COOKIES: usize = 200;
+const MAXIMUM_COOKIE: usize = 8192;
+
+#[derive(Clone, Default)]
+pub struct Jar {
+    /// Sent to the host's server until that sets a cookie of the same name.
+    given: Vec<(String, String)>,
+    stored: CookieStore,
+}
+
+impl fmt::Debug for Jar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Jar(…)")
+    }
+}
+
+/// A cookie's name is a token, its value free of what would end it (RFC 6265,
+/// section 4.1.1).
+pub fn check(name: &str, value: &str) -> Result<(), Error> {
+    let is_token = |c: char| c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?={}".contains(c);
+    if name.is_empty() || !name.chars().all(is_token) {
+        return Err(Error::call(
+            ErrorKind::InvalidHeader,
+            "name: a cookie's name is made of visible ASCII without separators",
+        ));
+    }
+    if value.chars().any(|c| c.is_control() || c == ';') {
+        return Err(Error::call(
+            ErrorKind::InvalidHeader,
+            "value: a cookie's value holds no ';' and no CR, LF, NUL or other control character",
+        ));
+    }
+    if name.len() + value.len() > MAXIMUM_COOKIE {
+        return Err(Error::call(
+            ErrorKind::OutOfRange,
+            format!("value: a cookie is at most {MAXIMUM_COOKIE} bytes long"),
+        ));
+    }
+    Ok(())
+}
+
+impl Jar {
+    /// Adds one of the host's; the last one of a name is the one sent.
+    pub fn give(&mut self, name: &str, value: &str) {
+        self.given.retain(|(other, _)| other != name);
+        self.given.push((name.into(), value.into()));
+    }
+
+    /// Keeps what a `Set-Cookie` says. Of one that cannot be used nothing is
+    /// kept, as RFC 6265, section 5.2, wants it.
+    pub fn store(&mut self, header: &HeaderValue, url: &Url) {
+        let Ok(text) = std::str::from_utf8(header.as_bytes()) else {
+            return;
+        };
+        if text.len() > MAXIMUM_COOKIE {
+            return;
+        }
+        let name = text
+            .split([';', '='])
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
+        let is_new = self
+            .stored
+            .get(url.host_str().unwrap_or(""), url.path(), &name)
+            .is_none();
+        if is_new && self.stored.iter_unexpired().count() >= MAXIMUM_COOKIES {
+            return;
+        }
+        if self.stored.parse(text, url).is_ok() {
+            // The server's newest value wins over the host's.
+            self.given.retain(|(other, _)| *other != name);
+        }
+    }
+
+    /// The `Cookie` header for a URL; `given` tells whether the host's own
+    /// cookies may go there.
+    pub fn header(&self, url: &Url, given: bool) -> Option<HeaderValue> {
+        let mut text = String::new();
+        let mut add = |name: &str, value: &str| {
+            if !text.is_empty() {
+                text.push_str("; ");
+            }
+            text.push_str(name);
+            text.push('=');
+            text.push_str(value);
+        };
+        if given {
+            for (name, value) in &self.given {
+                add(name, value);
+            }
+        }
+        for (name, value) in self.stored.get_request_values(url) {
+            add(name, value);
+        }
+        if text.is_empty() {
+            return None;
+        }
+        let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    fn set(jar: &mut Jar, cookie: &str) {
+        jar.store(
+            &HeaderValue::from_str(cookie).unwrap(),
+            &url("http://h/cometd/handshake"),
+        );
+    }
+
+    fn sent(jar: &Jar, to: &str) -> String {
+        let header = jar.header(&url(to), true);
+        let mut cookies: Vec<_> = header
+            .as_ref()
+            .map(|value| value.to_str().unwrap().split("; ").collect())
+            .unwrap_or_default();
+        cookies.sort_unstable();
+        cookies.join("; ")
+    }
+
+    #[test]
+    fn cookies_are_kept_and_sent_back_127_129() {
+        let mut jar = Jar::default();
+        assert_eq!(sent(&jar, "http://h/cometd/connect"), "");
+        set(&mut jar, "BAYEUX_BROWSER=x=y; Path=/; HttpOnly");
+        set(&mut jar, "quoted=\"a b\"; Path=/");
+        assert_eq!(
+            sent(&jar, "http://h/cometd/connect"),
+            "BAYEUX_BROWSER=x=y; quoted=\"a b\""
+        );
+        assert_eq!(sent(&jar, "http://other/cometd/connect"), "");
+    }
+
+    #[test]
+    fn domain_path_secure_and_expiry_count() {
+        let mut jar = Jar::default();
+        set(&mut jar, "a=1; Path=/elsewhere");
+        set(&mut jar, "b=1; Secure; Path=/");
+        set(&mut jar, "c=1; Path=/; Max-Age=0");
+        set(&mut jar, "d=1; Domain=evil.com");
+        set(&mut jar, "e=1");
+        assert_eq!(sent(&jar, "http://h/cometd/"), "e=1");
+        assert_eq!(sent(&jar, "http://h/elsewhere"), "a=1");
+        set(&mut jar, "e=2; Path=/cometd");
+        assert_eq!(sent(&jar, "http://h/cometd/"), "e=2");
+        set(&mut jar, "e=; Path=/cometd; Max-Age=0");
+        assert_eq!(sent(&jar, "http://h/cometd/"), "");
+    }
+
+    #[test]
+    fn the_servers_newest_value_wins() {
+        let mut jar = Jar::default();
+        jar.give("a", "host");
+        jar.give("a", "host2");
+        jar.give("b", "host");
+        assert_eq!(sent(&jar, "http://h/cometd/"), "a=host2; b=host");
+        set(&mut jar, "a=server; Path=/");
+        assert_eq!(sent(&jar, "http://h/cometd/"), "a=server; b=host");
+        assert_eq!(jar.header(&url("http://other/"), false), None);
+    }
+
+    #[test]
+    fn a_server_cannot_fill_the_memory_168() {
+        let mut jar = Jar::default();
+        for n in 0..10_000 {
+            set(&mut jar, &format!("c{n}=1; Path=/"));
+        }
+        set(&mut jar, &format!("big={}; Path=/", "x".repeat(20_000)));
+        let header = jar.header(&url("http://h/"), true).unwrap();
+        assert_eq!(
+            header.to_str().unwrap().split("; ").count(),
+            MAXIMUM_COOKIES
+        );
+    }
+
+    #[test]
+    fn what_would_break_out_of_the_header_is_refused_contract_13() {
+        for (name, value) in [
+            ("", "v"),
+            ("a b", "v"),
+            ("a=b", "v"),
+            ("a", "x;y"),
+            ("a", "x\r\ny"),
+            ("a", "\0"),
+        ] {
+            assert!(check(name, value).is_err(), "{name:?} {value:?}");
+        }
+        assert!(check("a", "").is_ok());
+        assert!(check("a", "x=y \"z\"").is_ok());
+    }
+}

@@ -1,0 +1,377 @@
+//! Which URL a request goes to.
+
+use hyper::Uri;
+use url::Url;
+
+use super::uri_of;
+use crate::error::{Error, ErrorKind};
+use crate::session::Endpoint;
+
+/// Longer URLs are refused by most servers, and are a mistake.
+pub const MAXIMUM_URL: usize = 8_000;
+
+/// When the message's type is appended to the URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Append {
+    /// Unless the URL has a query or its last segment a dot.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Paths to resolve on the URL, one for each kind of request.
+#[derive(Debug, Clone, Default)]
+pub struct BasePaths {
+    pub handshake: Option<String>,
+    pub subscribe: Option<String>,
+    pub connect: Option<String>,
+    pub disconnect: Option<String>,
+}
+
+/// A URL, and the same for hyper.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub url: Url,
+    pub uri: Uri,
+}
+
+impl Target {
+    pub fn new(url: Url) -> Result<Self, Error> {
+        let uri = uri_of(&url)?;
+        Ok(Self { url, uri })
+    }
+}
+
+#[derive(Debug)]
+pub struct Endpoints {
+    handshake: Target,
+    connect: Target,
+    disconnect: Target,
+    messages: Target,
+}
+
+/// Checks the URL that the host gave.
+pub fn parse(text: &str) -> Result<Url, Error> {
+    let fail = |why: String| Err(Error::call(ErrorKind::InvalidUrl, format!("url: {why}")));
+    if text.is_empty() {
+        return fail("is empty".into());
+    }
+    if text.len() > MAXIMUM_URL {
+        return fail(format!("is longer than {MAXIMUM_URL} bytes"));
+    }
+    if text.chars().any(|c| c.is_control() || c == ' ') {
+        return fail("holds a space or a control character".into());
+    }
+    let url = match Url::parse(text) {
+        Ok(url) => url,
+        Err(url::ParseError::RelativeUrlWithoutBase) => {
+            return fail("is relative; it starts with http:// or https://".into())
+        }
+        Err(error) => return fail(error.to_string()),
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        return fail(format!(
+            "has the scheme {}; it starts with http:// or https://",
+            url.scheme()
+        ));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return fail("has no host".into());
+    }
+    Ok(url)
+}
+
+/// The credentials in a URL, percent-decoded.
+pub fn userinfo(url: &Url) -> Result<Option<(String, Option<String>)>, Error> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(None);
+    }
+    let decode = |text: &str| {
+        String::from_utf8(percent_decode(text))
+            .map_err(|_| Error::call(ErrorKind::NotUtf8, "url: the user or password is not UTF-8"))
+    };
+    let user = decode(url.username())?;
+    let password = url.password().map(decode).transpose()?;
+    Ok(Some((user, password)))
+}
+
+fn percent_decode(text: &str) -> Vec<u8> {
+    // application/x-www-form-urlencoded would also turn '+' into a space.
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        let hex = |digit: Option<u8>| char::from(digit?).to_digit(16);
+        if byte == b'%' {
+            let mut ahead = bytes.clone();
+            if let (Some(high), Some(low)) = (hex(ahead.next()), hex(ahead.next())) {
+                decoded.push((high * 16 + low) as u8);
+                bytes = ahead;
+                continue;
+            }
+        }
+        decoded.push(byte);
+    }
+    decoded
+}
+
+/// Checks that a base path leads to a place of the same server.
+pub fn check_base_path(url: &Url, path: &str) -> Result<(), Error> {
+    resolve(url, path).map(drop)
+}
+
+/// Resolves a base path (RFC 3986, section 5) on the URL, which counts as a
+/// folder whether or not it ends in a slash.
+fn resolve(url: &Url, path: &str) -> Result<Url, Error> {
+    let fail = |why: String| {
+        Err(Error::call(
+            ErrorKind::InvalidArgument,
+            format!("path: {why}"),
+        ))
+    };
+    if path.len() > MAXIMUM_URL {
+        return fail(format!("is longer than {MAXIMUM_URL} bytes"));
+    }
+    if path.chars().any(|c| c.is_control() || c == ' ') {
+        return fail("holds a space or a control character".into());
+    }
+    let resolved = match folder(url).join(path) {
+        Ok(resolved) => resolved,
+        Err(error) => return fail(error.to_string()),
+    };
+    if resolved.origin() != url.origin() {
+        return fail("leads to another server".into());
+    }
+    Ok(resolved)
+}
+
+fn folder(url: &Url) -> Url {
+    let mut folder = url.clone();
+    if !folder.path().ends_with('/') {
+        folder.set_path(&format!("{}/", url.path()));
+    }
+    folder
+}
+
+fn appends(url: &Url, append: Append) -> bool {
+    match append {
+        Append::Always => true,
+        Append::Never => false,
+        Append::Auto => {
+            let last = url.path().rsplit('/').find(|segment| !segment.is_empty());
+            url.query().is_none() && !last.is_some_and(|segment| segment.contains('.'))
+        }
+    }
+}
+
+impl Endpoints {
+    pub fn new(url: &Url, paths: &BasePaths, append: Append) -> Result<Self, Error> {
+        let mut url = url.clone();
+        // The credentials travel in a header (RFC 7617), the fragment not at all.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url.set_fragment(None);
+        let appends = appends(&url, append);
+        let base = |path: &Option<String>| match path {
+            Some(path) => resolve(&url, path),
+            None if appends => Ok(folder(&url)),
+            None => Ok(url.clone()),
+        };
+        let named = |path: &Option<String>, name: &str| -> Result<Target, Error> {
+            let mut base = base(path)?;
+            if appends {
+                base = folder(&base);
+                base.set_path(&format!("{}{name}", base.path()));
+            }
+            Target::new(base)
+        };
+        Ok(Self {
+            handshake: named(&paths.handshake, "handshake")?,
+            connect: named(&paths.connect, "connect")?,
+            disconnect: named(&paths.disconnect, "disconnect")?,
+            messages: Target::new(base(&paths.subscribe)?)?,
+        })
+    }
+
+    pub fn target(&self, endpoint: Endpoint) -> &Target {
+        match endpoint {
+            Endpoint::Handshake => &self.handshake,
+            Endpoint::Connect => &self.connect,
+            Endpoint::Disconnect => &self.disconnect,
+            Endpoint::Messages => &self.messages,
+        }
+    }
+
+    pub fn any_is_https(&self) -> bool {
+        self.messages.url.scheme() == "https"
+    }
+
+    /// Whether a URL is on the server that the host named: only that one gets
+    /// the host's credentials and cookies.
+    pub fn is_same_origin(&self, url: &Url) -> bool {
+        // The upgrade from http to https of the same host and default port is
+        // the same server, safer.
+        let ours = &self.messages.url;
+        ours.origin() == url.origin()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoints(url: &str, paths: BasePaths, append: Append) -> [String; 4] {
+        let endpoints = Endpoints::new(&parse(url).unwrap(), &paths, append).unwrap();
+        [
+            Endpoint::Handshake,
+            Endpoint::Connect,
+            Endpoint::Disconnect,
+            Endpoint::Messages,
+        ]
+        .map(|endpoint| endpoints.target(endpoint).uri.to_string())
+    }
+
+    fn path(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn nothing_set() {
+        for url in [
+            "http://[::1]:1025/notifications/",
+            "http://[::1]:1025/notifications",
+        ] {
+            assert_eq!(
+                endpoints(url, BasePaths::default(), Append::Auto),
+                [
+                    "http://[::1]:1025/notifications/handshake",
+                    "http://[::1]:1025/notifications/connect",
+                    "http://[::1]:1025/notifications/disconnect",
+                    "http://[::1]:1025/notifications/",
+                ]
+            );
+        }
+        assert_eq!(
+            endpoints("http://example.com", BasePaths::default(), Append::Auto),
+            [
+                "http://example.com/handshake",
+                "http://example.com/connect",
+                "http://example.com/disconnect",
+                "http://example.com/",
+            ]
+        );
+    }
+
+    #[test]
+    fn base_paths() {
+        let paths = BasePaths {
+            handshake: path("node/0/"),
+            subscribe: path("sub/"),
+            connect: path("con/"),
+            disconnect: path("discon/"),
+        };
+        for url in [
+            "http://[::1]:1025/notifications/",
+            "http://[::1]:1025/notifications",
+        ] {
+            assert_eq!(
+                endpoints(url, paths.clone(), Append::Auto),
+                [
+                    "http://[::1]:1025/notifications/node/0/handshake",
+                    "http://[::1]:1025/notifications/con/connect",
+                    "http://[::1]:1025/notifications/discon/disconnect",
+                    "http://[::1]:1025/notifications/sub/",
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn base_paths_are_resolved_as_rfc_3986_says() {
+        let paths = BasePaths {
+            handshake: path("/root/"),
+            connect: path("../up/"),
+            disconnect: path("no-slash"),
+            subscribe: path("a%20b/?q=%2F"),
+        };
+        assert_eq!(
+            endpoints("http://h/a/b/", paths, Append::Auto),
+            [
+                "http://h/root/handshake",
+                "http://h/a/up/connect",
+                "http://h/a/b/no-slash/disconnect",
+                "http://h/a/b/a%20b/?q=%2F",
+            ]
+        );
+        let url = parse("http://h/a/").unwrap();
+        for bad in ["http://other/", "//other/x", "https://h/", "a b", "a\nb"] {
+            assert!(check_base_path(&url, bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn append_auto_always_never() {
+        let plain = BasePaths::default;
+        for url in [
+            "https://x.salesforce.com/cometd/60.0",
+            "https://x.salesforce.com/cometd/60.0/",
+            "http://h/cometd?token=1",
+        ] {
+            assert_eq!(
+                endpoints(url, plain(), Append::Auto),
+                [url, url, url, url],
+                "{url}"
+            );
+        }
+        let dotted_folder = endpoints("http://h/v1.0/cometd", plain(), Append::Auto);
+        assert_eq!(dotted_folder[0], "http://h/v1.0/cometd/handshake");
+        let always = endpoints("http://h/cometd/60.0?q=1", plain(), Append::Always);
+        assert_eq!(always[0], "http://h/cometd/60.0/handshake?q=1");
+        assert_eq!(always[3], "http://h/cometd/60.0/?q=1");
+        let never = endpoints("http://h/cometd", plain(), Append::Never);
+        assert_eq!(never, ["http://h/cometd"; 4]);
+    }
+
+    #[test]
+    fn ports_userinfo_and_encoding() {
+        let url = parse("http://us%40er:p%3Aw%C2%A3@[::1]:8080/a%2Fb/é").unwrap();
+        assert_eq!(
+            userinfo(&url).unwrap(),
+            Some(("us@er".into(), Some("p:w£".into())))
+        );
+        let endpoints = Endpoints::new(&url, &BasePaths::default(), Append::Auto).unwrap();
+        assert_eq!(
+            endpoints.target(Endpoint::Connect).uri,
+            "http://[::1]:8080/a%2Fb/%C3%A9/connect"
+        );
+        assert_eq!(userinfo(&parse("http://h/").unwrap()).unwrap(), None);
+        assert_eq!(
+            userinfo(&parse("http://u@h/").unwrap()).unwrap(),
+            Some(("u".into(), None))
+        );
+        assert!(userinfo(&parse("http://%ff@h/").unwrap()).is_err());
+    }
+
+    #[test]
+    fn bad_urls_are_refused() {
+        let long = format!("http://h/{}", "a".repeat(MAXIMUM_URL));
+        for (bad, why) in [
+            ("", "empty"),
+            ("cometd", "relative"),
+            ("/cometd", "relative"),
+            ("ftp://h/x", "scheme ftp"),
+            ("file:///x", "scheme file"),
+            ("http://", "host"),
+            ("http://h:99999/", "port"),
+            ("http://[::1/", "IPv6"),
+            ("http://h/ x", "space"),
+            ("http://h/\n", "control"),
+            (long.as_str(), "longer"),
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::InvalidUrl);
+            assert!(error.message.contains(why), "{bad}: {}", error.message);
+            assert!(error.message.starts_with("url: "));
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Long polling: one POST a request, JSON both ways (Bayeux specification,
+//! section 5.1).
+
+pub mod authorization;
+mod connector;
+pub mod cookies;
+pub mod endpoints;
+mod response;
+
+use std::error::Error as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{
+    HeaderMap, HeaderValue, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION,
+    SET_COOKIE, USER_AGENT,
+};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use url::Url;
+
+use crate::bayeux::Body;
+use crate::error::{Error, ErrorKind, Failure};
+use crate::runtime::lock;
+use crate::session::Endpoint;
+use authorization::Authorization;
+use connector::{ConnectFailure, Connector};
+use cookies::Jar;
+use endpoints::{Endpoints, Target};
+
+/// Idle connections are closed by us before the five seconds after which many
+/// servers close them, so that a publish is rarely sent into a closing one.
+const IDLE: Duration = Duration::from_secs(4);
+/// One for the held connect, one for everything else (Bayeux, section 2.3).
+const IDLE_CONNECTIONS: usize = 2;
+const MAXIMUM_REDIRECTS: usize = 5;
+/// A failure so soon after a request on a connection that was kept alive is
+/// the server's closing of it, crossing the request on the way.
+const CROSSED: Duration = Duration::from_millis(500);
+
+/// What a transport is made from.
+pub struct Settings {
+    pub endpoints: Endpoints,
+    pub authorization: Arc<Authorization>,
+    pub cookies: Jar,
+    /// Sent with each request beside the library's own.
+    pub headers: HeaderMap,
+    /// The largest body accepted, after decompression.
+    pub maximum_response: usize,
+}
+
+/// One client's way to its server: its connections, cookies and headers.
+pub struct LongPolling {
+    client: Client<Connector, Full<Bytes>>,
+    endpoints: Endpoints,
+    authorization: Arc<Authorization>,
+    cookies: Mutex<Jar>,
+    headers: HeaderMap,
+    maximum_response: usize,
+    /// A server has answered before, so connections may be kept-alive ones.
+    answered: AtomicBool,
+}
+
+impl LongPolling {
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        let mut headers = HeaderMap::with_capacity(settings.headers.keys_len() + 3);
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/json;charset=UTF-8"),
+        );
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("libcometd/", env!("CARGO_PKG_VERSION"))),
+        );
+        for name in settings.headers.keys() {
+            headers.remove(name);
+        }
+        headers.extend(settings.headers);
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new())
+                .pool_idle_timeout(IDLE)
+                .pool_timer(TokioTimer::new())
+                .pool_max_idle_per_host(IDLE_CONNECTIONS)
+                .build(Connector::new(settings.endpoints.any_is_https())?),
+            endpoints: settings.endpoints,
+            authorization: settings.authorization,
+            cookies: Mutex::new(settings.cookies),
+            headers,
+            maximum_response: settings.maximum_response,
+            answered: AtomicBool::new(false),
+        })
+    }
+
+    /// Posts a JSON array of messages and reads the messages that come back.
+    /// Dropping the future closes the connection that it used.
+    pub async fn send(&self, endpoint: Endpoint, body: Vec<u8>) -> Result<Body, Failure> {
+        let body = Bytes::from(body);
+        let target = self.endpoints.target(endpoint);
+        // Saying these twice does no harm; a publish must not be sent twice.
+        let repeatable = matches!(endpoint, Endpoint::Handshake | Endpoint::Connect);
+        let mut redirected: Option<Target> = None;
+        for _ in 0..=MAXIMUM_REDIRECTS {
+            let at = redirected.as_ref().unwrap_or(target);
+            let response = self.post(at, &body, repeatable).await?;
+            self.answered.store(true, Ordering::Relaxed);
+            self.keep_cookies(at, response.headers());
+            if let Some(next) = redirection(at, &response)? {
+                redirected = Some(next);
+                continue;
+            }
+            return response::read(response, self.maximum_response).await;
+        }
+        Err(Failure::new(
+            ErrorKind::Redirect,
+            format!("more than {MAXIMUM_REDIRECTS} redirects"),
+        ))
+    }
+
+    async fn post(
+        &self,
+        target: &Target,
+        body: &Bytes,
+        repeatable: bool,
+    ) -> Result<Response<hyper::body::Incoming>, Failure> {
+        let answered = self.answered.load(Ordering::Relaxed);
+        let sent = Instant::now();
+        match self.client.request(self.request(target, body)?).await {
+            Err(error)
+                if repeatable && answered && !error.is_connect() && sent.elapsed() < CROSSED =>
+            {
+                self.client
+                    .request(self.request(target, body)?)
+                    .await
+                    .map_err(|error| failure_of(&error))
+            }
+            result => result.map_err(|error| failure_of(&error)),
+        }
+    }
+
+    fn request(&self, target: &Target, body: &Bytes) -> Result<Request<Full<Bytes>>, Failure> {
+        let mut request = Request::new(Full::new(body.clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = target.uri.clone();
+        let headers = request.headers_mut();
+        *headers = self.headers.clone();
+        let is_ours = self.endpoints.is_same_origin(&target.url);
+        if is_ours {
+            if let Some(value) = self.authorization.value() {
+                headers.insert(AUTHORIZATION, value);
+            }
+        } else {
+            headers.remove(AUTHORIZATION);
+        }
+        if let Some(value) = lock(&self.cookies).header(&target.url, is_ours) {
+            headers.insert(COOKIE, value);
+        }
+        Ok(request)
+    }
+
+    fn keep_cookies(&self, target: &Target, headers: &HeaderMap) {
+        if headers.contains_key(SET_COOKIE) {
+            let mut jar = lock(&self.cookies);
+            for value in headers.get_all(SET_COOKIE) {
+                jar.store(value, &target.url);
+            }
+        }
+    }
+}
+
+/// Where a response sends the request on to. Only 307 and 308 keep the POST
+/// (RFC 9110, sections 15.4.8 and 15.4.9); the others would lose it.
+fn redirection<B>(from: &Target, response: &Response<B>) -> Result<Option<Target>, Failure> {
+    let status = response.status();
+    if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
+        return Ok(None);
+    }
+    let location = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|it| it.to_str().ok());
+    let fail = |why: String| {
+        let mut failure = Failure::new(
+            ErrorKind::Redirect,
+            format!("HTTP {}: {why}", status.as_u16()),
+        );
+        failure.http_status = status.as_u16();
+        Err(failure)
+    };
+    let Some(location) = location else {
+        return fail("a redirect without a Location".into());
+    };
+    if !matches!(
+        status,
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+    ) {
+        return fail(format!(
+            "redirect to {location}, which does not keep the POST; only 307 and 308 are followed"
+        ));
+    }
+    let Ok(url) = from.url.join(location) else {
+        return fail(format!("redirect to {location}, which is not a URL"));
+    };
+    let allowed = url.scheme() == from.url.scheme() || url.scheme() == "https";
+    if !allowed {
+        return fail(format!("redirect from https to {}", url.scheme()));
+    }
+    match Target::new(url) {
+        Ok(target) => Ok(Some(target)),
+        Err(error) => fail(error.message),
+    }
+}
+
+/// An error of the HTTP client, in our words.
+fn failure_of(error: &hyper_util::client::legacy::Error) -> Failure {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(connect) = cause.downcast_ref::<ConnectFailure>() {
+            return Failure::new(connect.kind, connect.text.clone());
+        }
+        if let Some(http) = cause.downcast_ref::<hyper::Error>() {
+            return http_failure(http);
+        }
+        source = cause.source();
+    }
+    Failure::new(ErrorKind::ConnectionLost, chain(error))
+}
+
+/// An error of one HTTP exchange.
+fn http_failure(error: &hyper::Error) -> Failure {
+    if error.is_parse() {
+        return Failure::new(
+            ErrorKind::MalformedHttp,
+            format!("the response is not HTTP/1.1: {}", chain(error)),
+        );
+    }
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        return Failure::new(
+            ErrorKind::ConnectionLost,
+            "the server closed the connection before the whole response",
+        );
+    }
+    Failure::new(
+        ErrorKind::ConnectionLost,
+        format!("the connection broke: {}", chain(error)),
+    )
+}
+
+/// An error and its causes on one line, each said once.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = plain(error);
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = plain(cause);
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        source = cause.source();
+    }
+    crate::bayeux::error_text::one_line(&line, 500)
+}
+
+/// I/O errors without the "(os error 111)".
+fn plain(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(io) if io.raw_os_error().is_some() => {
+            let text = io.to_string();
+            let text = text.split(" (os error").next().unwrap_or_default();
+            let mut letters = text.chars();
+            match letters.next() {
+                Some(first) => first.to_lowercase().chain(letters).collect(),
+                None => io.kind().to_string(),
+            }
+        }
+        _ => error.to_string(),
+    }
+}
+
+pub(crate) fn uri_of(url: &Url) -> Result<Uri, Error> {
+    // Userinfo never belongs into a request's target.
+    let mut url = url.clone();
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_fragment(None);
+    url.as_str()
+        .parse()
+        .map_err(|error| Error::call(ErrorKind::InvalidUrl, format!("url: {error}")))
+}

@@ -1,0 +1,209 @@
+//! What a response says: its status, its body, and how long to wait.
+
+use std::io::Read;
+use std::time::SystemTime;
+
+use flate2::read::MultiGzDecoder;
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{HeaderMap, CONTENT_ENCODING, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+
+use super::http_failure;
+use crate::bayeux::{Body, BodyError};
+use crate::error::{ErrorKind, Failure};
+
+/// What is read of a body that only explains a refusal.
+const MAXIMUM_EXPLANATION: usize = 16 * 1024;
+
+/// Reads the messages of a response. Only 200 carries messages.
+pub async fn read(response: Response<Incoming>, maximum: usize) -> Result<Body, Failure> {
+    let status = response.status();
+    let (parts, incoming) = response.into_parts();
+    if status != StatusCode::OK {
+        // Whatever goes wrong here, the status is what is told.
+        let body = collect(incoming, MAXIMUM_EXPLANATION)
+            .await
+            .unwrap_or_default();
+        let body = decode(&parts.headers, body, MAXIMUM_EXPLANATION).unwrap_or_default();
+        return Err(refusal(status, &parts.headers, body));
+    }
+    let body = collect(incoming, maximum).await?;
+    let body = decode(&parts.headers, body, maximum)?;
+    Body::parse(body).map_err(|error| {
+        let mut failure = Failure::new(
+            match error {
+                BodyError::Html(_) => ErrorKind::Html,
+                _ => ErrorKind::NotJson,
+            },
+            error.to_string(),
+        );
+        failure.http_status = status.as_u16();
+        failure
+    })
+}
+
+async fn collect(mut incoming: Incoming, maximum: usize) -> Result<Vec<u8>, Failure> {
+    let expected = incoming.size_hint().lower();
+    let expected = usize::try_from(expected).unwrap_or(usize::MAX);
+    if expected > maximum {
+        return Err(too_large(maximum));
+    }
+    let mut body = Vec::with_capacity(expected);
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|error| http_failure(&error))?;
+        if let Some(data) = frame.data_ref() {
+            if body.len() + data.len() > maximum {
+                return Err(too_large(maximum));
+            }
+            body.extend_from_slice(data);
+        }
+    }
+    Ok(body)
+}
+
+fn too_large(maximum: usize) -> Failure {
+    Failure::new(
+        ErrorKind::TooLarge,
+        format!("the response is too large: more than {maximum} bytes"),
+    )
+}
+
+/// Undoes the content coding. The limit holds for what comes out, so that a
+/// small body cannot become a huge one.
+fn decode(headers: &HeaderMap, body: Vec<u8>, maximum: usize) -> Result<Vec<u8>, Failure> {
+    let Some(coding) = headers.get(CONTENT_ENCODING) else {
+        return Ok(body);
+    };
+    let coding = coding.to_str().unwrap_or("?").trim();
+    if coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
+        return Ok(body);
+    }
+    if !coding.eq_ignore_ascii_case("gzip") && !coding.eq_ignore_ascii_case("x-gzip") {
+        return Err(Failure::new(
+            ErrorKind::Protocol,
+            format!("the response has the content coding {coding}, which was not asked for"),
+        ));
+    }
+    let mut decoded = Vec::new();
+    let limit = u64::try_from(maximum).unwrap_or(u64::MAX).saturating_add(1);
+    MultiGzDecoder::new(body.as_slice())
+        .take(limit)
+        .read_to_end(&mut decoded)
+        .map_err(|error| {
+            Failure::new(
+                ErrorKind::Protocol,
+                format!("the response's gzip is corrupt: {error}"),
+            )
+        })?;
+    if decoded.len() > maximum {
+        return Err(too_large(maximum));
+    }
+    Ok(decoded)
+}
+
+fn refusal(status: StatusCode, headers: &HeaderMap, body: Vec<u8>) -> Failure {
+    let reason = status.canonical_reason().unwrap_or("");
+    let explanation = match Body::parse(body) {
+        Err(BodyError::Html(title)) if !title.is_empty() => format!(" (HTML page \"{title}\")"),
+        Err(BodyError::NotJson { start, .. }) => format!(" (\"{start}\")"),
+        // Some servers refuse by status and by a message; the message knows why.
+        Ok(body) => body
+            .messages()
+            .find_map(|message| message.error())
+            .map(|error| format!(" ({})", error.text))
+            .unwrap_or_default(),
+        _ => String::new(),
+    };
+    let mut failure = Failure::new(
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                ErrorKind::Unauthorized
+            }
+            _ => ErrorKind::HttpStatus,
+        },
+        format!("HTTP {} {reason}{explanation}", status.as_u16()),
+    );
+    failure.http_status = status.as_u16();
+    if matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    ) {
+        failure.retry_after = retry_after(headers, SystemTime::now());
+    }
+    failure
+}
+
+/// `Retry-After` in milliseconds: seconds, or a date (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<u64> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(seconds.saturating_mul(1_000));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    let wait = date.duration_since(now).unwrap_or_default();
+    Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+    use std::io::Write;
+    use std::time::Duration;
+
+    fn headers(name: hyper::header::HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())])
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn gzip_is_decoded_within_the_limit_148() {
+        let gz = headers(CONTENT_ENCODING, "gzip");
+        assert_eq!(decode(&gz, gzip(b"[]"), 10).unwrap(), b"[]");
+        let bomb = gzip(&vec![b' '; 1 << 20]);
+        assert!(bomb.len() < 2_000);
+        let error = decode(&gz, bomb, 1 << 16).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::TooLarge);
+        let error = decode(&gz, b"not gzip".to_vec(), 100).unwrap_err();
+        assert!(error.text.contains("gzip is corrupt"), "{}", error.text);
+        assert!(decode(&headers(CONTENT_ENCODING, "br"), vec![], 10).is_err());
+        assert!(decode(&headers(CONTENT_ENCODING, "identity"), vec![], 10).is_ok());
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_page_138() {
+        let page = b"<html><head><title>Busy</title></head></html>".to_vec();
+        let failure = refusal(StatusCode::SERVICE_UNAVAILABLE, &HeaderMap::new(), page);
+        assert_eq!(
+            failure.text,
+            "HTTP 503 Service Unavailable (HTML page \"Busy\")"
+        );
+        assert_eq!(failure.http_status, 503);
+        let failure = refusal(StatusCode::UNAUTHORIZED, &HeaderMap::new(), vec![]);
+        assert_eq!(failure.kind, ErrorKind::Unauthorized);
+        assert_eq!(failure.text, "HTTP 401 Unauthorized");
+        let message = br#"[{"channel":"/meta/connect","error":"403::Unknown client"}]"#.to_vec();
+        let failure = refusal(StatusCode::FORBIDDEN, &HeaderMap::new(), message);
+        assert_eq!(failure.text, "HTTP 403 Forbidden (403::Unknown client)");
+    }
+
+    #[test]
+    fn retry_after_in_seconds_and_as_a_date_140() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let wait = |value: &str| retry_after(&headers(RETRY_AFTER, value), now);
+        assert_eq!(wait("120"), Some(120_000));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:49:47 GMT"), Some(10_000));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
+        assert_eq!(wait("soon"), None);
+        assert_eq!(
+            retry_after(&HeaderMap::new(), now + Duration::from_secs(1)),
+            None
+        );
+    }
+}

@@ -1,0 +1,3 @@
+//! How requests reach a server: long polling over HTTP.
+
+pub mod http;
