@@ -1,0 +1,73 @@
+# libcometd: build, try, test, install.
+#
+#   make            the library, in build/lib
+#   make demo       live events in a C program, from the bundled demo server
+#   make test       all tests that need no other server
+#   make bench      what it costs, beside what it could cost at best
+#   make install    PREFIX=/usr/local DESTDIR=
+#   make uninstall
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+includedir ?= $(PREFIX)/include
+libdir ?= $(PREFIX)/lib
+
+CC ?= cc
+CXX ?= c++
+CARGO ?= cargo
+CFLAGS ?= -O2 -g
+CXXFLAGS ?= -O2 -g
+WARNINGS = -Wall -Wextra -Wpedantic -Werror
+
+BUILD = build
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+SONAME = libcometd.so.0
+
+.PHONY: all lib demo test bench soak install uninstall clean tools
+
+all: lib
+
+# One clear line for each tool that is missing.
+tools:
+	@command -v $(CARGO) >/dev/null || { echo "missing: cargo, from https://rustup.rs" >&2; exit 1; }
+	@command -v $(CC) >/dev/null || { echo "missing: a C compiler; Debian and Ubuntu: apt install build-essential" >&2; exit 1; }
+	@command -v pkg-config >/dev/null || { echo "missing: pkg-config; Debian and Ubuntu: apt install pkg-config libssl-dev" >&2; exit 1; }
+	@pkg-config --exists openssl || { echo "missing: OpenSSL's headers; Debian and Ubuntu: apt install libssl-dev" >&2; exit 1; }
+
+lib: tools
+	@$(CARGO) build --release --locked -p cometd -p cometd-demo-server
+	@mkdir -p $(BUILD)/lib $(BUILD)/bin
+	@install -m 755 $(TARGET)/release/libcometd.so $(BUILD)/lib/$(SONAME)
+	@ln -sf $(SONAME) $(BUILD)/lib/libcometd.so
+	@install -m 644 $(TARGET)/release/libcometd.a $(BUILD)/lib/libcometd.a
+	@install -m 755 $(TARGET)/release/cometd_demo_server $(BUILD)/bin/cometd_demo_server
+
+# Examples are programs of the library's users: built from the tree as from
+# anywhere else, with the headers and the library and nothing more.
+EXAMPLES_C = $(patsubst examples-c/%.c,$(BUILD)/bin/%,$(wildcard examples-c/*.c))
+EXAMPLES_CPP = $(patsubst examples-c/%.cpp,$(BUILD)/bin/%_cpp,$(wildcard examples-c/*.cpp))
+LINK = -L$(BUILD)/lib -lcometd -Wl,-rpath,'$$ORIGIN/../lib'
+
+.PHONY: examples
+examples: lib
+	@$(MAKE) --no-print-directory $(EXAMPLES_C) $(EXAMPLES_CPP)
+
+$(BUILD)/bin/%: examples-c/%.c include/cometd/cometd.h $(BUILD)/lib/$(SONAME)
+	@$(CC) -std=c99 -D_POSIX_C_SOURCE=200809L $(WARNINGS) $(CFLAGS) -Iinclude $< -o $@ $(LINK)
+
+$(BUILD)/bin/%_cpp: examples-c/%.cpp include/cometd/cometd.h include/cometd/cometd.hpp $(BUILD)/lib/$(SONAME)
+	@$(CXX) -std=c++17 $(WARNINGS) $(CXXFLAGS) -Iinclude $< -o $@ $(LINK)
+
+demo: examples
+	@sh examples-c/demo.sh $(BUILD)
+
+test: examples
+	@bash tests/run
+
+bench: lib
+	@bash benches/run
+
+clean:
+	rm -rf $(BUILD)
+	$(CARGO) clean
