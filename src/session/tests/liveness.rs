@@ -1,0 +1,517 @@
+//! Whatever servers, networks and hosts do: the session goes on or ends, and
+//! never storms. The invariants themselves are in `World`.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+const ENDINGS: u64 = 2_000;
+const RETURNS: u64 = 1_000;
+const STEPS: u32 = 120;
+
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % limit
+    }
+
+    fn one_in(&mut self, count: u64) -> bool {
+        self.below(count) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
+}
+
+const ADVICE: [&str; 14] = [
+    "",
+    "",
+    "",
+    r#","advice":{"reconnect":"retry"}"#,
+    r#","advice":{"reconnect":"handshake"}"#,
+    r#","advice":{"reconnect":"handshake","interval":0}"#,
+    r#","advice":{"reconnect":"none"}"#,
+    r#","advice":{"reconnect":"banana","interval":"x"}"#,
+    r#","advice":{"interval":2000,"timeout":5000}"#,
+    r#","advice":{"interval":0,"timeout":0,"maxInterval":3000}"#,
+    r#","advice":{"interval":-1}"#,
+    r#","advice":{"timeout":"30000","interval":"10"}"#,
+    r#","advice":7"#,
+    r#","advice":{"long-polling":{"reconnect":"handshake","interval":1}}"#,
+];
+
+const ERRORS: [&str; 7] = [
+    "",
+    r#","error":"402::session_unknown""#,
+    r#","error":"403::denied""#,
+    r#","error":"401::Authentication invalid""#,
+    r#","error":"boom""#,
+    r#","error":{}"#,
+    r#","error":null"#,
+];
+
+const CHANNELS: [&str; 4] = ["/a", "/b", "/c/*", "/d"];
+
+const KINDS: [ErrorKind; 6] = [
+    ErrorKind::Timeout,
+    ErrorKind::Tcp,
+    ErrorKind::ConnectionLost,
+    ErrorKind::Html,
+    ErrorKind::NotJson,
+    ErrorKind::TooLarge,
+];
+
+/// What the host must believe of its subscriptions, by what it called and was
+/// told.
+#[derive(Default)]
+struct Belief {
+    subscribed: BTreeSet<String>,
+    /// A subscribe was refused, beside an earlier one that was accepted.
+    unsure: BTreeSet<String>,
+    revoked: BTreeSet<(OperationId, String)>,
+}
+
+impl Belief {
+    fn unsubscribes(&mut self, world: &World, channel: &str) {
+        self.subscribed.remove(channel);
+        self.unsure.remove(channel);
+        let under_way = world.owed.keys().filter(|(_, it)| it == channel);
+        self.revoked.extend(under_way.cloned());
+    }
+
+    fn is_told(&mut self, event: &str) {
+        let words: Vec<&str> = event.split(' ').collect();
+        let (id, channel) = match words[..] {
+            ["Subscribed", id, channel] => (id, channel),
+            ["Error", "subscribe", "Refused", id, channel] => (id, channel),
+            ["Error", "subscribe", "Refused", channel] => ("0", channel),
+            _ => return,
+        };
+        let ending = (id.parse().unwrap(), channel.to_owned());
+        if self.revoked.contains(&ending) {
+            return;
+        }
+        if words[0] == "Subscribed" {
+            self.unsure.remove(channel);
+            self.subscribed.insert(ending.1);
+        } else if id == "0" {
+            self.subscribed.remove(channel);
+        } else {
+            self.unsure.insert(ending.1);
+        }
+    }
+}
+
+/// A run of a session with everything that can happen, in an order that the
+/// seed decides.
+struct Run {
+    world: World,
+    random: Random,
+    belief: Belief,
+    /// Whether the server or the host may end it on the way.
+    mortal: bool,
+    operations: OperationId,
+    /// Requests that ended, whose responses may yet come.
+    past: Vec<Sent>,
+    answered_refreshes: usize,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let world = World::with(|it| {
+            it.seed = seed;
+            it.has_token_provider = random.one_in(2);
+            it.number_of_retries = match random.below(8) {
+                0 => Some(0),
+                1 => Some(3),
+                _ => None,
+            };
+        });
+        Self {
+            world,
+            random,
+            belief: Belief::default(),
+            mortal: true,
+            operations: 0,
+            past: Vec::new(),
+            answered_refreshes: 0,
+        }
+    }
+
+    fn storm(&mut self) {
+        self.world.connect();
+        for _ in 0..STEPS {
+            if self.world.closed {
+                break;
+            }
+            self.step();
+            self.learn();
+        }
+    }
+
+    fn learn(&mut self) {
+        for event in self.world.events() {
+            self.belief.is_told(&event);
+        }
+    }
+
+    fn run_to_the_end(mut self) {
+        self.storm();
+        if !self.world.closed {
+            // Every way to end ends.
+            match self.random.below(3) {
+                0 => self.world.abort(),
+                1 => self.world.disconnect(0),
+                _ => self.world.disconnect(3_000),
+            }
+            self.world.wait(3_000);
+        }
+        assert!(self.world.closed);
+        for sent in std::mem::take(&mut self.past) {
+            self.answer(&sent);
+        }
+        self.world.credentials(Ok(()));
+        self.world.wait(1_000_000);
+    }
+
+    /// After the storm the server has restarted and is sound: the session is
+    /// back, with what the host believes to be subscribed; how many these are.
+    fn calm_down(mut self) -> usize {
+        self.mortal = false;
+        self.world.session.configuration.number_of_retries = None;
+        self.storm();
+        self.world.room(true);
+        let mut sessions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for _ in 0..1_000 {
+            self.learn();
+            let client_id = self.world.session.client_id.clone();
+            let [queued, pending, _] = self.world.session.commands.counts();
+            if self.world.state() == State::Connected && queued + pending == 0 {
+                if let Some(there) = client_id.and_then(|it| sessions.get(&it)) {
+                    let Belief {
+                        subscribed, unsure, ..
+                    } = &self.belief;
+                    assert!(there.is_subset(&(subscribed | unsure)), "{there:?}");
+                    assert!(there.is_superset(&(subscribed - unsure)), "{there:?}");
+                    return there.len();
+                }
+            }
+            if self.world.refreshes > self.answered_refreshes {
+                self.answered_refreshes = self.world.refreshes;
+                self.world.credentials(Ok(()));
+            }
+            let Some(sent) = self.world.open.values().next().cloned() else {
+                self.world.next_timer();
+                continue;
+            };
+            if sent.endpoint == Endpoint::Handshake {
+                let client_id = format!("sound{}", sent.id.0);
+                self.world.answer(&sent, &handshake_ok(&client_id, ""));
+                sessions.insert(client_id, BTreeSet::new());
+            } else if let Some(there) = sessions.get_mut(sent.client_id()) {
+                for message in &sent.messages {
+                    let channel = message["subscription"].as_str().map(str::to_owned);
+                    match (message["channel"].as_str(), channel) {
+                        (Some(meta::SUBSCRIBE), Some(channel)) => there.insert(channel),
+                        (Some(meta::UNSUBSCRIBE), Some(channel)) => there.remove(&channel),
+                        _ => false,
+                    };
+                }
+                self.world.accept(&sent);
+            } else {
+                self.world.refuse(
+                    &sent,
+                    "402::session_unknown",
+                    r#"{"reconnect":"handshake"}"#,
+                );
+            }
+            self.world.wait(500);
+        }
+        panic!("it does not come back");
+    }
+
+    fn step(&mut self) {
+        let open: Vec<Sent> = self.world.open.values().cloned().collect();
+        self.world.inbox.clear();
+        match self.random.below(100) {
+            0..45 if !open.is_empty() => {
+                let index = self.random.below(open.len() as u64) as usize;
+                self.answer(&open[index]);
+                self.past.push(open[index].clone());
+            }
+            0..52 if !open.is_empty() => {
+                let index = self.random.below(open.len() as u64) as usize;
+                self.fail(&open[index]);
+                self.past.push(open[index].clone());
+            }
+            45..56 if !self.past.is_empty() => {
+                let index = self.random.below(self.past.len() as u64) as usize;
+                let late = self.past[index].clone();
+                self.answer(&late);
+            }
+            0..75 => {
+                // Silence, to the next timer or past it.
+                if self.random.one_in(10) {
+                    self.world.now += self.random.below(200_000);
+                }
+                self.world.next_timer();
+            }
+            75..80 => {
+                let time = self.random.below(3_000);
+                self.world.wait(time);
+            }
+            80..92 => self.command(),
+            92..96 => {
+                let room = !self.world.session.room || self.random.one_in(4);
+                self.world.room(!self.world.session.room || room);
+            }
+            96..98 if self.world.refreshes > self.answered_refreshes => {
+                self.answered_refreshes = self.world.refreshes;
+                let result = self.random.pick(&[Ok(()), Ok(()), Err("no token")]);
+                self.world.credentials(result);
+            }
+            96..98 => self.world.room(self.random.one_in(2)),
+            _ if self.random.one_in(12) && self.mortal => {
+                let within = self.random.below(20_000);
+                self.world.disconnect(within);
+            }
+            _ => self.world.connect(),
+        }
+    }
+
+    fn command(&mut self) {
+        self.operations += 1;
+        let id = self.operations;
+        let first = self.random.pick(&CHANNELS);
+        let second = self.random.pick(&CHANNELS);
+        let channels: &[&str] = match self.random.one_in(2) {
+            true => &[first],
+            false => &[first, second],
+        };
+        match self.random.below(3) {
+            0 => self.world.subscribe(id, channels),
+            1 => {
+                for channel in channels {
+                    self.belief.unsubscribes(&self.world, channel);
+                }
+                self.world.unsubscribe(id, channels);
+            }
+            _ => self.world.publish(id, "/x", "1"),
+        }
+    }
+
+    fn fail(&mut self, sent: &Sent) {
+        match self.random.below(3) {
+            0 => {
+                let kind = self.random.pick(&KINDS);
+                self.world.fail(sent, kind);
+            }
+            1 => {
+                let status = self
+                    .random
+                    .pick(&[400, 401, 403, 404, 410, 413, 429, 500, 503]);
+                self.world.http(sent, status);
+            }
+            _ => {
+                let mut failure = Failure::new(ErrorKind::HttpStatus, "busy");
+                failure.retry_after = Some(self.random.below(5_000));
+                self.world.fail_with(sent, &failure);
+            }
+        }
+    }
+
+    fn advice(&mut self) -> &'static str {
+        let advice = self.random.pick(&ADVICE);
+        let ends = advice.contains("none") || advice.contains("-1");
+        match ends && !self.mortal {
+            true => "",
+            false => advice,
+        }
+    }
+
+    /// A response to this request: often right, in some way wrong otherwise.
+    fn answer(&mut self, sent: &Sent) {
+        let mut replies = Vec::new();
+        for message in &sent.messages {
+            let channel = message["channel"].as_str().unwrap();
+            let own = message["id"].as_str().unwrap();
+            let id = match self.random.below(12) {
+                0 => format!(r#","id":"{}""#, self.random.below(60)),
+                1 => String::new(),
+                2 => format!(r#","id":{own}"#),
+                3 => r#","id":null"#.to_owned(),
+                _ => format!(r#","id":"{own}""#),
+            };
+            let subscription = match message["subscription"].as_str() {
+                Some(it) if self.random.one_in(3) => format!(r#","subscription":["{it}"]"#),
+                Some(it) => format!(r#","subscription":"{it}""#),
+                None => String::new(),
+            };
+            let outcome = match self.random.below(6) {
+                0 => format!(
+                    r#","successful":false{}{}"#,
+                    self.random.pick(&ERRORS),
+                    self.advice()
+                ),
+                1 if self.random.one_in(3) => String::new(),
+                1 => format!(r#","successful":true{}"#, self.advice()),
+                _ => r#","successful":true"#.to_owned(),
+            };
+            let session = match channel {
+                "/meta/handshake" if !self.random.one_in(8) => format!(
+                    r#","clientId":"c{}","supportedConnectionTypes":["long-polling"]"#,
+                    sent.id.0
+                ),
+                _ => String::new(),
+            };
+            let reply = format!(r#"{{"channel":"{channel}"{id}{subscription}{outcome}{session}}}"#);
+            let copies = self.random.pick(&[1, 1, 1, 1, 1, 1, 1, 2, 0]);
+            replies.extend(std::iter::repeat_n(reply, copies));
+        }
+        for _ in 0..self.random.below(3) {
+            let extra = match self.random.below(24) {
+                0 if self.mortal => r#"{"channel":"/meta/disconnect","successful":true}"#,
+                1 => r#"{"channel":7}"#,
+                2 => r#"{"data":1}"#,
+                3 => "null",
+                4 => "[[]]",
+                5 => r#"{"channel":"/meta/connect","successful":false}"#,
+                6 => r#"{"channel":"/meta/handshake","id":"1","successful":true}"#,
+                7 => r#"{"channel":"/meta/subscribe","id":"5","successful":true}"#,
+                8 => r#"{"channel":"/x","id":"6","successful":false}"#,
+                _ => r#"{"channel":"/a","data":{"n":1},"id":"7"}"#,
+            };
+            let at = self.random.below(replies.len() as u64 + 1) as usize;
+            replies.insert(at, extra.to_owned());
+        }
+        let text = format!("[{}]", replies.join(","));
+        self.world.answer(sent, &text);
+    }
+}
+
+/// Prints the seed of a run that fails.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "seed {0} fails; replay: COMETD_SEED={0} cargo test --lib session::tests::liveness",
+                self.0
+            );
+        }
+    }
+}
+
+/// All seeds, or the one that is to be replayed, with all that happens in it.
+fn for_each_seed(count: u64, mut run: impl FnMut(Run)) {
+    let seed = std::env::var("COMETD_SEED").ok();
+    let replay = seed.is_some();
+    let seeds = match seed {
+        Some(seed) => {
+            let seed: u64 = seed.parse().expect("COMETD_SEED is a number");
+            seed..seed + 1
+        }
+        None => 0..count,
+    };
+    for seed in seeds {
+        let _seed = Seed(seed);
+        let mut one = Run::new(seed);
+        one.world.verbose = replay;
+        run(one);
+    }
+}
+
+#[test]
+fn whatever_happens_it_goes_on_or_ends() {
+    for_each_seed(ENDINGS, Run::run_to_the_end);
+}
+
+#[test]
+fn after_any_storm_it_comes_back_with_its_subscriptions() {
+    let mut subscriptions = 0;
+    for_each_seed(RETURNS, |run| subscriptions += run.calm_down());
+    println!("they came back with {subscriptions} subscriptions");
+}
+
+/// Sends at once what the session wants, and answers it as told.
+fn reconnect(session: &mut Session, now: &mut Millis, replies: &mut dyn FnMut(&Request) -> String) {
+    while let Some(output) = session.poll_output() {
+        if let Output::Send(request) = output {
+            let text = replies(&request);
+            let body = Arc::new(Body::parse(text.into_bytes()).unwrap());
+            session.handle_reply(*now, request.id, &body);
+            return;
+        }
+    }
+    *now = session.poll_timeout().expect("a timer");
+    session.handle_timeout(*now);
+}
+
+#[test]
+fn a_long_life_needs_no_more_room_than_a_short_one_213() {
+    const RECONNECTS: u32 = 200_000;
+    let mut session = Session::new(Configuration::default());
+    let mut now = 0;
+    session.handle_command(now, Command::Connect);
+    session.handle_command(
+        now,
+        Command::Subscribe {
+            id: 1,
+            channels: vec!["/a".to_owned(), "/b".to_owned()],
+        },
+    );
+    let mut connects = 0;
+    let mut handshakes = 0;
+    while connects < RECONNECTS {
+        reconnect(&mut session, &mut now, &mut |request| {
+            // Ids count up and are the only text in the way of constants.
+            let text = std::str::from_utf8(&request.body).unwrap();
+            let id = |text: &str| {
+                let start = text.find(r#""id":""#).unwrap() + 6;
+                text[start..start + text[start..].find('"').unwrap()].to_owned()
+            };
+            match request.endpoint {
+                Endpoint::Handshake => {
+                    handshakes += 1;
+                    handshake_ok("c", "").replace("$id", &id(text))
+                }
+                Endpoint::Connect => {
+                    connects += 1;
+                    let more = match connects % 1_000 {
+                        0 => connect_refused(UNKNOWN),
+                        _ => connect_ok(""),
+                    };
+                    more.replace("$id", &id(text))
+                }
+                _ => {
+                    let replies: Vec<_> = text
+                        .split("},{")
+                        .map(|it| {
+                            format!(
+                                r#"{{"channel":"/meta/subscribe","id":"{}","successful":true}}"#,
+                                id(it)
+                            )
+                        })
+                        .collect();
+                    format!("[{}]", replies.join(","))
+                }
+            }
+        });
+        assert!(session.flights.len() <= 2);
+        assert!(session.outputs.capacity() <= 64);
+    }
+    assert!(handshakes >= RECONNECTS / 1_000);
+    assert_eq!(session.commands.counts(), [0, 0, 2]);
+    assert!(std::mem::size_of::<Session>() <= 2_048);
+}
