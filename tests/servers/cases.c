@@ -1,0 +1,549 @@
+/*
+ * What the library does with a real server, one case a run:
+ *
+ *   cases CASE URL CONTROLPORT SERVER
+ *
+ * The servers are those of this folder, and the bundled demo server; all have
+ * the same channels and control interface. Exits with 0 when the case holds,
+ * and otherwise says where it did not. tests/servers/check runs them all.
+ */
+#include <cometd/cometd.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Every wait ends by what it waits for; this only ends a failed test. */
+enum { LIMIT_MS = 60000, EVENTS = 10000 };
+
+static const char *url, *server;
+static int control_port;
+
+static void fail(int line, const char *format, ...) {
+    va_list arguments;
+    fprintf(stderr, "cases.c:%d: ", line);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    exit(1);
+}
+
+#define FAIL(...) fail(__LINE__, __VA_ARGS__)
+#define CHECK(condition) ((condition) ? (void)0 : FAIL("not so: %s", #condition))
+#define OK(call) check_ok(__LINE__, #call, (call))
+
+static void check_ok(int line, const char *what, cometd_status status) {
+    if (status != COMETD_OK)
+        fail(line, "%s: %s", what, cometd_status_name(status));
+}
+
+/* Asks the server's control interface; the answer's body is valid until the next call. */
+static const char *control(const char *format, ...) {
+    static char answer[65536];
+    char path[512], request[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(path, sizeof path, format, arguments);
+    va_end(arguments);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)control_port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
+        FAIL("no control interface at port %d", control_port);
+    int length = snprintf(request, sizeof request,
+                          "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", path);
+    CHECK(write(fd, request, (size_t)length) == length);
+    size_t size = 0;
+    for (;;) {
+        ssize_t got = read(fd, answer + size, sizeof answer - 1 - size);
+        if (got <= 0)
+            break;
+        size += (size_t)got;
+    }
+    close(fd);
+    answer[size] = '\0';
+    if (strncmp(answer, "HTTP/1.1 200", 12) != 0)
+        FAIL("control %s: %.200s", path, answer);
+    const char *body = strstr(answer, "\r\n\r\n");
+    return body ? body + 4 : "";
+}
+
+static cometd_client_builder *new_builder(void) {
+    cometd_client_builder *builder;
+    cometd_error *error;
+    if (cometd_client_builder_new(url, &builder, &error) != COMETD_OK)
+        FAIL("%s", cometd_error_message(error));
+    return builder;
+}
+
+static cometd_client *build(cometd_client_builder *builder) {
+    cometd_client *client;
+    OK(cometd_client_builder_build(builder, &client, NULL));
+    cometd_client_builder_free(builder);
+    return client;
+}
+
+static cometd_client *new_client(void) {
+    cometd_client *client = build(new_builder());
+    OK(cometd_client_connect(client, NULL));
+    return client;
+}
+
+static uint64_t subscribe(cometd_client *client, const char *channel) {
+    uint64_t id;
+    OK(cometd_client_subscribe(client, &channel, 1, &id, NULL));
+    return id;
+}
+
+static bool is_about(const cometd_event *event, int32_t type, const char *channel) {
+    const char *about = cometd_event_channel(event);
+    return cometd_event_type(event) == type &&
+           (channel == NULL || (about != NULL && strcmp(about, channel) == 0));
+}
+
+/* Takes events until one of this type, about this channel, comes. */
+static cometd_event *await_event(int line, cometd_client *client, int32_t type, const char *channel) {
+    for (;;) {
+        cometd_event *event;
+        cometd_status status = cometd_client_poll(client, LIMIT_MS, &event);
+        if (status != COMETD_OK)
+            fail(line, "no event %d on %s: %s", type, channel ? channel : "-", cometd_status_name(status));
+        if (is_about(event, type, channel))
+            return event;
+        if (cometd_event_type(event) == COMETD_EVENT_ERROR)
+            fprintf(stderr, "(%s)\n", cometd_error_message(cometd_event_error(event)));
+        cometd_event_free(event);
+    }
+}
+
+#define AWAIT(client, type, channel) await_event(__LINE__, client, type, channel)
+#define AWAIT_ONLY(client, type, channel) cometd_event_free(AWAIT(client, type, channel))
+
+static void await_state(cometd_client *client, cometd_state state) {
+    for (;;) {
+        cometd_event *event = AWAIT(client, COMETD_EVENT_STATE, NULL);
+        cometd_state reached = cometd_event_state(event, NULL);
+        cometd_event_free(event);
+        if (reached == state)
+            return;
+    }
+}
+
+static void finish(cometd_client *client) {
+    cometd_error *error = NULL;
+    if (cometd_client_disconnect(client, LIMIT_MS, &error) != COMETD_OK)
+        FAIL("%s", cometd_error_message(error));
+    AWAIT_ONLY(client, COMETD_EVENT_CLOSED, NULL);
+    cometd_event *none;
+    CHECK(cometd_client_poll(client, 0, &none) == COMETD_CLOSED);
+    cometd_client_free(client);
+}
+
+/* The n of a message's data {"n":…}. */
+static long number_of(const cometd_message *message) {
+    const char *data = cometd_message_data(message, NULL);
+    const char *n = strstr(data, "\"n\":");
+    if (n == NULL)
+        FAIL("no n in %.100s", data);
+    return strtol(n + 4, NULL, 10);
+}
+
+static void ticks_arrive(void) {
+    cometd_client *client = new_client();
+    uint64_t id = subscribe(client, "/ticks");
+    cometd_event *event = AWAIT(client, COMETD_EVENT_SUBSCRIBED, "/ticks");
+    CHECK(cometd_event_id(event) == id);
+    cometd_event_free(event);
+    for (int n = 0; n < 5; n++) {
+        event = AWAIT(client, COMETD_EVENT_MESSAGE, "/ticks");
+        CHECK(strstr(cometd_message_data(cometd_event_message(event), NULL), "\"tick\":") != NULL);
+        cometd_event_free(event);
+    }
+    finish(client);
+}
+
+static void unsubscribed_is_quiet(void) {
+    cometd_client *client = new_client();
+    const char *channels[] = {"/quiet"};
+    subscribe(client, channels[0]);
+    subscribe(client, "/loud");
+    AWAIT_ONLY(client, COMETD_EVENT_SUBSCRIBED, "/loud");
+    uint64_t id;
+    OK(cometd_client_unsubscribe(client, channels, 1, &id, NULL));
+    cometd_event *event = AWAIT(client, COMETD_EVENT_UNSUBSCRIBED, "/quiet");
+    CHECK(cometd_event_id(event) == id);
+    cometd_event_free(event);
+    control("/publish?channel=/quiet&count=10&size=10");
+    control("/publish?channel=/loud&count=1&size=10");
+    do {
+        OK(cometd_client_poll(client, LIMIT_MS, &event));
+        CHECK(!is_about(event, COMETD_EVENT_MESSAGE, "/quiet"));
+        bool last = is_about(event, COMETD_EVENT_MESSAGE, "/loud");
+        cometd_event_free(event);
+        if (last)
+            break;
+    } while (true);
+    finish(client);
+}
+
+static void events_are_complete_and_in_order_by_poll_many(void) {
+    cometd_client *client = new_client();
+    subscribe(client, "/flood");
+    AWAIT_ONLY(client, COMETD_EVENT_SUBSCRIBED, "/flood");
+    control("/publish?channel=/flood&count=%d&size=200", EVENTS);
+    long next = 0;
+    while (next < EVENTS) {
+        cometd_event *events[64];
+        size_t count = cometd_client_poll_many(client, LIMIT_MS, events, 64);
+        if (count == 0)
+            FAIL("only %ld of %d came", next, EVENTS);
+        for (size_t i = 0; i < count; i++) {
+            if (cometd_event_type(events[i]) == COMETD_EVENT_MESSAGE) {
+                CHECK(number_of(cometd_event_message(events[i])) == next);
+                next++;
+            }
+            CHECK(cometd_event_type(events[i]) != COMETD_EVENT_ERROR);
+            cometd_event_free(events[i]);
+        }
+    }
+    finish(client);
+}
+
+struct counted {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    long next;
+    bool subscribed, in_order, closed, freed;
+};
+
+static void count_event(void *user, const cometd_event *event) {
+    struct counted *counted = user;
+    pthread_mutex_lock(&counted->lock);
+    switch (cometd_event_type(event)) {
+    case COMETD_EVENT_SUBSCRIBED:
+        counted->subscribed = true;
+        break;
+    case COMETD_EVENT_MESSAGE:
+        counted->in_order &= number_of(cometd_event_message(event)) == counted->next;
+        counted->next++;
+        break;
+    case COMETD_EVENT_CLOSED:
+        counted->closed = true;
+        break;
+    }
+    pthread_cond_signal(&counted->changed);
+    pthread_mutex_unlock(&counted->lock);
+}
+
+static void free_counted(void *user) {
+    struct counted *counted = user;
+    pthread_mutex_lock(&counted->lock);
+    counted->freed = true;
+    pthread_cond_signal(&counted->changed);
+    pthread_mutex_unlock(&counted->lock);
+}
+
+static void wait_counted(struct counted *counted, bool (*holds)(const struct counted *)) {
+    struct timespec limit;
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec += LIMIT_MS / 1000;
+    pthread_mutex_lock(&counted->lock);
+    while (!holds(counted))
+        if (pthread_cond_timedwait(&counted->changed, &counted->lock, &limit) != 0)
+            FAIL("%ld events came", counted->next);
+    pthread_mutex_unlock(&counted->lock);
+}
+
+static bool is_subscribed(const struct counted *counted) { return counted->subscribed; }
+static bool is_complete(const struct counted *counted) { return counted->next >= EVENTS; }
+static bool is_closed(const struct counted *counted) { return counted->closed; }
+static bool is_freed(const struct counted *counted) { return counted->freed; }
+
+static void events_are_complete_and_in_order_by_callback(void) {
+    struct counted counted = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                              .changed = PTHREAD_COND_INITIALIZER,
+                              .in_order = true};
+    cometd_client *client = build(new_builder());
+    OK(cometd_client_set_callback(client, count_event, &counted, free_counted));
+    OK(cometd_client_connect(client, NULL));
+    subscribe(client, "/flood");
+    wait_counted(&counted, is_subscribed);
+    control("/publish?channel=/flood&count=%d&size=200", EVENTS);
+    wait_counted(&counted, is_complete);
+    CHECK(counted.in_order && counted.next == EVENTS);
+    OK(cometd_client_disconnect(client, LIMIT_MS, NULL));
+    wait_counted(&counted, is_closed);
+    cometd_client_free(client);
+    wait_counted(&counted, is_freed);
+}
+
+static void events_are_complete_and_in_order_by_fd(void) {
+    cometd_client *client = new_client();
+    subscribe(client, "/flood");
+    AWAIT_ONLY(client, COMETD_EVENT_SUBSCRIBED, "/flood");
+    control("/publish?channel=/flood&count=%d&size=200", EVENTS);
+    struct pollfd readable = {.fd = (int)cometd_client_fd(client), .events = POLLIN};
+    long next = 0;
+    while (next < EVENTS) {
+        if (poll(&readable, 1, LIMIT_MS) != 1)
+            FAIL("only %ld of %d came", next, EVENTS);
+        cometd_event *event;
+        OK(cometd_client_poll(client, 0, &event));
+        if (cometd_event_type(event) == COMETD_EVENT_MESSAGE) {
+            CHECK(number_of(cometd_event_message(event)) == next);
+            next++;
+        }
+        cometd_event_free(event);
+    }
+    finish(client);
+}
+
+static void denied_subscribe_tells_which_channel(void) {
+    cometd_client *client = new_client();
+    const char *channels[] = {"/allowed/a", "/denied/b", "/allowed/c"};
+    uint64_t id;
+    OK(cometd_client_subscribe(client, channels, 3, &id, NULL));
+    int subscribed = 0, denied = 0;
+    while (subscribed + denied < 3) {
+        cometd_event *event;
+        OK(cometd_client_poll(client, LIMIT_MS, &event));
+        if (cometd_event_type(event) == COMETD_EVENT_SUBSCRIBED) {
+            CHECK(cometd_event_id(event) == id);
+            CHECK(strncmp(cometd_event_channel(event), "/allowed/", 9) == 0);
+            subscribed++;
+        } else if (cometd_event_type(event) == COMETD_EVENT_ERROR) {
+            const cometd_error *error = cometd_event_error(event);
+            int32_t code;
+            CHECK(cometd_event_id(event) == id);
+            CHECK(strcmp(cometd_event_channel(event), "/denied/b") == 0);
+            CHECK(strcmp(cometd_error_channel(error), "/denied/b") == 0);
+            CHECK(cometd_error_status(error) == COMETD_E_REFUSED);
+            CHECK(cometd_error_phase(error) == COMETD_PHASE_SUBSCRIBE);
+            CHECK(cometd_error_bayeux(error, &code) != NULL && code == 403);
+            CHECK(!cometd_error_is_fatal(error));
+            denied++;
+        }
+        cometd_event_free(event);
+    }
+    CHECK(subscribed == 2 && denied == 1);
+    control("/publish?channel=/allowed/c&count=1&size=10");
+    AWAIT_ONLY(client, COMETD_EVENT_MESSAGE, "/allowed/c");
+    finish(client);
+}
+
+static void publish_has_an_outcome(void) {
+    cometd_client *client = new_client();
+    const char *data = "{ \"n\": 9007199254740993, \"text\": \"\xc3\xa9\" }";
+    uint64_t id;
+    subscribe(client, "/published");
+    AWAIT_ONLY(client, COMETD_EVENT_SUBSCRIBED, "/published");
+    OK(cometd_client_publish(client, "/published", data, strlen(data), &id, NULL));
+    bool outcome = false, message = false;
+    while (!outcome || !message) {
+        cometd_event *event;
+        OK(cometd_client_poll(client, LIMIT_MS, &event));
+        if (is_about(event, COMETD_EVENT_PUBLISHED, "/published")) {
+            CHECK(cometd_event_id(event) == id && !outcome);
+            outcome = true;
+        } else if (is_about(event, COMETD_EVENT_MESSAGE, "/published")) {
+            CHECK(strstr(cometd_message_data(cometd_event_message(event), NULL), "\xc3\xa9") != NULL);
+            message = true;
+        }
+        cometd_event_free(event);
+    }
+    OK(cometd_client_publish(client, "/denied/x", "1", 1, &id, NULL));
+    cometd_event *event = AWAIT(client, COMETD_EVENT_ERROR, "/denied/x");
+    CHECK(cometd_event_id(event) == id);
+    CHECK(cometd_error_phase(cometd_event_error(event)) == COMETD_PHASE_PUBLISH);
+    cometd_event_free(event);
+    finish(client);
+}
+
+static void service_answers(void) {
+    cometd_client *client = new_client();
+    OK(cometd_client_publish(client, "/service/echo", "{\"n\":42}", 8, NULL, NULL));
+    cometd_event *event = AWAIT(client, COMETD_EVENT_MESSAGE, "/service/echo");
+    CHECK(number_of(cometd_event_message(event)) == 42);
+    cometd_event_free(event);
+    finish(client);
+}
+
+/* Subscribed before the server loses the session, and nothing done about it. */
+static void flows_again_after(const char *loss) {
+    cometd_client *client = new_client();
+    subscribe(client, "/kept/a");
+    subscribe(client, "/kept/b");
+    AWAIT_ONLY(client, COMETD_EVENT_SUBSCRIBED, "/kept/b");
+    OK(cometd_client_wait(client, COMETD_STATE_CONNECTED, LIMIT_MS));
+    control("%s", loss);
+    await_state(client, COMETD_STATE_REHANDSHAKING);
+    await_state(client, COMETD_STATE_CONNECTED);
+    /* The server knows the subscriptions when it knows them: ask until it does. */
+    bool a = false, b = false;
+    for (int tries = 0; !(a && b); tries++) {
+        CHECK(tries < 200);
+        control("/publish?channel=/kept/a&count=1&size=10");
+        control("/publish?channel=/kept/b&count=1&size=10");
+        cometd_event *event;
+        while (cometd_client_poll(client, 250, &event) == COMETD_OK) {
+            a |= is_about(event, COMETD_EVENT_MESSAGE, "/kept/a");
+            b |= is_about(event, COMETD_EVENT_MESSAGE, "/kept/b");
+            cometd_event_free(event);
+        }
+    }
+    finish(client);
+}
+
+static void forgotten_session_comes_back(void) { flows_again_after("/forget"); }
+static void restarted_server_is_found_again(void) { flows_again_after("/restart?down_ms=1500"); }
+
+static void server_sent_disconnect_ends_the_client(void) {
+    cometd_client *client = new_client();
+    subscribe(client, "/ticks");
+    AWAIT_ONLY(client, COMETD_EVENT_MESSAGE, "/ticks");
+    control("/disconnect");
+    cometd_event *event;
+    do {
+        event = AWAIT(client, COMETD_EVENT_ERROR, NULL);
+        if (cometd_error_is_fatal(cometd_event_error(event)))
+            break;
+        cometd_event_free(event);
+    } while (true);
+    CHECK(cometd_error_status(cometd_event_error(event)) == COMETD_E_SERVER_DISCONNECTED);
+    CHECK(cometd_error_retry_in_ms(cometd_event_error(event)) == -1);
+    cometd_event_free(event);
+    AWAIT_ONLY(client, COMETD_EVENT_CLOSED, NULL);
+    CHECK(cometd_client_state(client) == COMETD_STATE_CLOSED);
+    cometd_client_free(client);
+}
+
+static void two_clients_do_not_mix(void) {
+    cometd_client *one = new_client(), *two = new_client();
+    subscribe(one, "/one");
+    subscribe(two, "/two");
+    AWAIT_ONLY(one, COMETD_EVENT_SUBSCRIBED, "/one");
+    AWAIT_ONLY(two, COMETD_EVENT_SUBSCRIBED, "/two");
+    CHECK(atoi(control("/sessions")) >= 2);
+    control("/publish?channel=/two&count=3&size=10");
+    control("/publish?channel=/one&count=3&size=10");
+    cometd_client *clients[] = {one, two};
+    for (int c = 0; c < 2; c++)
+        for (int n = 0; n < 3; n++) {
+            cometd_event *event = AWAIT(clients[c], COMETD_EVENT_MESSAGE, NULL);
+            CHECK(is_about(event, COMETD_EVENT_MESSAGE, c == 0 ? "/one" : "/two"));
+            CHECK(number_of(cometd_event_message(event)) == n);
+            cometd_event_free(event);
+        }
+    /* The end of one is nothing to the other. */
+    finish(one);
+    control("/publish?channel=/two&count=1&size=10");
+    AWAIT_ONLY(two, COMETD_EVENT_MESSAGE, "/two");
+    finish(two);
+}
+
+static long stat_of(const char *name) {
+    char key[64];
+    snprintf(key, sizeof key, "\"%s\":", name);
+    const char *found = strstr(control("/stats"), key);
+    return found ? strtol(found + strlen(key), NULL, 10) : -1;
+}
+
+static void clean_disconnect_is_seen(void) {
+    int sessions = atoi(control("/sessions"));
+    long before = stat_of("disconnects");
+    cometd_client *client = new_client();
+    OK(cometd_client_wait(client, COMETD_STATE_CONNECTED, LIMIT_MS));
+    CHECK(atoi(control("/sessions")) == sessions + 1);
+    finish(client);
+    CHECK(stat_of("disconnects") == before + 1);
+    CHECK(atoi(control("/sessions")) == sessions);
+}
+
+/* For a server with --token secret. */
+static void right_token_is_let_in(void) {
+    cometd_client_builder *builder = new_builder();
+    OK(cometd_client_builder_set_bearer_token(builder, "secret"));
+    OK(cometd_client_builder_add_cookie(builder, "flavour", "vanilla"));
+    cometd_client *client = build(builder);
+    OK(cometd_client_connect(client, NULL));
+    subscribe(client, "/ticks");
+    AWAIT_ONLY(client, COMETD_EVENT_MESSAGE, "/ticks");
+    finish(client);
+}
+
+static void wrong_token_is_a_fatal_error(void) {
+    cometd_client_builder *builder = new_builder();
+    OK(cometd_client_builder_set_bearer_token(builder, "wrong"));
+    /* Faye never advises to give up, so there the retries have to. */
+    if (strcmp(server, "faye") == 0)
+        OK(cometd_client_builder_set_number_of_retries(builder, 1));
+    cometd_client *client = build(builder);
+    OK(cometd_client_connect(client, NULL));
+    cometd_event *event;
+    do {
+        event = AWAIT(client, COMETD_EVENT_ERROR, NULL);
+        if (cometd_error_is_fatal(cometd_event_error(event)))
+            break;
+        cometd_event_free(event);
+    } while (true);
+    const cometd_error *error = cometd_event_error(event);
+    int32_t code;
+    CHECK(cometd_error_status(error) == COMETD_E_REFUSED);
+    CHECK(cometd_error_phase(error) == COMETD_PHASE_HANDSHAKE);
+    CHECK(cometd_error_bayeux(error, &code) != NULL && code == 403);
+    CHECK(strstr(cometd_error_message(error), "wrong") == NULL);
+    cometd_event_free(event);
+    AWAIT_ONLY(client, COMETD_EVENT_CLOSED, NULL);
+    cometd_client_free(client);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} cases[] = {
+#define CASE(name) {#name, name}
+    CASE(ticks_arrive),
+    CASE(unsubscribed_is_quiet),
+    CASE(events_are_complete_and_in_order_by_poll_many),
+    CASE(events_are_complete_and_in_order_by_callback),
+    CASE(events_are_complete_and_in_order_by_fd),
+    CASE(denied_subscribe_tells_which_channel),
+    CASE(publish_has_an_outcome),
+    CASE(service_answers),
+    CASE(two_clients_do_not_mix),
+    CASE(clean_disconnect_is_seen),
+    CASE(forgotten_session_comes_back),
+    CASE(restarted_server_is_found_again),
+    CASE(server_sent_disconnect_ends_the_client),
+    CASE(right_token_is_let_in),
+    CASE(wrong_token_is_a_fatal_error),
+};
+
+int main(int count, char **arguments) {
+    if (count != 5) {
+        fprintf(stderr, "usage: %s CASE URL CONTROLPORT SERVER; the cases are\n", arguments[0]);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+            fprintf(stderr, "  %s\n", cases[i].name);
+        return 2;
+    }
+    url = arguments[2];
+    control_port = atoi(arguments[3]);
+    server = arguments[4];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (strcmp(cases[i].name, arguments[1]) == 0) {
+            cases[i].run();
+            return 0;
+        }
+    fprintf(stderr, "no case %s\n", arguments[1]);
+    return 2;
+}
