@@ -1,1 +1,155 @@
-fn main() {}
+//! What receiving events costs at best: hyper on one thread reads the body,
+//! serde_json splits it into raw messages, and nothing else is done.
+//!
+//! `cometd_yardstick URL [-s SECONDS] [-w WARM-UP SECONDS] [-n EVENTS]`
+
+use std::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::{Method, Request, Uri};
+use hyper_util::rt::TokioIo;
+use serde_json::value::RawValue;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+static EVENTS: AtomicU64 = AtomicU64::new(0);
+static RESPONSES: AtomicU64 = AtomicU64::new(0);
+
+struct Options {
+    url: Uri,
+    seconds: f64,
+    warm_up: f64,
+    /// Until so many events, instead of seconds.
+    events: Option<u64>,
+}
+
+fn options() -> Result<Options, Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let url = arguments.next().ok_or("usage: cometd_yardstick URL …")?;
+    let mut options = Options {
+        url: format!("{}/connect", url.trim_end_matches('/')).parse()?,
+        seconds: 1.0,
+        warm_up: 0.2,
+        events: None,
+    };
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().ok_or("an option has no value")?;
+        match name.as_str() {
+            "-s" => options.seconds = value.parse()?,
+            "-w" => options.warm_up = value.parse()?,
+            "-n" => options.events = Some(value.parse()?),
+            _ => return Err(format!("unknown option {name}").into()),
+        }
+    }
+    Ok(options)
+}
+
+fn main() -> Result<(), Failure> {
+    let options = options()?;
+    let url = options.url.clone();
+    // This thread only sleeps and measures, as the consumer's does.
+    std::thread::spawn(move || {
+        if let Err(error) = receive(&url) {
+            eprintln!("cometd_yardstick: {error}");
+            std::process::exit(1);
+        }
+    });
+    std::thread::sleep(Duration::from_secs_f64(options.warm_up));
+    let begin = Reading::now()?;
+    match options.events {
+        Some(events) => {
+            while EVENTS.load(Ordering::Relaxed) - begin.events < events {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        None => std::thread::sleep(Duration::from_secs_f64(options.seconds)),
+    }
+    let end = Reading::now()?;
+    let events = end.events - begin.events;
+    if events == 0 {
+        return Err("no events came".into());
+    }
+    let cpu = end.cpu - begin.cpu;
+    println!(
+        "program=yardstick events={events} responses={} seconds={:.3} cpu_us={cpu:.0} us_per_event={:.4} switches={}",
+        end.responses - begin.responses,
+        (end.at - begin.at).as_secs_f64(),
+        cpu / events as f64,
+        end.switches - begin.switches,
+    );
+    Ok(())
+}
+
+/// What has been used and received up to a moment, by all threads.
+struct Reading {
+    at: Instant,
+    events: u64,
+    responses: u64,
+    /// Microseconds, user and system.
+    cpu: f64,
+    switches: i64,
+}
+
+impl Reading {
+    fn now() -> Result<Self, Failure> {
+        let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
+        // SAFETY: the call writes all of `usage` when it returns 0.
+        let usage = unsafe {
+            if libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) != 0 {
+                return Err(std::io::Error::last_os_error().into());
+            }
+            usage.assume_init()
+        };
+        let micros = |time: libc::timeval| time.tv_sec as f64 * 1e6 + time.tv_usec as f64;
+        Ok(Self {
+            at: Instant::now(),
+            events: EVENTS.load(Ordering::Relaxed),
+            responses: RESPONSES.load(Ordering::Relaxed),
+            cpu: micros(usage.ru_utime) + micros(usage.ru_stime),
+            switches: usage.ru_nvcsw + usage.ru_nivcsw,
+        })
+    }
+}
+
+fn receive(url: &Uri) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?
+        .block_on(async {
+            let authority = url.authority().ok_or("the URL has no host")?.as_str();
+            let stream = tokio::net::TcpStream::connect(authority).await?;
+            stream.set_nodelay(true)?;
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+                    .await?;
+            tokio::spawn(connection);
+            let body = Bytes::from_static(
+                br#"[{"channel":"/meta/connect","id":"1000","clientId":"Un1q31d3nt1f13r0123456789ab","connectionType":"long-polling"}]"#,
+            );
+            loop {
+                let request = Request::builder()
+                    .method(Method::POST)
+                    .uri(url.path())
+                    .header(CONTENT_TYPE, "application/json;charset=UTF-8")
+                    .header(ACCEPT_ENCODING, "gzip")
+                    .header(USER_AGENT, "libcometd/0.1.0")
+                    .header(HOST, authority)
+                    .body(Full::new(body.clone()))?;
+                sender.ready().await?;
+                let response = sender.send_request(request).await?;
+                if !response.status().is_success() {
+                    return Err(format!("HTTP {}", response.status()).into());
+                }
+                let bytes = response.into_body().collect().await?.to_bytes();
+                let messages: Vec<&RawValue> = serde_json::from_slice(&bytes)?;
+                // All but the reply to the connect.
+                let events = messages.len().saturating_sub(1) as u64;
+                EVENTS.fetch_add(events, Ordering::Relaxed);
+                RESPONSES.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+}

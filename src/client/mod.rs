@@ -43,12 +43,16 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Tells every receiver, and whoever waits for a state.
-    fn publish(&self, event: Event) {
-        match &event {
+    fn publish(&self, mut event: Event) {
+        match &mut event {
             Event::Subscribed { .. } | Event::Unsubscribed { .. } | Event::Published { .. } => {
                 self.outstanding.fetch_sub(1, Ordering::SeqCst);
             }
             Event::Error { id, error } => {
+                self.authorization.redact(&mut error.message);
+                if let Some(bayeux) = &mut error.bayeux {
+                    self.authorization.redact(&mut bayeux.text);
+                }
                 if *id != 0 {
                     self.outstanding.fetch_sub(1, Ordering::SeqCst);
                 }

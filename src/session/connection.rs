@@ -8,6 +8,9 @@ use crate::bayeux::outgoing::Messages;
 use crate::bayeux::{Advice, ErrorText, Message, Reconnect, LONG_POLLING};
 use crate::error::{Error, ErrorKind, Failure, Phase};
 
+/// A clientId travels with every message; servers' are some 30 bytes long.
+const MAXIMUM_CLIENT_ID: usize = 1024;
+
 /// A failure of a handshake or connect, from the wire or from the server.
 struct Setback {
     error: Error,
@@ -88,10 +91,11 @@ impl Session {
             );
             return;
         }
-        let Some(client_id) = reply.client_id().filter(|id| !id.is_empty()) else {
+        let usable = |id: &String| (1..=MAXIMUM_CLIENT_ID).contains(&id.len());
+        let Some(client_id) = reply.client_id().filter(usable) else {
             self.handshake_failed(
                 now,
-                &Failure::new(ErrorKind::Protocol, "the reply has no clientId"),
+                &Failure::new(ErrorKind::Protocol, "the reply has no usable clientId"),
             );
             return;
         };
@@ -106,13 +110,16 @@ impl Session {
             return;
         };
         if !types.iter().any(|it| it == LONG_POLLING) {
-            let text = format!("405:c[{LONG_POLLING}],s[{}]:no_transport", types.join(","));
+            let text = ErrorText::parse(&format!(
+                "405:c[{LONG_POLLING}],s[{}]:no_transport",
+                types.join(",")
+            ));
             let mut error = Error::new(
                 ErrorKind::Negotiation,
                 Phase::Handshake,
-                format!("handshake: no common connection type: {text}"),
+                format!("handshake: no common connection type: {}", text.text),
             );
-            error.bayeux = Some(ErrorText::parse(&text));
+            error.bayeux = Some(text);
             self.close(Some(error));
             return;
         }

@@ -8,6 +8,9 @@ use hyper::header::HeaderValue;
 
 use crate::error::{Error, ErrorKind};
 
+/// Shorter ones are no secrets, and taking them out of a text would garble it.
+const MINIMUM_SECRET: usize = 4;
+
 /// The current value. Its debug output never shows it.
 #[derive(Default)]
 pub struct Authorization {
@@ -32,6 +35,18 @@ impl Authorization {
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .clone()
+    }
+
+    /// Takes the secret out of a text that a server may have put it into.
+    pub fn redact(&self, text: &mut String) {
+        let value = self.value();
+        let Some(value) = value.as_ref().and_then(|it| it.to_str().ok()) else {
+            return;
+        };
+        let credentials = value.split_once(' ').map_or(value, |(_, it)| it.trim());
+        if credentials.len() >= MINIMUM_SECRET && text.contains(credentials) {
+            *text = text.replace(credentials, "…");
+        }
     }
 
     /// From the next request on.
@@ -131,6 +146,14 @@ mod tests {
         }
         assert!(basic("a:b", None).is_err());
         assert!(any(" ").is_err());
+    }
+
+    #[test]
+    fn a_server_that_echoes_the_secret_does_not_bring_it_into_a_text_contract_13() {
+        let authorization = Authorization::new(Some(bearer("very-secret").unwrap()));
+        let mut text = "401::no very-secret, no entry: Bearer very-secret".to_owned();
+        authorization.redact(&mut text);
+        assert_eq!(text, "401::no …, no entry: Bearer …");
     }
 
     #[test]

@@ -1,1 +1,20 @@
+//! An HTTP/1.1 server that plays a script: what it expects, what it answers,
+//! and every byte of it. For tests of CometD clients.
+//!
+//! A script is a text (see `README.md`) or is built of [`Step`]s; a [`Peer`]
+//! plays it. For tests that need a server with a mind of its own there is
+//! [`Server`], which calls back with each request.
 
+mod answer;
+mod expect;
+mod pattern;
+mod peer;
+mod script;
+mod server;
+mod template;
+
+pub use answer::{Answer, End, Framing, Place};
+pub use expect::{Expect, On, What};
+pub use peer::{play, Peer};
+pub use script::{ParseError, Script, Step};
+pub use server::{Connection, Event, Request, Server};
