@@ -747,6 +747,18 @@ cometd_status cometd_client_builder_set_response_capacity(cometd_client_builder 
 cometd_status cometd_client_builder_set_own_receiver(cometd_client_builder *builder,
                                                      bool enabled);
 
+/// Sets whether the server is asked to acknowledge: to keep the events of each connect reply until
+/// the next connect says that they have arrived (CometD's message acknowledgement extension, "ack").
+/// What was lost with a connection is then sent again; an event may so come twice. Events that the
+/// library has in its queues count as arrived. Servers without the extension are not disturbed by it.
+///
+/// `enabled` is false by default.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_acknowledgement(cometd_client_builder *builder,
+                                                        bool enabled);
+
 /// Builds a client. Nothing is started and nothing is sent before cometd_client_connect. The
 /// builder is not used up.
 ///

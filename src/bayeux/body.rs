@@ -298,6 +298,11 @@ impl<'a> Message<'a> {
         self.body.text(self.fields.ext)
     }
 
+    /// One field of the ext, if that is an object.
+    pub fn ext_field(&self, name: &str) -> Option<&'a RawValue> {
+        json::field(self.body.raw(self.fields.ext)?, name)
+    }
+
     /// How much of the body is this message's, for the bound of the queue.
     pub fn size(&self) -> usize {
         [

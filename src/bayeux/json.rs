@@ -1,5 +1,8 @@
 //! JSON that comes from the host, checked before it is accepted.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use serde_json::value::RawValue;
 
 /// How deeply JSON from the host may nest. serde_json, Jackson and most other
@@ -97,6 +100,34 @@ pub fn strings(raw: &RawValue) -> Option<Vec<String>> {
     serde_json::from_str(raw.get()).ok()
 }
 
+/// One field of a JSON object; `None` when there is none, or no object.
+pub fn field<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+    fields(object)?.remove(name)
+}
+
+/// The fields of a JSON object, each as it came; of one name the last counts.
+pub fn fields(object: &RawValue) -> Option<BTreeMap<Cow<'_, str>, &RawValue>> {
+    serde_json::from_str(object.get()).ok()
+}
+
+/// An object with the fields of `base`, and these in their place.
+pub fn with_fields(base: Option<&RawValue>, added: &[(&str, String)]) -> Option<Box<RawValue>> {
+    let mut object: BTreeMap<Cow<str>, Box<RawValue>> = base
+        .and_then(fields)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(name, value)| (name, value.to_owned()))
+        .collect();
+    for (name, value) in added {
+        let value = RawValue::from_string(value.clone()).ok()?;
+        object.insert(Cow::Borrowed(name), value);
+    }
+    if object.is_empty() && base.is_none() {
+        return None;
+    }
+    serde_json::value::to_raw_value(&object).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +165,22 @@ mod tests {
         ));
         let string = format!(r#""{}\"[""#, "[".repeat(1000));
         assert!(parse(string.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn fields_are_added_and_replaced_and_the_rest_is_kept_to_the_letter() {
+        let base = parse(br#"{"token":{ "a" : 1e400 },"ack":"host"}"#).unwrap();
+        assert_eq!(
+            with_fields(Some(&base), &[("ack", "true".into())])
+                .unwrap()
+                .get(),
+            r#"{"ack":true,"token":{ "a" : 1e400 }}"#
+        );
+        assert!(with_fields(None, &[]).is_none());
+        assert_eq!(
+            with_fields(None, &[("ack", "3".into())]).unwrap().get(),
+            r#"{"ack":3}"#
+        );
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Messages {
     }
 
     /// A connect (section 4.2); `at_once` asks the server not to hold it.
-    pub fn connect(&mut self, id: u64, client_id: &str, at_once: bool) {
+    pub fn connect(&mut self, id: u64, client_id: &str, at_once: bool, ext: Option<&RawValue>) {
         self.push(&Outgoing {
             client_id: Some(client_id),
             connection_type: Some(LONG_POLLING),
@@ -124,6 +124,7 @@ impl Messages {
                 timeout: 0,
                 interval: None,
             }),
+            ext,
             ..Outgoing::new(meta::CONNECT, id)
         });
     }
@@ -187,13 +188,13 @@ mod tests {
     #[test]
     fn connects_24() {
         let mut messages = Messages::new();
-        messages.connect(2, "c", true);
+        messages.connect(2, "c", true, None);
         assert_eq!(
             text(messages),
             r#"[{"channel":"/meta/connect","id":"2","clientId":"c","connectionType":"long-polling","advice":{"timeout":0}}]"#
         );
         let mut messages = Messages::new();
-        messages.connect(3, "c", false);
+        messages.connect(3, "c", false, None);
         assert!(!text(messages).contains("advice"));
     }
 

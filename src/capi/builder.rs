@@ -653,6 +653,28 @@ pub unsafe extern "C" fn cometd_client_builder_set_own_receiver(
     }
 }
 
+/// Sets whether the server is asked to acknowledge: to keep the events of each connect reply until
+/// the next connect says that they have arrived (CometD's message acknowledgement extension, "ack").
+/// What was lost with a connection is then sent again; an event may so come twice. Events that the
+/// library has in its queues count as arrived. Servers without the extension are not disturbed by it.
+///
+/// `enabled` is false by default.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_set_acknowledgement(
+    builder: *mut cometd_client_builder,
+    enabled: bool,
+) -> cometd_status {
+    unsafe {
+        set(builder, |it| {
+            it.set_acknowledgement(enabled);
+            Ok(())
+        })
+    }
+}
+
 /// Builds a client. Nothing is started and nothing is sent before cometd_client_connect. The
 /// builder is not used up.
 ///

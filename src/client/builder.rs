@@ -262,6 +262,11 @@ impl Builder {
         Ok(())
     }
 
+    /// Whether servers are asked to keep events until they are acknowledged.
+    pub fn set_acknowledgement(&mut self, enabled: bool) {
+        self.session.acknowledgement = enabled;
+    }
+
     /// Whether the client itself is a receiver of its events.
     pub fn set_own_receiver(&mut self, own: bool) {
         self.own_receiver = own;

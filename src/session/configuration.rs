@@ -21,6 +21,8 @@ pub struct Configuration {
     /// holds it.
     pub request_timeout: Millis,
     pub handshake_ext: Option<Box<RawValue>>,
+    /// Whether servers are asked to keep events until they are acknowledged.
+    pub acknowledgement: bool,
     /// Whether somebody can be asked for new credentials.
     pub has_token_provider: bool,
     /// Makes the jitter of the waits repeatable.
@@ -37,6 +39,7 @@ impl Default for Configuration {
             interval: 0,
             request_timeout: 10_000,
             handshake_ext: None,
+            acknowledgement: false,
             has_token_provider: false,
             seed: 1,
         }

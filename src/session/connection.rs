@@ -5,7 +5,7 @@ use super::{
     StoredAdvice, MAXIMUM_HOLD, MAXIMUM_INTERVAL, MAXIMUM_REFRESHES, REFRESH_LIMIT,
 };
 use crate::bayeux::outgoing::Messages;
-use crate::bayeux::{Advice, ErrorText, Message, Reconnect, LONG_POLLING};
+use crate::bayeux::{json, Advice, ErrorText, Message, Reconnect, LONG_POLLING};
 use crate::error::{Error, ErrorKind, Failure, Phase};
 
 /// A clientId travels with every message; servers' are some 30 bytes long.
@@ -30,12 +30,14 @@ impl Session {
         self.advice = StoredAdvice::default();
         self.connected_since_handshake = false;
         let message_id = self.next_message_id();
+        let added: Vec<_> = self.acknowledgement.for_handshake().into_iter().collect();
+        let ext = json::with_fields(self.configuration.handshake_ext.as_deref(), &added);
         let mut messages = Messages::new();
         messages.handshake(
             message_id,
             self.configuration.timeout,
             self.configuration.interval,
-            self.configuration.handshake_ext.as_deref(),
+            ext.as_deref(),
         );
         let limit = self.configuration.request_timeout;
         let request = self.send(now, Purpose::Handshake, messages, limit);
@@ -54,8 +56,17 @@ impl Session {
             return;
         };
         let message_id = self.next_message_id();
+        let ext = self
+            .acknowledgement
+            .for_connect()
+            .and_then(|field| json::with_fields(None, &[field]));
         let mut messages = Messages::new();
-        messages.connect(message_id, &client_id, self.connect_at_once);
+        messages.connect(
+            message_id,
+            &client_id,
+            self.connect_at_once,
+            ext.as_deref(),
+        );
         let hold = if self.connect_at_once {
             0
         } else {
@@ -124,6 +135,7 @@ impl Session {
             return;
         }
         self.client_id = Some(client_id);
+        self.acknowledgement.handshake_replied(reply);
         // The server keeps this session from now on, whatever was before.
         self.unconnected_since = None;
         self.store_advice(advice.as_ref());
@@ -178,6 +190,7 @@ impl Session {
                 );
             }
         }
+        self.acknowledgement.connect_replied(reply);
         self.failures = 0;
         self.refreshes = 0;
         self.gone = 0;

@@ -12,6 +12,7 @@
 //! in flight, a time at which something will happen, or the host that has to
 //! act (to call connect, or to make room). See `is_live` in the tests.
 
+mod acknowledgement;
 mod backoff;
 mod commands;
 mod configuration;
@@ -30,6 +31,7 @@ pub use door::{Command, Endpoint, Event, OperationId, Output, Request, RequestId
 use crate::bayeux::outgoing::Messages;
 use crate::bayeux::{channel, meta, Body};
 use crate::error::{Error, ErrorKind, Failure, Phase};
+use acknowledgement::Acknowledgement;
 use backoff::{Backoff, ConnectLimit, HandshakeLimit, Jitter};
 use commands::Commands;
 use disconnect::Disconnecting;
@@ -121,6 +123,8 @@ pub struct Session {
     /// How often in a row a connect was answered 404 or 410.
     gone: u32,
 
+    acknowledgement: Acknowledgement,
+
     refreshing: Option<Refreshing>,
     /// Credentials asked for since the last successful connect.
     refreshes: u32,
@@ -168,6 +172,7 @@ impl Session {
             unconnected_since: None,
             connected_since_handshake: false,
             gone: 0,
+            acknowledgement: Acknowledgement::new(configuration.acknowledgement),
             refreshing: None,
             refreshes: 0,
             commands: Commands::default(),

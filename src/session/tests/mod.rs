@@ -4,6 +4,7 @@
 //! A [`World`] drives one session: it keeps the clock, collects what is sent
 //! and told, and after every step checks what must always hold.
 
+mod acknowledgement;
 mod advice;
 mod commands;
 mod connect;

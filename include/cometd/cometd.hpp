@@ -1,0 +1,692 @@
+/*
+ * libcometd: a CometD (Bayeux 1.0) client. The C++17 face of cometd.h.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Header-only: a program includes this file and links libcometd, nothing else.
+ * Each class owns, or looks at, one object of cometd.h, and each member function
+ * is one function of it, whose comment there is its manual: results, limits,
+ * threads. Types, states, policies and phases are the constants of cometd.h.
+ * What is added here:
+ *
+ * - Owners: `builder`, `client`, `receiver`, `event` and `message` free what they
+ *   own. They are moved, not copied; one that was moved from is empty, and is
+ *   only destroyed or assigned to. `get()` gives the C object.
+ * - Views: `event_view`, `message_view` and `error_view` own nothing, are copied
+ *   freely and end with what they look at. So does every std::string_view that
+ *   is returned; its text ends in NUL, as in C.
+ * - Errors: what is a negative status in C is thrown as `cometd::error`, which
+ *   owns copies of all that is known. "Nothing wrong, nothing to give" is no
+ *   error: `poll` and `wait` return COMETD_OK, COMETD_NONE or COMETD_CLOSED.
+ *   Destructors, views and the accessors of events throw nothing.
+ * - Callbacks are std::function. What one throws never reaches the library: it
+ *   goes to the handler that was given with the callback, or is dropped without
+ *   one, and the next event comes as usual.
+ * - Time is std::chrono::milliseconds; `cometd::forever` waits without limit.
+ *   What does not fit into 32 bits (24 days) is cut to what does.
+ * - Text in that holds a NUL, which C could not see the rest of, is refused with
+ *   COMETD_E_INVALID_ARGUMENT.
+ */
+
+#ifndef COMETD_HPP
+#define COMETD_HPP
+
+#include <cometd/cometd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <initializer_list>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace cometd {
+
+using milliseconds = std::chrono::milliseconds;
+
+/// Waits without limit; not for `client::disconnect`.
+inline constexpr milliseconds forever{-1};
+
+namespace detail {
+
+template <class T, void (*Free)(T *)>
+struct deleter {
+    void operator()(T *object) const noexcept { Free(object); }
+};
+
+template <class T, void (*Free)(T *)>
+using owner = std::unique_ptr<T, deleter<T, Free>>;
+
+inline std::optional<std::string_view> view(const char *text) {
+    return text == nullptr ? std::nullopt : std::optional<std::string_view>(text);
+}
+
+inline std::optional<std::string> copy(const char *text) {
+    return text == nullptr ? std::nullopt : std::optional<std::string>(text);
+}
+
+inline std::int32_t to_ms(milliseconds time) {
+    using limits = std::numeric_limits<std::int32_t>;
+    return static_cast<std::int32_t>(
+        std::clamp<milliseconds::rep>(time.count(), limits::min(), limits::max()));
+}
+
+}  // namespace detail
+
+/// An error of an event; it lives as long as the event.
+class error_view {
+public:
+    explicit error_view(const cometd_error *error) noexcept : error_(error) {}
+
+    cometd_status status() const noexcept { return cometd_error_status(error_); }
+    /// One line, with the whole chain of causes.
+    std::string_view message() const noexcept { return cometd_error_message(error_); }
+    /// One of COMETD_PHASE_….
+    std::int32_t phase() const noexcept { return cometd_error_phase(error_); }
+    bool is_fatal() const noexcept { return cometd_error_is_fatal(error_); }
+    /// 0 when there was no response.
+    std::int32_t http_status() const noexcept { return cometd_error_http_status(error_); }
+    /// "403::Unknown client".
+    std::optional<std::string_view> bayeux() const noexcept {
+        return detail::view(cometd_error_bayeux(error_, nullptr));
+    }
+    /// 403; 0 when there is none.
+    std::int32_t bayeux_code() const noexcept {
+        std::int32_t code = 0;
+        cometd_error_bayeux(error_, &code);
+        return code;
+    }
+    std::optional<std::string_view> channel() const noexcept {
+        return detail::view(cometd_error_channel(error_));
+    }
+    /// Nothing when there will be no further attempt.
+    std::optional<milliseconds> retry_in() const noexcept {
+        const std::int32_t time = cometd_error_retry_in_ms(error_);
+        return time < 0 ? std::nullopt : std::optional<milliseconds>(milliseconds(time));
+    }
+    const cometd_error *get() const noexcept { return error_; }
+
+private:
+    const cometd_error *error_;
+};
+
+/// Owns an error that a function of cometd.h gave by its `err`.
+using error_owner = detail::owner<cometd_error, cometd_error_free>;
+
+/// What a call throws. `what()` is the message; all else is as in `error_view`,
+/// copied out, so that it lives as long as the exception.
+class error : public std::runtime_error {
+public:
+    explicit error(error_view from)
+        : std::runtime_error(std::string(from.message())),
+          details_(std::make_shared<const details>(details{from.status(), from.phase(),
+              from.is_fatal(), from.http_status(), detail::copy(cometd_error_bayeux(from.get(), nullptr)),
+              from.bayeux_code(), detail::copy(cometd_error_channel(from.get())), from.retry_in()})) {}
+
+    /// An error of a call that tells its status only.
+    error(cometd_status status, const std::string &what)
+        : std::runtime_error(what + ": " + cometd_status_text(status)),
+          details_(std::make_shared<const details>(
+              details{status, COMETD_PHASE_CALL, false, 0, std::nullopt, 0, std::nullopt, std::nullopt})) {}
+
+    cometd_status status() const noexcept { return details_->status; }
+    std::int32_t phase() const noexcept { return details_->phase; }
+    bool is_fatal() const noexcept { return details_->fatal; }
+    std::int32_t http_status() const noexcept { return details_->http_status; }
+    const std::optional<std::string> &bayeux() const noexcept { return details_->bayeux; }
+    std::int32_t bayeux_code() const noexcept { return details_->bayeux_code; }
+    const std::optional<std::string> &channel() const noexcept { return details_->channel; }
+    std::optional<milliseconds> retry_in() const noexcept { return details_->retry_in; }
+
+private:
+    struct details {
+        cometd_status status;
+        std::int32_t phase;
+        bool fatal;
+        std::int32_t http_status;
+        std::optional<std::string> bayeux;
+        std::int32_t bayeux_code;
+        std::optional<std::string> channel;
+        std::optional<milliseconds> retry_in;
+    };
+    /// Shared, so that copying the exception throws nothing.
+    std::shared_ptr<const details> details_;
+};
+
+/// Gets what a callback threw. What it throws itself is dropped. It runs on the
+/// thread of the callback.
+using exception_handler = std::function<void(std::exception_ptr)>;
+
+namespace detail {
+
+/// Throws unless the status is success or "nothing to give".
+inline cometd_status check(cometd_status status, const char *what) {
+    if (status < 0) {
+        throw error(status, what);
+    }
+    return status;
+}
+
+/// Calls a function of C with an `err` of its own, and throws what comes out.
+template <class Call>
+cometd_status checked(const char *what, Call call) {
+    cometd_error *raw = nullptr;
+    const cometd_status status = call(&raw);
+    const error_owner owned(raw);
+    if (status < 0 && owned != nullptr) {
+        throw error(error_view(owned.get()));
+    }
+    return check(status, what);
+}
+
+/// A text for C; refused when C would see only a part of it.
+inline const char *text(const std::string &text, const char *what) {
+    if (text.find('\0') != std::string::npos) {
+        throw error(COMETD_E_INVALID_ARGUMENT, std::string(what) + ": the text holds a NUL");
+    }
+    return text.c_str();
+}
+
+template <class Function>
+struct callback {
+    Function function;
+    exception_handler on_exception;
+
+    void report() const noexcept {
+        try {
+            if (on_exception) {
+                on_exception(std::current_exception());
+            }
+        } catch (...) {
+            // There is nobody left to tell.
+        }
+    }
+};
+
+template <class Callback>
+void free_callback(void *user) {
+    delete static_cast<Callback *>(user);
+}
+
+/// Gives a callback to a function of C, which owns it on success only.
+template <class Function, class Install>
+void install(const char *what, Function function, exception_handler on_exception, Install install) {
+    auto owned = std::make_unique<callback<Function>>(
+        callback<Function>{std::move(function), std::move(on_exception)});
+    check(install(owned.get(), free_callback<callback<Function>>), what);
+    owned.release();
+}
+
+template <class Self>
+class message_accessors {
+public:
+    std::string_view channel() const noexcept { return part(cometd_message_channel).value_or(""); }
+    /// The JSON text as the server sent it.
+    std::string_view data() const noexcept { return part(cometd_message_data).value_or(""); }
+    std::optional<std::string_view> ext() const noexcept { return part(cometd_message_ext); }
+    /// The JSON text: a string with its quotes, or a number.
+    std::optional<std::string_view> id() const noexcept { return part(cometd_message_id); }
+
+private:
+    std::optional<std::string_view> part(const char *(*accessor)(const cometd_message *, std::size_t *)) const noexcept {
+        std::size_t length = 0;
+        const char *text = accessor(static_cast<const Self *>(this)->get(), &length);
+        return text == nullptr ? std::nullopt
+                               : std::optional<std::string_view>(std::string_view(text, length));
+    }
+};
+
+}  // namespace detail
+
+/// A message that is kept longer than its event; made by `message_view::retain`.
+class message : public detail::message_accessors<message> {
+public:
+    /// Takes over what cometd_message_retain gave.
+    explicit message(cometd_message *adopted) noexcept : message_(adopted) {}
+    /// Another owner of the same message.
+    message retain() const { return message(cometd_message_retain(message_.get())); }
+    const cometd_message *get() const noexcept { return message_.get(); }
+
+private:
+    detail::owner<cometd_message, cometd_message_free> message_;
+};
+
+/// A message; it lives as long as its event.
+class message_view : public detail::message_accessors<message_view> {
+public:
+    explicit message_view(const cometd_message *message) noexcept : message_(message) {}
+    /// Keeps it longer.
+    message retain() const { return message(cometd_message_retain(message_)); }
+    const cometd_message *get() const noexcept { return message_; }
+
+private:
+    const cometd_message *message_;
+};
+
+namespace detail {
+
+template <class Self>
+class event_accessors {
+public:
+    /// One of COMETD_EVENT_…; more may come.
+    std::int32_t type() const noexcept { return cometd_event_type(raw()); }
+    std::optional<message_view> message() const noexcept {
+        const cometd_message *message = cometd_event_message(raw());
+        return message == nullptr ? std::nullopt : std::optional<message_view>(message_view(message));
+    }
+    std::optional<error_view> error() const noexcept {
+        const cometd_error *error = cometd_event_error(raw());
+        return error == nullptr ? std::nullopt : std::optional<error_view>(error_view(error));
+    }
+    /// The new state of a COMETD_EVENT_STATE.
+    cometd_state state() const noexcept { return cometd_event_state(raw(), nullptr); }
+    /// The state before.
+    cometd_state previous_state() const noexcept {
+        cometd_state previous = COMETD_STATE_IDLE;
+        cometd_event_state(raw(), &previous);
+        return previous;
+    }
+    /// What `subscribe`, `unsubscribe` or `publish` returned; 0 when it is about none.
+    std::uint64_t id() const noexcept { return cometd_event_id(raw()); }
+    std::optional<std::string_view> channel() const noexcept { return view(cometd_event_channel(raw())); }
+    /// How many messages a COMETD_EVENT_DROPPED stands for.
+    std::uint64_t dropped() const noexcept { return cometd_event_dropped(raw()); }
+
+private:
+    const cometd_event *raw() const noexcept { return static_cast<const Self *>(this)->get(); }
+};
+
+}  // namespace detail
+
+/// An event inside a callback; it ends with the call.
+class event_view : public detail::event_accessors<event_view> {
+public:
+    explicit event_view(const cometd_event *event) noexcept : event_(event) {}
+    const cometd_event *get() const noexcept { return event_; }
+
+private:
+    const cometd_event *event_;
+};
+
+/// An event that was polled. An empty one is of type 0.
+class event : public detail::event_accessors<event> {
+public:
+    event() noexcept = default;
+    /// Takes over what a _poll of cometd.h gave.
+    explicit event(cometd_event *adopted) noexcept : event_(adopted) {}
+    const cometd_event *get() const noexcept { return event_.get(); }
+    operator event_view() const noexcept { return event_view(event_.get()); }
+
+private:
+    detail::owner<cometd_event, cometd_event_free> event_;
+};
+
+using event_callback = std::function<void(event_view)>;
+
+namespace detail {
+
+inline void call_event(void *user, const cometd_event *event) noexcept {
+    const auto &self = *static_cast<callback<event_callback> *>(user);
+    try {
+        self.function(event_view(event));
+    } catch (...) {
+        self.report();
+    }
+}
+
+/// What clients and receivers have in common.
+template <class Self, class T, cometd_status (*Poll)(T *, std::int32_t, cometd_event **),
+    std::size_t (*PollMany)(T *, std::int32_t, cometd_event **, std::size_t), std::ptrdiff_t (*Fd)(T *),
+    cometd_status (*SetCallback)(T *, cometd_event_fn, void *, cometd_free_fn)>
+class event_source {
+public:
+    /// Takes the oldest event. Returns COMETD_OK; or COMETD_NONE, when none came
+    /// in time, or COMETD_CLOSED, when none comes any more: then `out` is empty.
+    cometd_status poll(event &out, milliseconds timeout = forever) {
+        cometd_event *raw = nullptr;
+        const cometd_status status = Poll(raw_source(), to_ms(timeout), &raw);
+        out = event(raw);
+        return check(status, "poll");
+    }
+
+    /// Puts up to `most` events into `out`, in place of what it held, waiting for
+    /// the first; returns how many. 0 tells as little as in C: `poll` tells why.
+    std::size_t poll_many(std::vector<event> &out, std::size_t most, milliseconds timeout = forever) {
+        std::vector<cometd_event *> raw(most);
+        out.clear();
+        out.reserve(most);  // Nothing may throw once the events are here.
+        const std::size_t count = PollMany(raw_source(), to_ms(timeout), raw.data(), most);
+        for (std::size_t i = 0; i < count; i++) {
+            out.emplace_back(raw[i]);
+        }
+        return count;
+    }
+
+    /// Readable exactly while `poll` has something to give; only to be watched.
+    std::ptrdiff_t fd() { return Fd(raw_source()); }
+
+    /// Has each event given to `function`, on a thread of the library, one at a
+    /// time. What it throws goes to `on_exception`.
+    void set_callback(event_callback function, exception_handler on_exception = {}) {
+        if (!function) {
+            return remove_callback();
+        }
+        install("set_callback", std::move(function), std::move(on_exception),
+            [this](void *user, cometd_free_fn free) { return SetCallback(raw_source(), call_event, user, free); });
+    }
+
+    /// Removes the callback; a call that is running is not waited for.
+    void remove_callback() { check(SetCallback(raw_source(), nullptr, nullptr, nullptr), "set_callback"); }
+
+private:
+    T *raw_source() noexcept { return static_cast<Self *>(this)->get(); }
+};
+
+}  // namespace detail
+
+/// One session with one server, and the receiver of its events. Destroying it
+/// aborts what still runs; `disconnect` tells the server.
+class client : public detail::event_source<client, cometd_client, cometd_client_poll,
+                   cometd_client_poll_many, cometd_client_fd, cometd_client_set_callback> {
+public:
+    /// Takes over what cometd_client_builder_build gave.
+    explicit client(cometd_client *adopted) noexcept : client_(adopted) {}
+
+    /// Starts the handshake and returns.
+    void connect() {
+        detail::checked("connect", [&](cometd_error **err) { return cometd_client_connect(get(), err); });
+    }
+    /// Returns COMETD_OK: `state` is reached or passed; COMETD_NONE: not in time;
+    /// COMETD_CLOSED: it will not be.
+    cometd_status wait(cometd_state state, milliseconds timeout) {
+        return detail::check(cometd_client_wait(get(), state, detail::to_ms(timeout)), "wait");
+    }
+    cometd_state state() const noexcept { return cometd_client_state(client_.get()); }
+
+    /// Subscribes to channels; one event follows for each, with the id returned.
+    std::uint64_t subscribe(const std::vector<std::string> &channels) {
+        return on_channels("subscribe", cometd_client_subscribe, channels.data(), channels.size());
+    }
+    std::uint64_t subscribe(std::initializer_list<std::string> channels) {
+        return on_channels("subscribe", cometd_client_subscribe, channels.begin(), channels.size());
+    }
+    std::uint64_t subscribe(const std::string &channel) {
+        return on_channels("subscribe", cometd_client_subscribe, &channel, 1);
+    }
+    /// Ends subscriptions; one event follows for each, with the id returned.
+    std::uint64_t unsubscribe(const std::vector<std::string> &channels) {
+        return on_channels("unsubscribe", cometd_client_unsubscribe, channels.data(), channels.size());
+    }
+    std::uint64_t unsubscribe(std::initializer_list<std::string> channels) {
+        return on_channels("unsubscribe", cometd_client_unsubscribe, channels.begin(), channels.size());
+    }
+    std::uint64_t unsubscribe(const std::string &channel) {
+        return on_channels("unsubscribe", cometd_client_unsubscribe, &channel, 1);
+    }
+    /// Publishes one JSON value; one event follows, with the id returned.
+    std::uint64_t publish(const std::string &channel, std::string_view json) {
+        std::uint64_t id = 0;
+        const char *name = detail::text(channel, "publish");
+        // An empty view may have no address, which C would take for a missing argument.
+        const char *data = json.data() == nullptr ? "" : json.data();
+        detail::checked("publish", [&](cometd_error **err) {
+            return cometd_client_publish(get(), name, data, json.size(), &id, err);
+        });
+        return id;
+    }
+    /// The value of the Authorization header from the next request on.
+    void set_authorization(const std::string &header_value) {
+        detail::check(cometd_client_set_authorization(get(), detail::text(header_value, "set_authorization")),
+            "set_authorization");
+    }
+    /// Ends the session, within `timeout`; 0 returns at once.
+    void disconnect(milliseconds timeout) {
+        detail::checked("disconnect", [&](cometd_error **err) {
+            return cometd_client_disconnect(get(), detail::to_ms(timeout), err);
+        });
+    }
+
+    cometd_client *get() noexcept { return client_.get(); }
+    /// Gives the C object away; this one is empty then.
+    cometd_client *release() noexcept { return client_.release(); }
+
+private:
+    using channels_function = cometd_status (*)(
+        cometd_client *, const char *const *, std::size_t, std::uint64_t *, cometd_error **);
+
+    std::uint64_t on_channels(
+        const char *what, channels_function function, const std::string *channels, std::size_t count) {
+        std::vector<const char *> names(count + 1);  // Never empty: the address of none is no NULL.
+        for (std::size_t i = 0; i < count; i++) {
+            names[i] = detail::text(channels[i], what);
+        }
+        std::uint64_t id = 0;
+        detail::checked(what, [&](cometd_error **err) { return function(get(), names.data(), count, &id, err); });
+        return id;
+    }
+
+    detail::owner<cometd_client, cometd_client_free> client_;
+};
+
+/// A further receiver of a client: it sees every event from its making on, and
+/// may outlive the client.
+class receiver : public detail::event_source<receiver, cometd_receiver, cometd_receiver_poll,
+                     cometd_receiver_poll_many, cometd_receiver_fd, cometd_receiver_set_callback> {
+public:
+    explicit receiver(client &of) {
+        cometd_receiver *raw = nullptr;
+        detail::check(cometd_receiver_new(of.get(), &raw), "receiver");
+        receiver_.reset(raw);
+    }
+    /// Takes over what cometd_receiver_new gave.
+    explicit receiver(cometd_receiver *adopted) noexcept : receiver_(adopted) {}
+
+    cometd_receiver *get() noexcept { return receiver_.get(); }
+
+private:
+    detail::owner<cometd_receiver, cometd_receiver_free> receiver_;
+};
+
+/// Gives the value of the Authorization header, "Bearer abc", or nothing; an
+/// exception counts as nothing. `reason` is one of COMETD_TOKEN_….
+using token_provider = std::function<std::optional<std::string>(std::int32_t reason)>;
+
+namespace detail {
+
+inline cometd_status call_token_provider(void *user, std::int32_t reason, cometd_token *token) noexcept {
+    const auto &self = *static_cast<callback<token_provider> *>(user);
+    try {
+        const std::optional<std::string> value = self.function(reason);
+        if (!value) {
+            return COMETD_E_CREDENTIALS;
+        }
+        return cometd_token_set_authorization(token, text(*value, "token provider"));
+    } catch (...) {
+        self.report();
+        return COMETD_E_CREDENTIALS;
+    }
+}
+
+}  // namespace detail
+
+/// What a client will be; it can build any number of them. Each setter returns the
+/// builder, so that they can be chained, and changes nothing when it throws.
+class builder {
+public:
+    explicit builder(const std::string &url) {
+        cometd_client_builder *raw = nullptr;
+        const char *address = detail::text(url, "url");
+        detail::checked("builder", [&](cometd_error **err) { return cometd_client_builder_new(address, &raw, err); });
+        builder_.reset(raw);
+    }
+
+    builder &set_handshake_base_path(const std::string &path) {
+        return set("set_handshake_base_path", cometd_client_builder_set_handshake_base_path, path);
+    }
+    builder &set_subscribe_base_path(const std::string &path) {
+        return set("set_subscribe_base_path", cometd_client_builder_set_subscribe_base_path, path);
+    }
+    builder &set_connect_base_path(const std::string &path) {
+        return set("set_connect_base_path", cometd_client_builder_set_connect_base_path, path);
+    }
+    builder &set_disconnect_base_path(const std::string &path) {
+        return set("set_disconnect_base_path", cometd_client_builder_set_disconnect_base_path, path);
+    }
+    /// One of COMETD_APPEND_….
+    builder &set_append_message_type(std::int32_t mode) {
+        return done("set_append_message_type", cometd_client_builder_set_append_message_type(get(), mode));
+    }
+    builder &set_bearer_token(const std::string &token) {
+        return set("set_bearer_token", cometd_client_builder_set_bearer_token, token);
+    }
+    builder &set_basic_auth(const std::string &user, const std::optional<std::string> &password = std::nullopt) {
+        const char *const what = "set_basic_auth";
+        const char *second = password ? detail::text(*password, what) : nullptr;
+        return done(what, cometd_client_builder_set_basic_auth(get(), detail::text(user, what), second));
+    }
+    /// The whole value of the header, for any other scheme.
+    builder &set_authorization(const std::string &header_value) {
+        return set("set_authorization", cometd_client_builder_set_authorization, header_value);
+    }
+    /// Asked for new credentials when the server refuses those in use; it may
+    /// block. An empty function removes the one before.
+    builder &set_token_provider(token_provider function, exception_handler on_exception = {}) {
+        const char *const what = "set_token_provider";
+        if (!function) {
+            return done(what, cometd_client_builder_set_token_provider(get(), nullptr, nullptr, nullptr));
+        }
+        detail::install(what, std::move(function), std::move(on_exception), [this](void *user, cometd_free_fn free) {
+            return cometd_client_builder_set_token_provider(get(), detail::call_token_provider, user, free);
+        });
+        return *this;
+    }
+    builder &add_cookie(const std::string &name, const std::string &value) {
+        return set("add_cookie", cometd_client_builder_add_cookie, name, value);
+    }
+    builder &add_header(const std::string &name, const std::string &value) {
+        return set("add_header", cometd_client_builder_add_header, name, value);
+    }
+    builder &set_handshake_ext(std::string_view json) {
+        const char *data = json.data() == nullptr ? "" : json.data();
+        return done("set_handshake_ext", cometd_client_builder_set_handshake_ext(get(), data, json.size()));
+    }
+    builder &set_timeout(milliseconds time) {
+        return done("set_timeout", cometd_client_builder_set_timeout_ms(get(), detail::to_ms(time)));
+    }
+    builder &set_interval(milliseconds time) {
+        return done("set_interval", cometd_client_builder_set_interval_ms(get(), detail::to_ms(time)));
+    }
+    builder &set_request_timeout(milliseconds time) {
+        return done("set_request_timeout", cometd_client_builder_set_request_timeout_ms(get(), detail::to_ms(time)));
+    }
+    builder &set_number_of_retries(std::uint32_t retries) {
+        return done("set_number_of_retries", cometd_client_builder_set_number_of_retries(get(), retries));
+    }
+    builder &set_backoff(milliseconds increment, milliseconds max) {
+        return done("set_backoff",
+            cometd_client_builder_set_backoff_ms(get(), detail::to_ms(increment), detail::to_ms(max)));
+    }
+    builder &set_events_capacity(std::size_t events, std::size_t bytes) {
+        return done("set_events_capacity", cometd_client_builder_set_events_capacity(get(), events, bytes));
+    }
+    builder &set_commands_capacity(std::size_t commands) {
+        return done("set_commands_capacity", cometd_client_builder_set_commands_capacity(get(), commands));
+    }
+    /// One of COMETD_OVERFLOW_….
+    builder &set_overflow(std::int32_t policy) {
+        return done("set_overflow", cometd_client_builder_set_overflow(get(), policy));
+    }
+    builder &set_response_capacity(std::size_t bytes) {
+        return done("set_response_capacity", cometd_client_builder_set_response_capacity(get(), bytes));
+    }
+    builder &set_own_receiver(bool enabled) {
+        return done("set_own_receiver", cometd_client_builder_set_own_receiver(get(), enabled));
+    }
+
+    /// Builds a client; nothing is sent before its `connect`.
+    client build() const {
+        cometd_client *raw = nullptr;
+        detail::checked(
+            "build", [&](cometd_error **err) { return cometd_client_builder_build(builder_.get(), &raw, err); });
+        return client(raw);
+    }
+
+    cometd_client_builder *get() noexcept { return builder_.get(); }
+
+private:
+    builder &done(const char *what, cometd_status status) {
+        detail::check(status, what);
+        return *this;
+    }
+    builder &set(
+        const char *what, cometd_status (*setter)(cometd_client_builder *, const char *), const std::string &text) {
+        return done(what, setter(get(), detail::text(text, what)));
+    }
+    builder &set(const char *what,
+        cometd_status (*setter)(cometd_client_builder *, const char *, const char *),
+        const std::string &name, const std::string &value) {
+        return done(what, setter(get(), detail::text(name, what), detail::text(value, what)));
+    }
+
+    detail::owner<cometd_client_builder, cometd_client_builder_free> builder_;
+};
+
+/// The version of the library that is loaded: major << 16 | minor << 8 | patch.
+inline std::uint32_t version() noexcept { return cometd_version(); }
+inline std::string_view version_string() noexcept { return cometd_version_string(); }
+/// "COMETD_E_TLS".
+inline std::string_view status_name(cometd_status status) noexcept { return cometd_status_name(status); }
+inline std::string_view status_text(cometd_status status) noexcept { return cometd_status_text(status); }
+
+/// Whether a subscription to `pattern` gets the messages of `channel`.
+inline bool channel_matches(const std::string &pattern, const std::string &channel) {
+    return cometd_channel_matches(detail::text(pattern, "pattern"), detail::text(channel, "channel"));
+}
+
+/// Gets each log line: its level, one of COMETD_LOG_…, the part of the library,
+/// and the text. It runs on whichever thread has something to say, several at once.
+using log_sink = std::function<void(std::int32_t level, std::string_view target, std::string_view text)>;
+
+namespace detail {
+
+inline void call_log(void *user, std::int32_t level, const char *target, const char *text) noexcept {
+    const auto &self = *static_cast<callback<log_sink> *>(user);
+    try {
+        self.function(level, target, text);
+    } catch (...) {
+        self.report();
+    }
+}
+
+}  // namespace detail
+
+/// Removes the log sink of the process.
+inline void remove_log() { detail::check(cometd_log_set(COMETD_LOG_OFF, nullptr, nullptr, nullptr), "log_set"); }
+
+/// Installs the log sink of the process, in place of the one before.
+inline void set_log(std::int32_t max_level, log_sink sink, exception_handler on_exception = {}) {
+    if (!sink) {
+        return remove_log();
+    }
+    detail::install("log_set", std::move(sink), std::move(on_exception), [max_level](void *user, cometd_free_fn free) {
+        return cometd_log_set(max_level, detail::call_log, user, free);
+    });
+}
+
+/// How many threads do the I/O of all clients; in force when the runtime next starts.
+inline void set_runtime_threads(std::uint32_t threads) {
+    detail::check(cometd_runtime_set_threads(threads), "runtime_set_threads");
+}
+
+}  // namespace cometd
+
+#endif  // COMETD_HPP
