@@ -874,6 +874,25 @@ cometd_status cometd_client_publish(cometd_client *client,
                                     uint64_t *id,
                                     cometd_error **err);
 
+/// Begins a batch: what is subscribed, unsubscribed and published from here on, by any thread, waits for
+/// cometd_client_batch_end and is then sent in one request. Batches nest; the outermost end sends.
+///
+/// cometd_client_disconnect sends what an open batch holds.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_CLOSED: it has been
+/// disconnected or has ended; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_batch_begin(cometd_client *client,
+                                        cometd_error **err);
+
+/// Ends a batch. An empty one sends nothing.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_INVALID_STATE: no batch was
+/// begun; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_batch_end(cometd_client *client,
+                                      cometd_error **err);
+
 /// Changes the value of the Authorization header, "Bearer abc", from the next request on.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `header_value` is empty;

@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_error_is_written_first() {
-        let mut error = 1 as *mut cometd_error;
+        let mut error = std::ptr::dangling_mut::<cometd_error>();
         assert_eq!(call(&mut error, || Ok(COMETD_NONE)), COMETD_NONE);
         assert!(error.is_null());
     }

@@ -319,6 +319,45 @@ pub unsafe extern "C" fn cometd_client_publish(
     }
 }
 
+/// Begins a batch: what is subscribed, unsubscribed and published from here on, by any thread, waits for
+/// cometd_client_batch_end and is then sent in one request. Batches nest; the outermost end sends.
+///
+/// cometd_client_disconnect sends what an open batch holds.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_CLOSED: it has been
+/// disconnected or has ended; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_batch_begin(
+    client: *mut cometd_client,
+    err: *mut *mut cometd_error,
+) -> cometd_status {
+    unsafe {
+        with(client, err, |client| {
+            client.begin_batch()?;
+            Ok(COMETD_OK)
+        })
+    }
+}
+
+/// Ends a batch. An empty one sends nothing.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_INVALID_STATE: no batch was
+/// begun; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_batch_end(
+    client: *mut cometd_client,
+    err: *mut *mut cometd_error,
+) -> cometd_status {
+    unsafe {
+        with(client, err, |client| {
+            client.end_batch()?;
+            Ok(COMETD_OK)
+        })
+    }
+}
+
 /// Changes the value of the Authorization header, "Bearer abc", from the next request on.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `header_value` is empty;

@@ -33,12 +33,31 @@ pub(crate) struct Shared {
     hub: Hub,
     board: Board,
     authorization: Arc<Authorization>,
-    commands: Mutex<Vec<Command>>,
+    mailbox: Mutex<Mailbox>,
     commands_came: Notify,
     /// Messages accepted of the host whose ending event is not yet queued.
     outstanding: AtomicUsize,
     commands_capacity: usize,
     last_operation: AtomicU64,
+}
+
+/// Commands on their way to the session.
+#[derive(Default)]
+struct Mailbox {
+    commands: Vec<Command>,
+    /// How many batches are open, one inside the other.
+    batches: u32,
+    batched: Vec<Command>,
+}
+
+impl Mailbox {
+    /// Sends off what the open batches have collected so far.
+    fn post_batch(&mut self) {
+        if !self.batched.is_empty() {
+            let batch = std::mem::take(&mut self.batched);
+            self.commands.push(Command::Batch(batch));
+        }
+    }
 }
 
 impl Shared {
@@ -71,8 +90,9 @@ impl Shared {
             Event::Closed => {
                 // Under the lock under which commands are accepted: what came
                 // too late for the session ends here, and none comes after.
-                let mut commands = lock(&self.commands);
-                for late in commands.drain(..).flat_map(Command::into_aborted) {
+                let mut mailbox = lock(&self.mailbox);
+                mailbox.post_batch();
+                for late in mailbox.commands.drain(..).flat_map(Command::into_aborted) {
                     self.outstanding.fetch_sub(1, Ordering::SeqCst);
                     self.hub.publish(late);
                 }
@@ -87,17 +107,19 @@ impl Shared {
 
     /// For the task, as long as there is one.
     fn command(&self, command: Command) {
-        let mut commands = lock(&self.commands);
+        let mut mailbox = lock(&self.mailbox);
         if self.board.state() == State::Closed {
             return;
         }
-        commands.push(command);
-        drop(commands);
+        // What an open batch holds was accepted before the end was asked for.
+        mailbox.post_batch();
+        mailbox.commands.push(command);
+        drop(mailbox);
         self.commands_came.notify_one();
     }
 
     fn take_commands(&self) -> Vec<Command> {
-        std::mem::take(&mut *lock(&self.commands))
+        std::mem::take(&mut lock(&self.mailbox).commands)
     }
 
     async fn commands_came(&self) {
@@ -135,7 +157,7 @@ impl Client {
             hub,
             board: Board::new(),
             authorization: settings.authorization.clone(),
-            commands: Mutex::default(),
+            mailbox: Mutex::default(),
             commands_came: Notify::new(),
             outstanding: AtomicUsize::new(0),
             commands_capacity: builder.commands,
@@ -177,7 +199,9 @@ impl Client {
             return Ok(());
         };
         // In front of what was called before: it is held until the handshake.
-        lock(&self.shared.commands).insert(0, Command::Connect);
+        lock(&self.shared.mailbox)
+            .commands
+            .insert(0, Command::Connect);
         let task = Task {
             session: Session::new(start.configuration),
             transport: Arc::new(start.transport),
@@ -265,18 +289,47 @@ impl Client {
         let id = self.shared.last_operation.fetch_add(1, Ordering::SeqCst) + 1;
         // Under the lock that the end takes too: a command is either seen by
         // the session, or refused here.
-        let mut commands = lock(&self.shared.commands);
+        let mut mailbox = lock(&self.shared.mailbox);
         if self.shared.board.state() == State::Closed {
-            drop(commands);
+            drop(mailbox);
             self.shared
                 .outstanding
                 .fetch_sub(messages, Ordering::SeqCst);
             return Err(closed());
         }
-        commands.push(command(id));
-        drop(commands);
+        if mailbox.batches > 0 {
+            mailbox.batched.push(command(id));
+            return Ok(id);
+        }
+        mailbox.commands.push(command(id));
+        drop(mailbox);
         self.shared.commands_came.notify_one();
         Ok(id)
+    }
+
+    /// From here on commands wait for [`Self::end_batch`]. Batches nest.
+    pub fn begin_batch(&self) -> Result<(), Error> {
+        let mut mailbox = lock(&self.shared.mailbox);
+        if matches!(self.state(), State::Disconnecting | State::Closed) {
+            return Err(closed());
+        }
+        mailbox.batches = mailbox.batches.saturating_add(1);
+        Ok(())
+    }
+
+    /// The outermost one sends all that was called since, in one request.
+    pub fn end_batch(&self) -> Result<(), Error> {
+        let mut mailbox = lock(&self.shared.mailbox);
+        mailbox.batches = mailbox
+            .batches
+            .checked_sub(1)
+            .ok_or_else(|| Error::call(ErrorKind::InvalidState, "client: no batch was begun"))?;
+        if mailbox.batches == 0 {
+            mailbox.post_batch();
+            drop(mailbox);
+            self.shared.commands_came.notify_one();
+        }
+        Ok(())
     }
 
     /// From the next request on.
@@ -325,6 +378,7 @@ impl Client {
         };
         let mut session = Session::new(start.configuration.clone());
         let now = clock::now();
+        lock(&self.shared.mailbox).post_batch();
         for command in self.shared.take_commands() {
             session.handle_command(now, command);
         }

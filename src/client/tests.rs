@@ -56,3 +56,48 @@ fn an_idle_client_ends_without_a_thread_contract_10() {
     assert_eq!(failed, ["/a", "/b"]);
     assert_eq!(client.connect().unwrap_err().kind, ErrorKind::Closed);
 }
+
+#[test]
+fn batches_nest_and_an_end_too_many_is_an_error_100() {
+    let client = Builder::new("http://127.0.0.1:9/")
+        .unwrap()
+        .build()
+        .unwrap();
+    let waiting = || lock(&client.shared.mailbox).commands.len();
+    client.begin_batch().unwrap();
+    client.begin_batch().unwrap();
+    client.publish("/a", b"1").unwrap();
+    client.end_batch().unwrap();
+    client.publish("/b", b"1").unwrap();
+    assert_eq!(waiting(), 0);
+    client.end_batch().unwrap();
+    assert_eq!(waiting(), 1, "both in one");
+    assert_eq!(
+        client.end_batch().unwrap_err().kind,
+        ErrorKind::InvalidState
+    );
+    client.begin_batch().unwrap();
+    client.end_batch().unwrap();
+    assert_eq!(waiting(), 1, "an empty batch is nothing");
+}
+
+#[test]
+fn what_an_open_batch_holds_ends_with_the_client() {
+    let client = Builder::new("http://127.0.0.1:9/")
+        .unwrap()
+        .build()
+        .unwrap();
+    client.begin_batch().unwrap();
+    let id = client.publish("/a", b"1").unwrap();
+    client.disconnect(Duration::ZERO).unwrap();
+    let queue = client.receiver().unwrap();
+    let mut ended = 0;
+    while let Polled::Event(Event::Notice(notice)) = queue.poll(None) {
+        if let Notice::Error { id: of, .. } = &*notice {
+            assert_eq!(*of, id);
+            ended += 1;
+        }
+    }
+    assert_eq!(ended, 1);
+    assert_eq!(client.shared.outstanding.load(Ordering::SeqCst), 0);
+}

@@ -43,6 +43,8 @@ struct Queued {
     second_try: bool,
     /// A subscribe that the host has since taken back by an unsubscribe.
     revoked: bool,
+    /// Which batch it belongs to; 0 for none.
+    batch: u64,
 }
 
 /// One message that was sent and waits for its reply.
@@ -80,6 +82,7 @@ pub(super) struct Commands {
     subscriptions: BTreeMap<String, Subscription>,
     /// Some subscription may be `Wanted`.
     some_wanted: bool,
+    last_batch: u64,
     /// A reply told that the server no longer knows the session.
     pub(super) session_lost: bool,
 }
@@ -141,6 +144,7 @@ impl Commands {
                 verb: Verb::Subscribe,
                 second_try: true,
                 revoked: false,
+                batch: 0,
             },
         );
     }
@@ -162,37 +166,55 @@ impl Commands {
 }
 
 impl Session {
-    pub(super) fn accept_command(&mut self, _now: Millis, command: Command) {
-        let (operation, channels, verb): (_, _, fn() -> Verb) = match command {
-            Command::Subscribe { id, channels } => (id, channels, || Verb::Subscribe),
-            Command::Unsubscribe { id, channels } => (id, channels, || Verb::Unsubscribe),
-            Command::Publish { id, channel, data } => {
-                self.enqueue(id, channel, Verb::Publish(data));
-                return;
+    pub(super) fn accept_command(&mut self, command: Command) {
+        match command {
+            Command::Batch(commands) => {
+                self.commands.last_batch += 1;
+                let batch = self.commands.last_batch;
+                for command in commands {
+                    self.enqueue(command, batch);
+                }
             }
-            _ => return,
-        };
-        for channel in channels {
-            self.enqueue(operation, channel, verb());
+            command => self.enqueue(command, 0),
         }
     }
 
-    fn enqueue(&mut self, operation: OperationId, channel: String, verb: Verb) {
+    fn enqueue(&mut self, command: Command, batch: u64) {
         if matches!(self.state, State::Disconnecting | State::Closed) {
-            self.emit_aborted(operation, channel, verb.phase());
+            for event in command.into_aborted() {
+                self.emit(event);
+            }
             return;
         }
-        if matches!(verb, Verb::Unsubscribe) {
-            // From here on no re-handshake brings it back.
-            self.commands.revoke(&channel);
+        let (operation, messages): (_, Vec<(String, Verb)>) = match command {
+            Command::Subscribe { id, channels } => {
+                let messages = channels.into_iter().map(|it| (it, Verb::Subscribe));
+                (id, messages.collect())
+            }
+            Command::Unsubscribe { id, channels } => {
+                for channel in &channels {
+                    // From here on no re-handshake brings it back.
+                    self.commands.revoke(channel);
+                }
+                let messages = channels.into_iter().map(|it| (it, Verb::Unsubscribe));
+                (id, messages.collect())
+            }
+            Command::Publish { id, channel, data } => (id, vec![(channel, Verb::Publish(data))]),
+            // A batch holds none of these.
+            Command::Connect | Command::Batch(_) | Command::Disconnect { .. } | Command::Abort => {
+                return
+            }
+        };
+        for (channel, verb) in messages {
+            self.commands.queue.push_back(Queued {
+                operation,
+                channel,
+                verb,
+                second_try: false,
+                revoked: false,
+                batch,
+            });
         }
-        self.commands.queue.push_back(Queued {
-            operation,
-            channel,
-            verb,
-            second_try: false,
-            revoked: false,
-        });
     }
 
     /// Sends what waits, as one request.
@@ -210,6 +232,7 @@ impl Session {
         let limit = self.configuration.request_timeout;
         let mut messages = Messages::new();
         let mut sent = Vec::new();
+        let mut batch = 0;
         while let Some(queued) = self.commands.queue.front() {
             let size = queued.channel.len()
                 + match &queued.verb {
@@ -218,9 +241,12 @@ impl Session {
                 }
                 + client_id.len()
                 + 100;
-            if !messages.is_empty() && messages.len() + size > MAXIMUM_REQUEST {
+            // A batch is one request, however large.
+            let divisible = queued.batch == 0 || queued.batch != batch;
+            if divisible && !messages.is_empty() && messages.len() + size > MAXIMUM_REQUEST {
                 break;
             }
+            batch = queued.batch;
             let Some(queued) = self.commands.queue.pop_front() else {
                 break;
             };
@@ -275,6 +301,7 @@ impl Session {
                     verb: Verb::Subscribe,
                     second_try: false,
                     revoked: false,
+                    batch: 0,
                 });
             }
         }
@@ -470,10 +497,6 @@ impl Session {
         });
     }
 
-    fn emit_aborted(&mut self, id: OperationId, channel: String, phase: Phase) {
-        self.emit(aborted(id, channel, phase));
-    }
-
     pub(super) fn fail_all_commands(&mut self) {
         let pending = std::mem::take(&mut self.commands.pending)
             .into_values()
@@ -483,7 +506,7 @@ impl Session {
             .map(|it| (it.operation, it.channel, it.verb.phase()));
         for (operation, channel, phase) in pending.chain(queued) {
             if operation != 0 {
-                self.emit_aborted(operation, channel, phase);
+                self.emit(aborted(operation, channel, phase));
             }
         }
         self.commands.request = None;
@@ -509,6 +532,9 @@ impl Command {
             Self::Subscribe { id, channels } => (id, channels, Phase::Subscribe),
             Self::Unsubscribe { id, channels } => (id, channels, Phase::Unsubscribe),
             Self::Publish { id, channel, .. } => (id, vec![channel], Phase::Publish),
+            Self::Batch(commands) => {
+                return commands.into_iter().flat_map(Self::into_aborted).collect();
+            }
             Self::Connect | Self::Disconnect { .. } | Self::Abort => return Vec::new(),
         };
         channels

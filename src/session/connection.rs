@@ -61,12 +61,7 @@ impl Session {
             .for_connect()
             .and_then(|field| json::with_fields(None, &[field]));
         let mut messages = Messages::new();
-        messages.connect(
-            message_id,
-            &client_id,
-            self.connect_at_once,
-            ext.as_deref(),
-        );
+        messages.connect(message_id, &client_id, self.connect_at_once, ext.as_deref());
         let hold = if self.connect_at_once {
             0
         } else {

@@ -47,6 +47,8 @@ pub enum Command {
         channel: String,
         data: Box<RawValue>,
     },
+    /// These in one request.
+    Batch(Vec<Command>),
     /// Ends the session politely, at `limit` in any case.
     Disconnect {
         limit: Millis,

@@ -197,7 +197,7 @@ impl Session {
             }
             Command::Disconnect { limit } => self.start_disconnect(now, limit),
             Command::Abort => self.close(None),
-            command => self.accept_command(now, command),
+            command => self.accept_command(command),
         }
         self.proceed(now);
     }

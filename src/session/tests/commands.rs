@@ -670,3 +670,52 @@ fn the_clients_own_id_in_an_event_changes_nothing_94() {
     assert_eq!(world.events(), ["/x 1"]);
     assert_eq!(world.request(Endpoint::Connect).client_id(), "c1");
 }
+
+#[test]
+fn a_batch_is_one_request_however_large_99() {
+    let (mut world, _) = World::connected();
+    let data = format!("\"{}\"", "x".repeat(20_000));
+    let publish = |id: OperationId, channel: &str| Command::Publish {
+        id,
+        channel: channel.into(),
+        data: serde_json::from_str(&data).unwrap(),
+    };
+    world.command(Command::Batch(vec![
+        Command::Subscribe {
+            id: 1,
+            channels: vec!["/a".into()],
+        },
+        publish(2, "/b"),
+        publish(3, "/c"),
+    ]));
+    let sent = world.request(Endpoint::Messages);
+    assert_eq!(sent.summary(), ["/meta/subscribe /a", "/b", "/c"]);
+    world.accept(&sent);
+    assert_eq!(
+        world.events(),
+        ["Subscribed 1 /a", "Published 2 /b", "Published 3 /c"]
+    );
+    world.assert_nothing_sent();
+}
+
+#[test]
+fn a_batch_before_the_handshake_is_held_99() {
+    let (mut world, handshake) = World::handshaking(|_| {});
+    world.command(Command::Batch(vec![
+        Command::Subscribe {
+            id: 1,
+            channels: vec!["/a".into()],
+        },
+        Command::Unsubscribe {
+            id: 2,
+            channels: vec!["/a".into()],
+        },
+    ]));
+    world.assert_nothing_sent();
+    world.answer(&handshake, &handshake_ok("c1", ""));
+    let sent = world.request(Endpoint::Messages);
+    assert_eq!(
+        sent.summary(),
+        ["/meta/subscribe /a", "/meta/unsubscribe /a"]
+    );
+}

@@ -146,15 +146,18 @@ impl World {
     // What the host does.
 
     fn command(&mut self, command: Command) {
-        let owed: Vec<(OperationId, String)> = match &command {
-            Command::Subscribe { id, channels } | Command::Unsubscribe { id, channels } => {
-                channels.iter().map(|it| (*id, it.clone())).collect()
+        fn owed(command: &Command) -> Vec<(OperationId, String)> {
+            match command {
+                Command::Subscribe { id, channels } | Command::Unsubscribe { id, channels } => {
+                    channels.iter().map(|it| (*id, it.clone())).collect()
+                }
+                Command::Publish { id, channel, .. } => vec![(*id, channel.clone())],
+                Command::Batch(commands) => commands.iter().flat_map(owed).collect(),
+                _ => Vec::new(),
             }
-            Command::Publish { id, channel, .. } => vec![(*id, channel.clone())],
-            _ => Vec::new(),
-        };
+        }
         self.note(|| format!("{command:?}"));
-        for ending in owed {
+        for ending in owed(&command) {
             *self.owed.entry(ending).or_default() += 1;
         }
         self.session.handle_command(self.now, command);
