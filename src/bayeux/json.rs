@@ -112,6 +112,9 @@ pub fn fields(object: &RawValue) -> Option<BTreeMap<Cow<'_, str>, &RawValue>> {
 
 /// An object with the fields of `base`, and these in their place.
 pub fn with_fields(base: Option<&RawValue>, added: &[(&str, String)]) -> Option<Box<RawValue>> {
+    if added.is_empty() {
+        return base.map(ToOwned::to_owned);
+    }
     let mut object: BTreeMap<Cow<str>, Box<RawValue>> = base
         .and_then(fields)
         .unwrap_or_default()
@@ -121,9 +124,6 @@ pub fn with_fields(base: Option<&RawValue>, added: &[(&str, String)]) -> Option<
     for (name, value) in added {
         let value = RawValue::from_string(value.clone()).ok()?;
         object.insert(Cow::Borrowed(name), value);
-    }
-    if object.is_empty() && base.is_none() {
-        return None;
     }
     serde_json::value::to_raw_value(&object).ok()
 }
