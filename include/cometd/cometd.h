@@ -901,6 +901,26 @@ cometd_status cometd_client_batch_end(cometd_client *client,
 cometd_status cometd_client_set_authorization(cometd_client *client,
                                               const char *header_value);
 
+/// Writes what the client has done so far as a JSON object:
+///
+/// "requests", "bytes_sent", "bytes_received" (bodies, after decompression), "events_received",
+/// "handshakes", "reconnects"; "round_trip_ms" of the last request that the server did not hold;
+/// "failures", an object that counts the errors of the client itself by kind, such as "timeout", "tcp" or
+/// "http_status"; "receivers", an array with "queued", "queued_most", "delivered" and "dropped" of each
+/// receiver, the client's own first. More may come.
+///
+/// `buf` has room for `cap` bytes and may be NULL when `cap` is 0; the text is written with a NUL, and cut
+/// off where it does not fit. `*needed` (may be NULL) receives how many bytes the whole text needs, NUL
+/// included.
+///
+/// **Returns** COMETD_OK: the whole text was written; COMETD_E_OUT_OF_RANGE: `cap` is less than `*needed`;
+/// COMETD_E_INVALID_ARGUMENT: `client` is NULL, or `buf` is NULL and `cap` is not 0; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** `buf` is the caller's. **Since** 0.1.
+cometd_status cometd_client_statistics(cometd_client *client,
+                                       char *buf,
+                                       size_t cap,
+                                       size_t *needed);
+
 /// Ends the session: what was accepted before is still sent, then the server is told, and its answer is
 /// awaited. Events that arrive meanwhile are delivered; COMETD_EVENT_CLOSED is the last one, and can still
 /// be polled afterwards.

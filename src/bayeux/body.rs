@@ -189,6 +189,11 @@ impl Body {
         self.messages.is_empty()
     }
 
+    /// Its length in bytes.
+    pub fn size(&self) -> usize {
+        self.text.len()
+    }
+
     /// How many elements of the array were no JSON object.
     pub fn malformed(&self) -> usize {
         self.malformed

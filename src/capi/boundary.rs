@@ -5,7 +5,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
 use super::error::cometd_error;
-use super::status::{self, cometd_status};
+use super::status::{self, cometd_status, COMETD_OK};
 use crate::delivery::in_callback;
 use crate::error::{Error, ErrorKind};
 
@@ -126,6 +126,36 @@ pub unsafe fn bytes<'a>(
     Ok(unsafe { std::slice::from_raw_parts(bytes.cast(), length) })
 }
 
+/// Copies a text that changes with time to the host's buffer, with a NUL.
+///
+/// # Safety
+/// `buffer` is NULL or has room for `capacity` bytes.
+pub unsafe fn copy_out(
+    text: &str,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> Result<cometd_status, Error> {
+    write(needed, text.len() + 1);
+    if capacity == 0 {
+        return Err(Error::call(ErrorKind::OutOfRange, "cap: is too small"));
+    }
+    if buffer.is_null() {
+        return Err(null("buf"));
+    }
+    let length = text.len().min(capacity - 1);
+    // SAFETY: at most `capacity` bytes are written, and the text is no part of
+    // the host's buffer.
+    unsafe {
+        std::ptr::copy_nonoverlapping(text.as_ptr().cast(), buffer, length);
+        buffer.add(length).write(0);
+    }
+    if length < text.len() {
+        return Err(Error::call(ErrorKind::OutOfRange, "cap: is too small"));
+    }
+    Ok(COMETD_OK)
+}
+
 /// Milliseconds, not negative.
 pub fn milliseconds(what: &str, value: i32) -> Result<Duration, Error> {
     u64::try_from(value)
@@ -180,6 +210,22 @@ mod tests {
         let mut error = std::ptr::dangling_mut::<cometd_error>();
         assert_eq!(call(&mut error, || Ok(COMETD_NONE)), COMETD_NONE);
         assert!(error.is_null());
+    }
+
+    #[test]
+    fn texts_are_copied_as_far_as_they_fit() {
+        let mut buffer = [b'x' as c_char; 6];
+        let mut copy = |capacity| {
+            let mut needed = 0;
+            let whole = unsafe { copy_out("abcd", buffer.as_mut_ptr(), capacity, &mut needed) };
+            assert_eq!(needed, 5);
+            (whole.is_ok(), buffer.map(|byte| byte as u8))
+        };
+        assert_eq!(copy(0), (false, *b"xxxxxx"));
+        assert_eq!(copy(3), (false, *b"ab\0xxx"));
+        assert_eq!(copy(5), (true, *b"abcd\0x"));
+        let null = unsafe { copy_out("abcd", std::ptr::null_mut(), 5, std::ptr::null_mut()) };
+        assert_eq!(null.unwrap_err().kind, ErrorKind::InvalidArgument);
     }
 
     #[test]

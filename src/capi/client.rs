@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use super::boundary::{
-    access, bytes, call, call_plain, forked, null, object, required, text, timeout, write,
+    access, bytes, call, call_plain, copy_out, forked, null, object, required, text, timeout, write,
 };
 use super::error::cometd_error;
 use super::event::{cometd_event, cometd_event_fn, cometd_free_fn};
@@ -372,6 +372,38 @@ pub unsafe extern "C" fn cometd_client_set_authorization(
         with(client, std::ptr::null_mut(), |client| {
             client.set_authorization(text("header_value", header_value)?)?;
             Ok(COMETD_OK)
+        })
+    }
+}
+
+/// Writes what the client has done so far as a JSON object:
+///
+/// "requests", "bytes_sent", "bytes_received" (bodies, after decompression), "events_received",
+/// "handshakes", "reconnects"; "round_trip_ms" of the last request that the server did not hold;
+/// "failures", an object that counts the errors of the client itself by kind, such as "timeout", "tcp" or
+/// "http_status"; "receivers", an array with "queued", "queued_most", "delivered" and "dropped" of each
+/// receiver, the client's own first. More may come.
+///
+/// `buf` has room for `cap` bytes and may be NULL when `cap` is 0; the text is written with a NUL, and cut
+/// off where it does not fit. `*needed` (may be NULL) receives how many bytes the whole text needs, NUL
+/// included.
+///
+/// **Returns** COMETD_OK: the whole text was written; COMETD_E_OUT_OF_RANGE: `cap` is less than `*needed`;
+/// COMETD_E_INVALID_ARGUMENT: `client` is NULL, or `buf` is NULL and `cap` is not 0; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** `buf` is the caller's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_statistics(
+    client: *mut cometd_client,
+    buf: *mut c_char,
+    cap: usize,
+    needed: *mut usize,
+) -> cometd_status {
+    write(needed, 0);
+    unsafe {
+        with(client, std::ptr::null_mut(), |client| {
+            let text = serde_json::to_string(&client.statistics())
+                .map_err(|error| Error::call(ErrorKind::System, error.to_string()))?;
+            copy_out(&text, buf, cap, needed)
         })
     }
 }

@@ -3,6 +3,7 @@
 mod board;
 mod builder;
 mod clock;
+mod statistics;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,8 @@ pub use builder::{
     Builder, TokenProvider, TokenReason, DEFAULT_BYTES, DEFAULT_COMMANDS, DEFAULT_EVENTS,
     DEFAULT_RESPONSE, MAXIMUM_RESPONSE,
 };
+use statistics::Counters;
+pub use statistics::Statistics;
 use task::Task;
 
 /// What the host's side and the task share.
@@ -39,6 +42,7 @@ pub(crate) struct Shared {
     outstanding: AtomicUsize,
     commands_capacity: usize,
     last_operation: AtomicU64,
+    counters: Counters,
 }
 
 /// Commands on their way to the session.
@@ -74,6 +78,8 @@ impl Shared {
                 }
                 if *id != 0 {
                     self.outstanding.fetch_sub(1, Ordering::SeqCst);
+                } else {
+                    self.counters.failed(error);
                 }
                 if error.kind == ErrorKind::Timeout && error.phase == Phase::Disconnect {
                     self.board.note_disconnect_timeout();
@@ -82,11 +88,12 @@ impl Shared {
             }
             Event::State { state, previous } => {
                 tracing::info!(target: "cometd::client", ?previous, ?state, "state");
+                self.counters.entered(*state);
                 if *state != State::Closed {
                     self.board.set(*state);
                 }
             }
-            Event::Messages { .. } => {}
+            Event::Messages { range, .. } => self.counters.events(range.len()),
             Event::Closed => {
                 // Under the lock under which commands are accepted: what came
                 // too late for the session ends here, and none comes after.
@@ -162,6 +169,7 @@ impl Client {
             outstanding: AtomicUsize::new(0),
             commands_capacity: builder.commands,
             last_operation: AtomicU64::new(0),
+            counters: Counters::default(),
         });
         Ok(Self {
             shared,
@@ -336,6 +344,11 @@ impl Client {
     pub fn set_authorization(&self, value: &str) -> Result<(), Error> {
         self.shared.authorization.set(authorization::any(value)?);
         Ok(())
+    }
+
+    /// What it has done so far.
+    pub fn statistics(&self) -> Statistics {
+        self.shared.counters.read(self.shared.hub.statistics())
     }
 
     /// Ends the session politely. With a time limit of 0 it goes on in the

@@ -15,11 +15,19 @@ use crate::bayeux::Body;
 use crate::delivery::HostCode;
 use crate::error::{Error, ErrorKind, Failure, Phase};
 use crate::runtime::Runtime;
-use crate::session::{Event, Millis, Output, Request, RequestId, Session, State};
+use crate::session::{Endpoint, Event, Millis, Output, Request, RequestId, Session, State};
 use crate::transport::http::LongPolling;
 
 type Reply = Result<Body, Failure>;
 type Sending = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// A request under way.
+struct Underway {
+    id: RequestId,
+    endpoint: Endpoint,
+    sent: Millis,
+    sending: Sending,
+}
 type Credentials = oneshot::Receiver<Result<hyper::header::HeaderValue, String>>;
 
 /// However far the next deadline is, the clock is looked at so often: timers
@@ -36,7 +44,7 @@ pub(super) struct Task {
 }
 
 enum Wake {
-    Reply(RequestId, Reply),
+    Reply(Underway, Reply),
     Commands,
     Room,
     Timer,
@@ -49,7 +57,7 @@ impl Task {
             shared: self.shared.clone(),
             done: false,
         };
-        let mut requests: Vec<(RequestId, Sending)> = Vec::new();
+        let mut requests: Vec<Underway> = Vec::new();
         let mut credentials: Option<Credentials> = None;
         let mut sleep = pin!(sleep_until(Instant::now()));
         loop {
@@ -74,11 +82,16 @@ impl Task {
             self.session.handle_room(clock::now(), false);
             match wake {
                 Wake::Reply(request, Ok(body)) => {
-                    self.session
-                        .handle_reply(clock::now(), request, &Arc::new(body));
+                    let now = clock::now();
+                    let took = now.saturating_sub(request.sent);
+                    self.shared
+                        .counters
+                        .replied(request.endpoint, took, body.size());
+                    self.session.handle_reply(now, request.id, &Arc::new(body));
                 }
                 Wake::Reply(request, Err(failure)) => {
-                    self.session.handle_failure(clock::now(), request, &failure);
+                    self.session
+                        .handle_failure(clock::now(), request.id, &failure);
                 }
                 Wake::Timer => self.session.handle_timeout(clock::now()),
                 Wake::Credentials(result) => {
@@ -91,22 +104,21 @@ impl Task {
         ending.done = true;
     }
 
-    fn perform(
-        &mut self,
-        requests: &mut Vec<(RequestId, Sending)>,
-        credentials: &mut Option<Credentials>,
-    ) {
+    fn perform(&mut self, requests: &mut Vec<Underway>, credentials: &mut Option<Credentials>) {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(Request { id, endpoint, body }) => {
                     tracing::debug!(target: "cometd::client", ?endpoint, bytes = body.len(), "request");
+                    self.shared.counters.sent(endpoint, body.len());
                     let transport = self.transport.clone();
-                    requests.push((
+                    requests.push(Underway {
                         id,
-                        Box::pin(async move { transport.send(endpoint, body).await }),
-                    ));
+                        endpoint,
+                        sent: clock::now(),
+                        sending: Box::pin(async move { transport.send(endpoint, body).await }),
+                    });
                 }
-                Output::Cancel(id) => requests.retain(|(other, _)| *other != id),
+                Output::Cancel(id) => requests.retain(|request| request.id != id),
                 Output::Event(event) => self.shared.publish(event),
                 Output::RefreshCredentials => *credentials = self.refresh(),
             }
@@ -142,7 +154,7 @@ impl Task {
 
     async fn wake(
         &self,
-        requests: &mut Vec<(RequestId, Sending)>,
+        requests: &mut Vec<Underway>,
         credentials: &mut Option<Credentials>,
         mut sleep: Pin<&mut Sleep>,
         room: bool,
@@ -151,13 +163,11 @@ impl Task {
         let mut room_made = pin!(self.shared.hub.room_made());
         poll_fn(|context| {
             for index in 0..requests.len() {
-                let Some((id, sending)) = requests.get_mut(index) else {
+                let Some(request) = requests.get_mut(index) else {
                     break;
                 };
-                let id = *id;
-                if let Poll::Ready(reply) = sending.as_mut().poll(context) {
-                    drop(requests.swap_remove(index));
-                    return Poll::Ready(Wake::Reply(id, reply));
+                if let Poll::Ready(reply) = request.sending.as_mut().poll(context) {
+                    return Poll::Ready(Wake::Reply(requests.swap_remove(index), reply));
                 }
             }
             if let Some(receiver) = credentials {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 use super::event::Notice;
-use super::queue::Queue;
+use super::queue::{Queue, QueueStatistics};
 use crate::runtime::lock;
 use crate::session;
 
@@ -108,6 +108,15 @@ impl Hub {
             room &= queue.has_room();
         }
         room
+    }
+
+    /// How each receiver's queue has fared, the oldest receiver first.
+    pub fn statistics(&self) -> Vec<QueueStatistics> {
+        lock(&self.state)
+            .queues
+            .iter()
+            .map(|queue| queue.statistics())
+            .collect()
     }
 
     pub async fn room_made(&self) {

@@ -10,4 +10,4 @@ mod readiness;
 pub use dispatcher::{in_callback, Callback, Dispatcher, HostCode, HostData};
 pub use event::{Event, Notice};
 pub use hub::{Hub, Limits, Overflow};
-pub use queue::{Polled, Queue};
+pub use queue::{Polled, Queue, QueueStatistics};

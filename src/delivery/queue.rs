@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{unbounded, Receiver, Sender};
+use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::dispatcher::{Callback, Dispatcher};
@@ -79,6 +80,21 @@ pub struct Queue {
     told_full: AtomicBool,
     room: Arc<Notify>,
     own: Weak<Queue>,
+    most: AtomicUsize,
+    delivered: AtomicU64,
+    dropped: AtomicU64,
+}
+
+/// How a queue has fared so far.
+#[derive(Debug, Clone, Serialize)]
+pub struct QueueStatistics {
+    pub queued: usize,
+    /// The most that were queued at a time.
+    pub queued_most: usize,
+    /// Events given to the host, of all types.
+    pub delivered: u64,
+    /// Messages dropped.
+    pub dropped: u64,
 }
 
 impl Queue {
@@ -105,7 +121,19 @@ impl Queue {
             told_full: AtomicBool::new(false),
             room,
             own: own.clone(),
+            most: AtomicUsize::new(0),
+            delivered: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
         })
+    }
+
+    pub fn statistics(&self) -> QueueStatistics {
+        QueueStatistics {
+            queued: self.events.load(Ordering::SeqCst),
+            queued_most: self.most.load(Ordering::Relaxed),
+            delivered: self.delivered.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+        }
     }
 
     // ---- the producer's side: one thread at a time ----
@@ -136,6 +164,7 @@ impl Queue {
         }
         let dropped = u64::from(end.saturating_sub(fits));
         if dropped > 0 {
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
             if self.dropped_newest.fetch_add(dropped, Ordering::SeqCst) == 0 {
                 self.events.fetch_add(1, Ordering::SeqCst);
             }
@@ -195,7 +224,8 @@ impl Queue {
     }
 
     fn send(&self, entry: Entry, events: usize) {
-        self.events.fetch_add(events, Ordering::SeqCst);
+        let queued = self.events.fetch_add(events, Ordering::SeqCst) + events;
+        self.most.fetch_max(queued, Ordering::Relaxed);
         // The queue holds the other end, so the channel is never closed.
         let _ = self.ingress.send(entry);
         self.wake();
@@ -243,6 +273,7 @@ impl Queue {
                 continue;
             };
             self.forget_message(&body, next);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
             self.events.fetch_sub(1, Ordering::SeqCst);
             self.pass_dropped(&mut front, 1, false);
             if next + 1 < end {
@@ -350,7 +381,7 @@ impl Queue {
                 let more = self.has_something();
                 drop(front);
                 if taken > 0 {
-                    self.taken(more);
+                    self.taken(taken, more);
                 }
                 // What came between the last look and the end is not lost.
                 return over && taken == 0 && !more;
@@ -395,7 +426,8 @@ impl Queue {
     }
 
     /// After events were taken.
-    fn taken(&self, more: bool) {
+    fn taken(&self, taken: usize, more: bool) {
+        self.delivered.fetch_add(taken as u64, Ordering::Relaxed);
         if more && self.waiting.load(Ordering::SeqCst) > 0 {
             self.available.notify_one();
         }
@@ -497,7 +529,7 @@ impl Queue {
         let event = self.next(&mut front);
         drop(front);
         if event.is_some() {
-            self.taken(false);
+            self.taken(1, false);
         }
         event
     }

@@ -1,0 +1,111 @@
+//! What a client has done so far, in numbers.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+
+use serde::Serialize;
+
+use crate::delivery::QueueStatistics;
+use crate::error::{Error, ErrorKind};
+use crate::runtime::lock;
+use crate::session::{Endpoint, Millis, State};
+
+/// Counters, each written where the thing happens.
+#[derive(Default)]
+pub(super) struct Counters {
+    requests: AtomicU64,
+    bytes_sent: AtomicU64,
+    bytes_received: AtomicU64,
+    events: AtomicU64,
+    handshakes: AtomicU64,
+    connected: AtomicU64,
+    round_trip: AtomicU64,
+    /// Failures of the client itself; those of single messages are told to
+    /// whoever sent them.
+    failures: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// The numbers at one moment; its JSON is what the host gets.
+#[derive(Debug, Serialize)]
+pub struct Statistics {
+    pub requests: u64,
+    pub bytes_sent: u64,
+    pub bytes_received: u64,
+    pub events_received: u64,
+    pub handshakes: u64,
+    pub reconnects: u64,
+    /// Of the last request that the server did not hold.
+    pub round_trip_ms: u64,
+    pub failures: BTreeMap<&'static str, u64>,
+    /// The client's own receiver first, if it has one.
+    pub receivers: Vec<QueueStatistics>,
+}
+
+fn add(counter: &AtomicU64, number: u64) {
+    counter.fetch_add(number, Ordering::Relaxed);
+}
+
+impl Counters {
+    pub fn sent(&self, endpoint: Endpoint, bytes: usize) {
+        add(&self.requests, 1);
+        add(&self.bytes_sent, bytes as u64);
+        if endpoint == Endpoint::Handshake {
+            add(&self.handshakes, 1);
+        }
+    }
+
+    pub fn replied(&self, endpoint: Endpoint, took: Millis, bytes: usize) {
+        add(&self.bytes_received, bytes as u64);
+        if endpoint != Endpoint::Connect {
+            self.round_trip.store(took, Ordering::Relaxed);
+        }
+    }
+
+    pub fn events(&self, number: usize) {
+        add(&self.events, number as u64);
+    }
+
+    pub fn entered(&self, state: State) {
+        if state == State::Connected {
+            add(&self.connected, 1);
+        }
+    }
+
+    pub fn failed(&self, error: &Error) {
+        *lock(&self.failures).entry(name(error.kind)).or_default() += 1;
+    }
+
+    pub fn read(&self, receivers: Vec<QueueStatistics>) -> Statistics {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Statistics {
+            requests: get(&self.requests),
+            bytes_sent: get(&self.bytes_sent),
+            bytes_received: get(&self.bytes_received),
+            events_received: get(&self.events),
+            handshakes: get(&self.handshakes),
+            reconnects: get(&self.connected).saturating_sub(1),
+            round_trip_ms: get(&self.round_trip),
+            failures: lock(&self.failures).clone(),
+            receivers,
+        }
+    }
+}
+
+/// The kinds of failures that a client itself meets.
+fn name(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Timeout => "timeout",
+        ErrorKind::Dns => "dns",
+        ErrorKind::Tcp => "tcp",
+        ErrorKind::Tls => "tls",
+        ErrorKind::ConnectionLost => "connection_lost",
+        ErrorKind::HttpStatus => "http_status",
+        ErrorKind::Unauthorized => "unauthorized",
+        ErrorKind::Html => "html",
+        ErrorKind::NotJson => "not_json",
+        ErrorKind::TooLarge => "too_large",
+        ErrorKind::Refused => "refused",
+        _ => "other",
+    }
+}
