@@ -247,6 +247,10 @@
 /// The last event of a client.
 #define COMETD_EVENT_CLOSED 8
 
+/// The answer to a remote call; see cometd_event_id, cometd_event_message, and
+/// cometd_event_error, which is not NULL when the service says that it failed.
+#define COMETD_EVENT_RESULT 9
+
 /// No log lines. The default.
 #define COMETD_LOG_OFF 0
 
@@ -874,6 +878,29 @@ cometd_status cometd_client_publish(cometd_client *client,
                                     uint64_t *id,
                                     cometd_error **err);
 
+/// Calls a service: publishes a message to its channel and awaits the answer, a message on the same
+/// channel with the same id (CometD's remote call).
+///
+/// Exactly one event follows, with the id and the channel: COMETD_EVENT_RESULT with the answer, or
+/// COMETD_EVENT_ERROR, COMETD_E_TIMEOUT when none came within `timeout_ms`. What comes later is passed over.
+///
+/// `channel` starts with "/service/"; `json` is the data, one JSON value of `len` bytes; `timeout_ms` is at
+/// least 1 and counts from this call on. `*id` (may be NULL) receives the id, never 0.
+///
+/// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channel` or `json` is NULL;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a service's; COMETD_E_INVALID_JSON:
+/// `json` is not JSON, or is nested more than 128 levels deep; COMETD_E_OUT_OF_RANGE: `timeout_ms` is less
+/// than 1; COMETD_E_FULL: too many wait for their outcome; COMETD_E_CLOSED: the client has been disconnected
+/// or has ended; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
+cometd_status cometd_client_remote_call(cometd_client *client,
+                                        const char *channel,
+                                        const char *json,
+                                        size_t len,
+                                        int32_t timeout_ms,
+                                        uint64_t *id,
+                                        cometd_error **err);
+
 /// Begins a batch: what is subscribed, unsubscribed and published from here on, by any thread, waits for
 /// cometd_client_batch_end and is then sent in one request. Batches nest; the outermost end sends.
 ///
@@ -1095,14 +1122,15 @@ cometd_status cometd_receiver_set_callback(cometd_receiver *receiver,
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 int32_t cometd_event_type(const cometd_event *event);
 
-/// The message of a COMETD_EVENT_MESSAGE.
+/// The message of a COMETD_EVENT_MESSAGE, or of a COMETD_EVENT_RESULT.
 ///
 /// **Returns** the message; NULL for events of other types, and for NULL.
 /// **Threads** any. **Blocks** never. **Ownership** the event's;
 /// cometd_message_retain keeps it longer. **Since** 0.1.
 const cometd_message *cometd_event_message(const cometd_event *event);
 
-/// The error of a COMETD_EVENT_ERROR.
+/// The error of a COMETD_EVENT_ERROR, or of a COMETD_EVENT_RESULT of a call that
+/// the service says has failed.
 ///
 /// **Returns** the error; NULL for events of other types, and for NULL.
 /// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
@@ -1117,7 +1145,7 @@ const cometd_error *cometd_event_error(const cometd_event *event);
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 cometd_state cometd_event_state(const cometd_event *event, cometd_state *previous);
 
-/// Which subscribe, unsubscribe or publish the event ends.
+/// Which subscribe, unsubscribe, publish or remote call the event ends.
 ///
 /// **Returns** the id that the call gave; 0 for events about nothing that was
 /// called, and for NULL.

@@ -295,7 +295,7 @@ public:
         cometd_event_state(raw(), &previous);
         return previous;
     }
-    /// What `subscribe`, `unsubscribe` or `publish` returned; 0 when it is about none.
+    /// What `subscribe`, `unsubscribe`, `publish` or `remote_call` returned; 0 when it is about none.
     std::uint64_t id() const noexcept { return cometd_event_id(raw()); }
     std::optional<std::string_view> channel() const noexcept { return view(cometd_event_channel(raw())); }
     /// How many messages a COMETD_EVENT_DROPPED stands for.
@@ -443,6 +443,39 @@ public:
         });
         return id;
     }
+    /// Calls a service, "/service/…"; COMETD_EVENT_RESULT or an error follows, with
+    /// the id returned.
+    std::uint64_t remote_call(const std::string &channel, std::string_view json, milliseconds timeout) {
+        std::uint64_t id = 0;
+        const char *name = detail::text(channel, "remote_call");
+        const char *data = json.data() == nullptr ? "" : json.data();
+        detail::checked("remote_call", [&](cometd_error **err) {
+            return cometd_client_remote_call(get(), name, data, json.size(), detail::to_ms(timeout), &id, err);
+        });
+        return id;
+    }
+    /// Begins a batch: what is called from here on is sent in one request at its
+    /// end. `cometd::batch` pairs the two.
+    void batch_begin() {
+        detail::checked("batch_begin", [&](cometd_error **err) { return cometd_client_batch_begin(get(), err); });
+    }
+    void batch_end() {
+        detail::checked("batch_end", [&](cometd_error **err) { return cometd_client_batch_end(get(), err); });
+    }
+    /// What the client has done so far, as a JSON object.
+    std::string statistics() {
+        // It may grow between two calls, so its length is asked with each of them.
+        std::string text;
+        std::size_t needed = 0;
+        cometd_status status = cometd_client_statistics(get(), nullptr, 0, &needed);
+        while (status == COMETD_E_OUT_OF_RANGE) {
+            text.resize(needed);
+            status = cometd_client_statistics(get(), &text[0], text.size(), &needed);
+        }
+        detail::check(status, "statistics");
+        text.resize(needed - 1);
+        return text;
+    }
     /// The value of the Authorization header from the next request on.
     void set_authorization(const std::string &header_value) {
         detail::check(cometd_client_set_authorization(get(), detail::text(header_value, "set_authorization")),
@@ -475,6 +508,33 @@ private:
     }
 
     detail::owner<cometd_client, cometd_client_free> client_;
+};
+
+/// A batch from its making to its end, which its destructor is the latest moment
+/// for. It must not outlive its client.
+class batch {
+public:
+    explicit batch(client &of) : client_(&of) { of.batch_begin(); }
+    batch(batch &&other) noexcept : client_(std::exchange(other.client_, nullptr)) {}
+    batch &operator=(batch &&other) noexcept {
+        std::swap(client_, other.client_);
+        return *this;
+    }
+    ~batch() {
+        if (client_ != nullptr) {
+            // Without an error to throw: it fails only where there is nothing left to send.
+            cometd_client_batch_end(client_->get(), nullptr);
+        }
+    }
+    /// Ends it here, and tells when that fails.
+    void end() {
+        if (client *of = std::exchange(client_, nullptr)) {
+            of->batch_end();
+        }
+    }
+
+private:
+    client *client_;
 };
 
 /// A further receiver of a client: it sees every event from its making on, and
@@ -610,6 +670,9 @@ public:
     }
     builder &set_own_receiver(bool enabled) {
         return done("set_own_receiver", cometd_client_builder_set_own_receiver(get(), enabled));
+    }
+    builder &set_acknowledgement(bool enabled) {
+        return done("set_acknowledgement", cometd_client_builder_set_acknowledgement(get(), enabled));
     }
 
     /// Builds a client; nothing is sent before its `connect`.

@@ -18,6 +18,8 @@ pub enum ChannelError {
     TooLong,
     #[error("meta channels belong to the protocol")]
     Meta,
+    #[error("a call goes to a service channel, /service/…")]
+    NotAService,
     #[error("a message is published to one channel, not to a pattern")]
     Wildcard,
 }
@@ -63,6 +65,15 @@ pub fn check_publish(channel: &str) -> Result<(), ChannelError> {
     check_subscription(channel)?;
     if channel.ends_with("/*") || channel.ends_with("/**") {
         return Err(ChannelError::Wildcard);
+    }
+    Ok(())
+}
+
+/// Whether a channel is one of a service (Bayeux specification, section 2.2.3).
+pub fn check_service(channel: &str) -> Result<(), ChannelError> {
+    check_publish(channel)?;
+    if !channel.starts_with("/service/") {
+        return Err(ChannelError::NotAService);
     }
     Ok(())
 }
@@ -146,6 +157,14 @@ mod tests {
         assert_eq!(check_publish("/a/*"), Err(ChannelError::Wildcard));
         assert_eq!(check_publish("/**"), Err(ChannelError::Wildcard));
         assert_eq!(check_publish("/meta/connect"), Err(ChannelError::Meta));
+    }
+
+    #[test]
+    fn services() {
+        assert_eq!(check_service("/service/a"), Ok(()));
+        assert_eq!(check_service("/services"), Err(ChannelError::NotAService));
+        assert_eq!(check_service("/service/*"), Err(ChannelError::Wildcard));
+        assert_eq!(check_service("/service/"), Err(ChannelError::EmptySegment));
     }
 
     #[test]

@@ -163,6 +163,17 @@ pub fn milliseconds(what: &str, value: i32) -> Result<Duration, Error> {
         .map_err(|_| Error::call(ErrorKind::OutOfRange, format!("{what}: is negative")))
 }
 
+/// Milliseconds, at least 1.
+pub fn positive_milliseconds(what: &str, value: i32) -> Result<Duration, Error> {
+    match milliseconds(what, value.max(0))? {
+        Duration::ZERO => Err(Error::call(
+            ErrorKind::OutOfRange,
+            format!("{what}: is at least 1"),
+        )),
+        duration => Ok(duration),
+    }
+}
+
 /// A timeout: 0 does not wait, -1 (`None`) waits without limit. Where the
 /// host's code runs, only 0 is possible: the wait could be for itself.
 pub fn timeout(value: i32) -> Result<Option<Duration>, Error> {

@@ -4,8 +4,8 @@ use std::ffi::{c_char, c_void, CStr};
 use std::sync::Arc;
 
 use super::boundary::{
-    access, bytes, call, call_plain, milliseconds, object, object_mut, optional_text, required,
-    text, write,
+    access, bytes, call, call_plain, milliseconds, object, object_mut, optional_text,
+    positive_milliseconds, required, text, write,
 };
 use super::client::cometd_client;
 use super::error::cometd_error;
@@ -488,13 +488,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_request_timeout_ms(
 ) -> cometd_status {
     unsafe {
         set(builder, |it| {
-            let timeout = milliseconds("request_timeout_ms", request_timeout_ms)?;
-            if timeout.is_zero() {
-                return Err(Error::call(
-                    ErrorKind::OutOfRange,
-                    "request_timeout_ms: is at least 1",
-                ));
-            }
+            let timeout = positive_milliseconds("request_timeout_ms", request_timeout_ms)?;
             it.set_request_timeout(timeout);
             Ok(())
         })

@@ -4,7 +4,8 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use super::boundary::{
-    access, bytes, call, call_plain, copy_out, forked, null, object, required, text, timeout, write,
+    access, bytes, call, call_plain, copy_out, forked, null, object, positive_milliseconds,
+    required, text, timeout, write,
 };
 use super::error::cometd_error;
 use super::event::{cometd_event, cometd_event_fn, cometd_free_fn};
@@ -314,6 +315,43 @@ pub unsafe extern "C" fn cometd_client_publish(
         with(client, err, |client| {
             let channel = text("channel", channel)?;
             write(id, client.publish(channel, bytes("json", json, len)?)?);
+            Ok(COMETD_OK)
+        })
+    }
+}
+
+/// Calls a service: publishes a message to its channel and awaits the answer, a message on the same
+/// channel with the same id (CometD's remote call).
+///
+/// Exactly one event follows, with the id and the channel: COMETD_EVENT_RESULT with the answer, or
+/// COMETD_EVENT_ERROR, COMETD_E_TIMEOUT when none came within `timeout_ms`. What comes later is passed over.
+///
+/// `channel` starts with "/service/"; `json` is the data, one JSON value of `len` bytes; `timeout_ms` is at
+/// least 1 and counts from this call on. `*id` (may be NULL) receives the id, never 0.
+///
+/// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channel` or `json` is NULL;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a service's; COMETD_E_INVALID_JSON:
+/// `json` is not JSON, or is nested more than 128 levels deep; COMETD_E_OUT_OF_RANGE: `timeout_ms` is less
+/// than 1; COMETD_E_FULL: too many wait for their outcome; COMETD_E_CLOSED: the client has been disconnected
+/// or has ended; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_remote_call(
+    client: *mut cometd_client,
+    channel: *const c_char,
+    json: *const c_char,
+    len: usize,
+    timeout_ms: i32,
+    id: *mut u64,
+    err: *mut *mut cometd_error,
+) -> cometd_status {
+    write(id, 0);
+    unsafe {
+        with(client, err, |client| {
+            let channel = text("channel", channel)?;
+            let json = bytes("json", json, len)?;
+            let timeout = positive_milliseconds("timeout_ms", timeout_ms)?;
+            write(id, client.remote_call(channel, json, timeout)?);
             Ok(COMETD_OK)
         })
     }

@@ -29,6 +29,9 @@ pub const COMETD_EVENT_ERROR: i32 = 6;
 pub const COMETD_EVENT_DROPPED: i32 = 7;
 /// The last event of a client.
 pub const COMETD_EVENT_CLOSED: i32 = 8;
+/// The answer to a remote call; see cometd_event_id, cometd_event_message, and
+/// cometd_event_error, which is not NULL when the service says that it failed.
+pub const COMETD_EVENT_RESULT: i32 = 9;
 
 /// Gets each event of a receiver.
 ///
@@ -66,6 +69,7 @@ enum Content {
 struct Texts {
     channel: Option<CString>,
     error: Option<cometd_error>,
+    message: Option<cometd_message>,
 }
 
 impl cometd_event {
@@ -91,11 +95,21 @@ impl cometd_event {
                         | Notice::Published { channel, .. } => Some(Box::new(Texts {
                             channel: Some(c_text(channel)),
                             error: None,
+                            message: None,
                         })),
                         Notice::Error { error, .. } => Some(Box::new(Texts {
                             channel: error.channel.as_deref().map(c_text),
                             error: Some(cometd_error::borrowed(error.clone())),
+                            message: None,
                         })),
+                        Notice::Result { message, error, .. } => {
+                            let message = cometd_message::borrowed(message.clone());
+                            Some(Box::new(Texts {
+                                channel: message.channel().map(c_text),
+                                error: error.clone().map(cometd_error::borrowed),
+                                message: Some(message),
+                            }))
+                        }
                     };
                     Content::Notice(notice, texts)
                 }
@@ -136,6 +150,7 @@ pub unsafe extern "C" fn cometd_event_type(event: *const cometd_event) -> i32 {
                 Notice::Subscribed { .. } => COMETD_EVENT_SUBSCRIBED,
                 Notice::Unsubscribed { .. } => COMETD_EVENT_UNSUBSCRIBED,
                 Notice::Published { .. } => COMETD_EVENT_PUBLISHED,
+                Notice::Result { .. } => COMETD_EVENT_RESULT,
                 Notice::Error { .. } => COMETD_EVENT_ERROR,
                 Notice::Closed => COMETD_EVENT_CLOSED,
             },
@@ -143,7 +158,7 @@ pub unsafe extern "C" fn cometd_event_type(event: *const cometd_event) -> i32 {
     })
 }
 
-/// The message of a COMETD_EVENT_MESSAGE.
+/// The message of a COMETD_EVENT_MESSAGE, or of a COMETD_EVENT_RESULT.
 ///
 /// **Returns** the message; NULL for events of other types, and for NULL.
 /// **Threads** any. **Blocks** never. **Ownership** the event's;
@@ -153,12 +168,16 @@ pub unsafe extern "C" fn cometd_event_message(event: *const cometd_event) -> *co
     access(std::ptr::null(), || {
         match unsafe { event.as_ref() }.map(|it| &it.content) {
             Some(Content::Message(message)) => message,
+            Some(Content::Notice(_, Some(texts))) => {
+                texts.message.as_ref().map_or(std::ptr::null(), |it| it)
+            }
             _ => std::ptr::null(),
         }
     })
 }
 
-/// The error of a COMETD_EVENT_ERROR.
+/// The error of a COMETD_EVENT_ERROR, or of a COMETD_EVENT_RESULT of a call that
+/// the service says has failed.
 ///
 /// **Returns** the error; NULL for events of other types, and for NULL.
 /// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
@@ -199,7 +218,7 @@ pub unsafe extern "C" fn cometd_event_state(
     })
 }
 
-/// Which subscribe, unsubscribe or publish the event ends.
+/// Which subscribe, unsubscribe, publish or remote call the event ends.
 ///
 /// **Returns** the id that the call gave; 0 for events about nothing that was
 /// called, and for NULL.
@@ -212,6 +231,7 @@ pub unsafe extern "C" fn cometd_event_id(event: *const cometd_event) -> u64 {
                 Notice::Subscribed { id, .. }
                 | Notice::Unsubscribed { id, .. }
                 | Notice::Published { id, .. }
+                | Notice::Result { id, .. }
                 | Notice::Error { id, .. },
             ) => *id,
             _ => 0,

@@ -68,7 +68,10 @@ impl Shared {
     /// Tells every receiver, and whoever waits for a state.
     fn publish(&self, mut event: Event) {
         match &mut event {
-            Event::Subscribed { .. } | Event::Unsubscribed { .. } | Event::Published { .. } => {
+            Event::Subscribed { .. }
+            | Event::Unsubscribed { .. }
+            | Event::Published { .. }
+            | Event::Result { .. } => {
                 self.outstanding.fetch_sub(1, Ordering::SeqCst);
             }
             Event::Error { id, error } => {
@@ -266,6 +269,26 @@ impl Client {
             id,
             channel: channel.to_owned(),
             data,
+        })
+    }
+
+    /// Publishes to a service channel and awaits the answer for so long.
+    pub fn remote_call(
+        &self,
+        channel: &str,
+        data: &[u8],
+        timeout: Duration,
+    ) -> Result<OperationId, Error> {
+        channel::check_service(channel).map_err(|error| {
+            Error::call(ErrorKind::InvalidChannel, format!("channel: {error}")).on_channel(channel)
+        })?;
+        let data = json::parse(data).map_err(|error| builder::json_error("json", &error))?;
+        let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        self.accept(1, |id| Command::Call {
+            id,
+            channel: channel.to_owned(),
+            data,
+            deadline: clock::now().saturating_add(timeout),
         })
     }
 

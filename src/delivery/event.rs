@@ -19,11 +19,31 @@ pub enum Event {
 
 #[derive(Debug)]
 pub enum Notice {
-    State { state: State, previous: State },
-    Subscribed { id: OperationId, channel: String },
-    Unsubscribed { id: OperationId, channel: String },
-    Published { id: OperationId, channel: String },
-    Error { id: OperationId, error: Error },
+    State {
+        state: State,
+        previous: State,
+    },
+    Subscribed {
+        id: OperationId,
+        channel: String,
+    },
+    Unsubscribed {
+        id: OperationId,
+        channel: String,
+    },
+    Published {
+        id: OperationId,
+        channel: String,
+    },
+    Result {
+        id: OperationId,
+        message: OwnedMessage,
+        error: Option<Error>,
+    },
+    Error {
+        id: OperationId,
+        error: Error,
+    },
     Closed,
 }
 
@@ -35,6 +55,7 @@ impl Notice {
             Self::Subscribed { channel, .. }
             | Self::Unsubscribed { channel, .. }
             | Self::Published { channel, .. } => channel.len(),
+            Self::Result { message, .. } => message.get().map_or(0, |it| it.size()),
             Self::Error { error, .. } => error.message.len(),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::value::RawValue;
 
+use super::calls::Calls;
 use super::connection::refused;
 use super::{Command, Event, Millis, OperationId, Purpose, RequestId, Session, State};
 use crate::bayeux::outgoing::Messages;
@@ -20,6 +21,7 @@ enum Verb {
     Subscribe,
     Unsubscribe,
     Publish(Box<RawValue>),
+    Call(Box<RawValue>),
 }
 
 impl Verb {
@@ -28,6 +30,7 @@ impl Verb {
             Self::Subscribe => Phase::Subscribe,
             Self::Unsubscribe => Phase::Unsubscribe,
             Self::Publish(_) => Phase::Publish,
+            Self::Call(_) => Phase::Call,
         }
     }
 }
@@ -83,13 +86,15 @@ pub(super) struct Commands {
     /// Some subscription may be `Wanted`.
     some_wanted: bool,
     last_batch: u64,
+    pub(super) calls: Calls,
     /// A reply told that the server no longer knows the session.
     pub(super) session_lost: bool,
 }
 
 impl Commands {
     pub(super) fn next_deadline(&self) -> Option<Millis> {
-        self.pending.values().next().map(|it| it.deadline)
+        let pending = self.pending.values().next().map(|it| it.deadline);
+        pending.into_iter().chain(self.calls.next_deadline()).min()
     }
 
     pub(super) fn request_ended(&mut self, request: RequestId) {
@@ -200,6 +205,15 @@ impl Session {
                 (id, messages.collect())
             }
             Command::Publish { id, channel, data } => (id, vec![(channel, Verb::Publish(data))]),
+            Command::Call {
+                id,
+                channel,
+                data,
+                deadline,
+            } => {
+                self.commands.calls.accept(id, deadline);
+                (id, vec![(channel, Verb::Call(data))])
+            }
             // A batch holds none of these.
             Command::Connect | Command::Batch(_) | Command::Disconnect { .. } | Command::Abort => {
                 return
@@ -236,7 +250,7 @@ impl Session {
         while let Some(queued) = self.commands.queue.front() {
             let size = queued.channel.len()
                 + match &queued.verb {
-                    Verb::Publish(data) => data.get().len(),
+                    Verb::Publish(data) | Verb::Call(data) => data.get().len(),
                     _ => 0,
                 }
                 + client_id.len()
@@ -255,13 +269,20 @@ impl Session {
             match &queued.verb {
                 Verb::Subscribe => messages.subscribe(id, &client_id, channel),
                 Verb::Unsubscribe => messages.unsubscribe(id, &client_id, channel),
-                Verb::Publish(data) => messages.publish(id, &client_id, channel, data),
+                Verb::Publish(data) | Verb::Call(data) => {
+                    messages.publish(id, &client_id, channel, data);
+                }
             }
             sent.push((id, queued));
         }
         let request = self.send(now, Purpose::Commands, messages, limit);
         self.commands.request = Some(request);
         for (id, queued) in sent {
+            if matches!(queued.verb, Verb::Call(_)) {
+                let (operation, channel) = (queued.operation, queued.channel);
+                self.commands.calls.sent(id, operation, channel, request);
+                continue;
+            }
             self.commands.pending.insert(
                 id,
                 Pending {
@@ -366,7 +387,7 @@ impl Session {
         if phase == Phase::Subscribe && !pending.revoked && !pending.stale {
             self.commands.subscriptions.remove(&pending.channel);
         }
-        self.emit_failed(pending, error);
+        self.emit_failed(pending.operation, pending.channel, error);
     }
 
     fn succeeded(&mut self, pending: Pending) {
@@ -408,6 +429,9 @@ impl Session {
         let Some(id) = reply.id().and_then(|id| id.parse::<u64>().ok()) else {
             return;
         };
+        if self.call_acknowledged(id, successful, reply) {
+            return;
+        }
         let is_ours = self.commands.pending.get(&id).is_some_and(|it| {
             it.phase == Phase::Publish && Some(it.channel.as_str()) == reply.channel()
         });
@@ -421,7 +445,8 @@ impl Session {
             self.succeeded(pending);
         } else {
             // Whether the session is lost, the next connect tells.
-            self.emit_failed(pending, refused(Phase::Publish, reply));
+            let error = refused(Phase::Publish, reply);
+            self.emit_failed(pending.operation, pending.channel, error);
         }
     }
 
@@ -436,6 +461,9 @@ impl Session {
             .map(|(id, _)| *id)
             .collect();
         self.fail(&ids, failure);
+        for (id, channel) in self.commands.calls.fail(request) {
+            self.emit_failed(id, channel, failure.to_error(Phase::Call));
+        }
         if failure.kind == ErrorKind::Unauthorized {
             self.refresh_for_a_command(now);
         }
@@ -458,6 +486,27 @@ impl Session {
         );
     }
 
+    /// A call whose time is up ends wherever it is: sent, or still waiting.
+    pub(super) fn calls_timed_out(&mut self, now: Millis) {
+        while let Some(operation) = self.commands.calls.expired(now) {
+            let sent = self.commands.calls.abandon(operation);
+            let queue = &mut self.commands.queue;
+            let queued = queue
+                .iter()
+                .position(|it| it.operation == operation)
+                .and_then(|index| queue.remove(index))
+                .map(|it| it.channel);
+            if let Some(channel) = sent.or(queued) {
+                let error = Error::new(
+                    ErrorKind::Timeout,
+                    Phase::Call,
+                    "call: the service did not answer in time",
+                );
+                self.emit_failed(operation, channel, error);
+            }
+        }
+    }
+
     fn fail(&mut self, ids: &[u64], failure: &Failure) {
         for id in ids {
             if let Some(pending) = self.commands.pending.remove(id) {
@@ -468,7 +517,7 @@ impl Session {
                 if pending.operation == 0 {
                     error.retry_in = Some(0);
                 }
-                self.emit_failed(pending, error);
+                self.emit_failed(pending.operation, pending.channel, error);
             }
         }
     }
@@ -486,15 +535,11 @@ impl Session {
         }
     }
 
-    fn emit_failed(&mut self, pending: Pending, error: Error) {
-        let mut error = error.on_channel(pending.channel);
-        if let Some(channel) = &error.channel {
-            error.message = format!("{} (channel {channel})", error.message);
-        }
-        self.emit(Event::Error {
-            id: pending.operation,
-            error,
-        });
+    pub(super) fn emit_failed(&mut self, id: OperationId, channel: String, error: Error) {
+        let mut error = error;
+        error.message = format!("{} (channel {channel})", error.message);
+        let error = error.on_channel(channel);
+        self.emit(Event::Error { id, error });
     }
 
     pub(super) fn fail_all_commands(&mut self) {
@@ -504,6 +549,8 @@ impl Session {
         let queued = std::mem::take(&mut self.commands.queue)
             .into_iter()
             .map(|it| (it.operation, it.channel, it.verb.phase()));
+        let calls = self.commands.calls.take_all();
+        let queued = queued.chain(calls.map(|(id, channel)| (id, channel, Phase::Call)));
         for (operation, channel, phase) in pending.chain(queued) {
             if operation != 0 {
                 self.emit(aborted(operation, channel, phase));
@@ -532,6 +579,7 @@ impl Command {
             Self::Subscribe { id, channels } => (id, channels, Phase::Subscribe),
             Self::Unsubscribe { id, channels } => (id, channels, Phase::Unsubscribe),
             Self::Publish { id, channel, .. } => (id, vec![channel], Phase::Publish),
+            Self::Call { id, channel, .. } => (id, vec![channel], Phase::Call),
             Self::Batch(commands) => {
                 return commands.into_iter().flat_map(Self::into_aborted).collect();
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::configuration::Millis;
+use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::Body;
 use crate::error::Error;
 
@@ -46,6 +47,13 @@ pub enum Command {
         id: OperationId,
         channel: String,
         data: Box<RawValue>,
+    },
+    /// A publish to a service channel whose answer is awaited until `deadline`.
+    Call {
+        id: OperationId,
+        channel: String,
+        data: Box<RawValue>,
+        deadline: Millis,
     },
     /// These in one request.
     Batch(Vec<Command>),
@@ -112,6 +120,12 @@ pub enum Event {
     Published {
         id: OperationId,
         channel: String,
+    },
+    /// The answer to a call; with an error when the service says that it failed.
+    Result {
+        id: OperationId,
+        message: OwnedMessage,
+        error: Option<Error>,
     },
     /// `id` is 0 for what the library did by itself.
     Error {

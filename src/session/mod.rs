@@ -14,6 +14,7 @@
 
 mod acknowledgement;
 mod backoff;
+mod calls;
 mod commands;
 mod configuration;
 mod connection;
@@ -225,6 +226,12 @@ impl Session {
                 continue;
             };
             if !channel::is_meta(name) && message.data().is_some() {
+                if self.may_answer_a_call(&message) {
+                    self.emit_run(body, run.take());
+                    if self.call_answered(&message, body, index) {
+                        continue;
+                    }
+                }
                 seen.events = true;
                 match &mut run {
                     Some((_, end)) if *end == index => *end += 1,
@@ -410,6 +417,7 @@ impl Session {
             }
         }
         self.commands_timed_out(now);
+        self.calls_timed_out(now);
         self.refresh_timed_out(now);
         self.proceed(now);
     }

@@ -6,6 +6,7 @@
 
 mod acknowledgement;
 mod advice;
+mod calls;
 mod commands;
 mod connect;
 mod credentials;
@@ -151,7 +152,9 @@ impl World {
                 Command::Subscribe { id, channels } | Command::Unsubscribe { id, channels } => {
                     channels.iter().map(|it| (*id, it.clone())).collect()
                 }
-                Command::Publish { id, channel, .. } => vec![(*id, channel.clone())],
+                Command::Publish { id, channel, .. } | Command::Call { id, channel, .. } => {
+                    vec![(*id, channel.clone())]
+                }
                 Command::Batch(commands) => commands.iter().flat_map(owed).collect(),
                 _ => Vec::new(),
             }
@@ -405,6 +408,15 @@ impl World {
             Event::Subscribed { id, channel } => self.ended("Subscribed", id, channel),
             Event::Unsubscribed { id, channel } => self.ended("Unsubscribed", id, channel),
             Event::Published { id, channel } => self.ended("Published", id, channel),
+            Event::Result { id, message, error } => {
+                let message = message.get().unwrap();
+                let (channel, data) = (message.channel().unwrap(), message.data().unwrap());
+                let what = match error {
+                    Some(error) => format!("Failed {:?} {data}", error.bayeux.map(|it| it.text)),
+                    None => format!("Result {data}"),
+                };
+                self.ended(&what, id, channel.to_owned());
+            }
             Event::Error { id, error } => {
                 assert!(!error.message.contains('\n') && error.message.len() < 4_000);
                 assert!(

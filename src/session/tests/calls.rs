@@ -1,0 +1,143 @@
+use super::*;
+
+const SERVICE: &str = "/service/s";
+
+fn call(world: &mut World, id: OperationId, within: Millis) {
+    let deadline = world.now + within;
+    world.command(Command::Call {
+        id,
+        channel: SERVICE.into(),
+        data: serde_json::from_str("{\"q\":1}").unwrap(),
+        deadline,
+    });
+}
+
+/// A connected world with one call under way.
+fn called() -> (World, Sent, Sent) {
+    let (mut world, held) = World::connected();
+    call(&mut world, 1, 5_000);
+    let sent = world.request(Endpoint::Messages);
+    (world, held, sent)
+}
+
+#[test]
+fn the_acknowledgement_says_nothing_the_answer_does_95() {
+    let (mut world, _, sent) = called();
+    assert_eq!(sent.messages[0]["data"], serde_json::json!({"q": 1}));
+    world.answer(
+        &sent,
+        r#"[{"channel":"/service/s","id":"$id","successful":true},
+            {"channel":"/service/s","id":"$id","successful":true,"data":{"a":2}}]"#,
+    );
+    assert_eq!(world.events(), [r#"Result {"a":2} 1 /service/s"#]);
+}
+
+#[test]
+fn an_answer_that_failed_is_a_result_with_an_error_96() {
+    let (mut world, _, sent) = called();
+    world.answer(
+        &sent,
+        r#"[{"channel":"/service/s","id":"$id","successful":false,"error":"500::no","data":"why"}]"#,
+    );
+    assert_eq!(
+        world.events(),
+        [r#"Failed Some("500::no") "why" 1 /service/s"#]
+    );
+}
+
+#[test]
+fn the_answer_may_ride_the_connect_reply_98() {
+    let (mut world, held, sent) = called();
+    world.answer(
+        &sent,
+        r#"[{"channel":"/service/s","id":"$id","successful":true}]"#,
+    );
+    assert!(world.events().is_empty());
+    let id = sent.field("id").unwrap();
+    world.answer(
+        &held,
+        &format!(
+            r#"[{{"channel":"/x","data":1}},{{"channel":"/service/s","id":"{id}","successful":true,"data":2}},
+                {{"channel":"/x","data":3}},{{"channel":"/meta/connect","id":"$id","successful":true}}]"#
+        ),
+    );
+    assert_eq!(
+        world.events(),
+        ["/x 1", "Result 2 1 /service/s", "/x 3"],
+        "in the order of the response"
+    );
+}
+
+#[test]
+fn a_refusal_without_data_is_the_end() {
+    let (mut world, _, sent) = called();
+    world.answer(
+        &sent,
+        r#"[{"channel":"/service/s","id":"$id","successful":false,"error":"403::denied"}]"#,
+    );
+    assert_eq!(world.events(), ["Error call Refused 1 /service/s"]);
+}
+
+#[test]
+fn without_an_answer_the_time_ends_it_and_a_late_one_is_swallowed() {
+    let (mut world, held, sent) = called();
+    world.answer(
+        &sent,
+        r#"[{"channel":"/service/s","id":"$id","successful":true}]"#,
+    );
+    world.wait(4_999);
+    assert!(world.events().is_empty());
+    world.wait(1);
+    assert_eq!(world.events(), ["Error call Timeout 1 /service/s"]);
+    let id = sent.field("id").unwrap();
+    world.answer(
+        &held,
+        &format!(
+            r#"[{{"channel":"/service/s","id":"{id}","successful":true,"data":2}},
+                {{"channel":"/meta/connect","id":"$id","successful":true}}]"#
+        ),
+    );
+    assert!(world.events().is_empty());
+}
+
+#[test]
+fn a_call_that_was_never_sent_ends_by_its_time_too() {
+    let (mut world, _) = World::handshaking(|configuration| {
+        configuration.request_timeout = 60_000;
+    });
+    call(&mut world, 1, 5_000);
+    world.wait(5_000);
+    assert_eq!(
+        world.events(),
+        ["-> Handshaking", "Error call Timeout 1 /service/s"]
+    );
+}
+
+#[test]
+fn a_failed_request_fails_its_calls_91() {
+    let (mut world, _, sent) = called();
+    world.fail(&sent, ErrorKind::ConnectionLost);
+    assert_eq!(world.events(), ["Error call ConnectionLost 1 /service/s"]);
+    world.wait(10_000);
+    assert!(world.events().is_empty());
+}
+
+#[test]
+fn an_event_with_the_same_id_is_no_answer_82() {
+    let (mut world, held, sent) = called();
+    let id = sent.field("id").unwrap();
+    world.answer(
+        &held,
+        &format!(
+            r#"[{{"channel":"/service/s","id":"{id}","data":1}},
+                {{"channel":"/other","id":"{id}","successful":true,"data":2}},
+                {{"channel":"/meta/connect","id":"$id","successful":true}}]"#
+        ),
+    );
+    assert_eq!(world.events(), ["/service/s 1", "/other 2"]);
+    world.abort();
+    assert_eq!(
+        world.events(),
+        ["Error call Aborted 1 /service/s", "-> Closed", "Closed"]
+    );
+}
