@@ -56,7 +56,12 @@ impl Connector {
 fn trust() -> Result<native_tls::TlsConnector, Error> {
     static TRUST: OnceLock<Result<native_tls::TlsConnector, String>> = OnceLock::new();
     TRUST
-        .get_or_init(|| native_tls::TlsConnector::new().map_err(|error| error.to_string()))
+        .get_or_init(|| {
+            native_tls::TlsConnector::builder()
+                .min_protocol_version(Some(native_tls::Protocol::Tlsv12))
+                .build()
+                .map_err(|error| error.to_string())
+        })
         .clone()
         .map_err(|why| {
             Error::call(
