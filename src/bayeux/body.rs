@@ -145,7 +145,8 @@ impl Body {
         }
         let mut reader = Reader {
             base: text.as_ptr() as usize,
-            messages: Vec::new(),
+            last_channel: "",
+            messages: Vec::with_capacity((json.len() / 256).clamp(1, 256)),
             unescaped: Vec::new(),
             malformed: 0,
         };
@@ -392,16 +393,19 @@ impl fmt::Debug for OwnedMessage {
     }
 }
 
-struct Reader {
+struct Reader<'t> {
     /// The address of the text, to turn what serde_json borrows into spans.
     base: usize,
+    /// The last channel that was found good, as JSON: most messages of a body
+    /// are on the same one.
+    last_channel: &'t str,
     messages: Vec<Fields>,
     /// Channels that were written with escapes, by message.
     unescaped: Vec<(usize, String)>,
     malformed: usize,
 }
 
-impl Reader {
+impl<'t> Reader<'t> {
     fn span(&self, text: &str) -> Span {
         let start = (text.as_ptr() as usize).wrapping_sub(self.base);
         match (u32::try_from(start), u32::try_from(start + text.len())) {
@@ -410,13 +414,15 @@ impl Reader {
         }
     }
 
-    fn channel(&mut self, raw: &RawValue) -> Span {
+    fn channel(&mut self, raw: &'t RawValue) -> Span {
         let text = raw.get();
+        let is_known = text == self.last_channel;
         let Some(inner) = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) else {
             return Span::NONE;
         };
-        if !inner.contains('\\') {
-            return if channel::is_deliverable(inner) {
+        if is_known || !inner.contains('\\') {
+            return if is_known || channel::is_deliverable(inner) {
+                self.last_channel = text;
                 self.span(inner)
             } else {
                 Span::NONE
@@ -432,16 +438,16 @@ impl Reader {
 }
 
 /// The whole body: an array of messages or one message.
-struct ReadBody<'r>(&'r mut Reader);
+struct ReadBody<'r, 't>(&'r mut Reader<'t>);
 
-impl<'de> DeserializeSeed<'de> for ReadBody<'_> {
+impl<'de> DeserializeSeed<'de> for ReadBody<'_, 'de> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for ReadBody<'_> {
+impl<'de> Visitor<'de> for ReadBody<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -460,9 +466,9 @@ impl<'de> Visitor<'de> for ReadBody<'_> {
 
 /// One element of the array. Only an object is a message; anything else is
 /// counted and passed over, so that one bad element does not cost the others.
-struct ReadMessage<'r>(&'r mut Reader);
+struct ReadMessage<'r, 't>(&'r mut Reader<'t>);
 
-impl<'de> DeserializeSeed<'de> for ReadMessage<'_> {
+impl<'de> DeserializeSeed<'de> for ReadMessage<'_, 'de> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
@@ -478,7 +484,7 @@ macro_rules! count_as_malformed {
     };
 }
 
-impl<'de> Visitor<'de> for ReadMessage<'_> {
+impl<'de> Visitor<'de> for ReadMessage<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -71,10 +71,10 @@ impl Default for Messages {
 
 impl Messages {
     pub fn new() -> Self {
-        Self {
-            json: vec![b'['],
-            count: 0,
-        }
+        // Room for a connect, the message that is sent over and over.
+        let mut json = Vec::with_capacity(256);
+        json.push(b'[');
+        Self { json, count: 0 }
     }
 
     /// Bytes so far.

@@ -107,6 +107,7 @@ impl Shared {
                     self.hub.publish(late);
                 }
                 self.hub.publish(event);
+                self.hub.wake();
                 // Last of all, so that who waited for the end finds all events.
                 self.board.set(State::Closed);
                 return;

@@ -152,6 +152,8 @@ impl Task {
         }
     }
 
+    /// Waits for what happens next; on the way wakes the host's threads for
+    /// what has happened before.
     async fn wake(
         &self,
         requests: &mut Vec<Underway>,
@@ -161,7 +163,12 @@ impl Task {
     ) -> Wake {
         let mut commands = pin!(self.shared.commands_came());
         let mut room_made = pin!(self.shared.hub.room_made());
-        poll_fn(|context| {
+        let mut turn = 0;
+        let wake = poll_fn(|context| {
+            turn += 1;
+            if turn == 2 {
+                self.shared.hub.wake();
+            }
             for index in 0..requests.len() {
                 let Some(request) = requests.get_mut(index) else {
                     break;
@@ -186,9 +193,18 @@ impl Task {
             if sleep.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Wake::Timer);
             }
+            if turn == 1 {
+                // Once more, after the connection's own task has written the
+                // new requests: only then are the host's threads woken.
+                context.waker().wake_by_ref();
+            }
             Poll::Pending
         })
-        .await
+        .await;
+        if turn < 2 {
+            self.shared.hub.wake();
+        }
+        wake
     }
 }
 

@@ -8,18 +8,16 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-
-use crossbeam_channel::{unbounded, Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 use super::event::Event;
 use super::queue::Queue;
-use crate::runtime::spawn;
+use crate::runtime::{lock, spawn};
 
 /// A callback with all that it needs.
 pub type Callback = Box<dyn Fn(Event) + Send + Sync>;
@@ -59,110 +57,114 @@ impl Drop for HostCode {
 }
 
 pub struct Dispatcher {
-    line: Sender<Arc<Queue>>,
     pool: Arc<Pool>,
 }
 
+#[derive(Default)]
 struct Pool {
-    waiting: Receiver<Arc<Queue>>,
-    threads: AtomicUsize,
-    idle: AtomicUsize,
-    /// Spare threads that are still patient; at most one.
-    spare: AtomicUsize,
+    line: Mutex<Line>,
+    came: Condvar,
+}
+
+#[derive(Default)]
+struct Line {
+    queues: VecDeque<Arc<Queue>>,
+    threads: usize,
+    /// Threads that wait for work.
+    idle: usize,
+    /// A spare thread has started and is still patient.
+    spare: bool,
+    ended: bool,
 }
 
 impl Dispatcher {
     /// Starts the first thread, so that a system without threads says so here.
     pub fn start() -> io::Result<Self> {
-        let (line, waiting) = unbounded();
-        let pool = Arc::new(Pool {
-            waiting,
-            threads: AtomicUsize::new(0),
-            idle: AtomicUsize::new(0),
-            spare: AtomicUsize::new(0),
-        });
-        start_thread(&pool)?;
-        Ok(Self { line, pool })
+        let pool = Arc::new(Pool::default());
+        pool.start_thread(&mut lock(&pool.line), Duration::ZERO)?;
+        Ok(Self { pool })
     }
 
     /// Puts a queue in line. Never blocks.
     pub(super) fn submit(&self, queue: Arc<Queue>) {
-        // The pool holds the other end, so the channel is never closed.
-        let _ = self.line.send(queue);
-        ensure_threads(&self.pool);
+        let mut line = lock(&self.pool.line);
+        line.queues.push_back(queue);
+        self.pool.see_to(&mut line);
     }
 }
 
-fn ensure_threads(pool: &Arc<Pool>) {
-    if pool.idle.load(Ordering::SeqCst) > 0 || pool.waiting.is_empty() {
-        return;
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        lock(&self.pool.line).ended = true;
+        self.pool.came.notify_all();
     }
-    let threads = pool.threads.load(Ordering::SeqCst);
-    let started = if threads < THREADS {
-        start_thread(pool)
-    } else if threads < MAXIMUM_THREADS && pool.spare.swap(1, Ordering::SeqCst) == 0 {
-        start_spare(pool)
-    } else {
-        Ok(())
-    };
-    // One that could not be started is tried again with the next event; until
-    // then the others work for all.
-    drop(started);
 }
 
-fn start_thread(pool: &Arc<Pool>) -> io::Result<()> {
-    pool.threads.fetch_add(1, Ordering::SeqCst);
-    let of_thread = pool.clone();
-    spawn("cometd-callback", move || {
-        work(&of_thread);
-        of_thread.threads.fetch_sub(1, Ordering::SeqCst);
-    })
-    .inspect_err(|_| {
-        pool.threads.fetch_sub(1, Ordering::SeqCst);
-    })
-}
+impl Pool {
+    /// Makes somebody take what is in line.
+    fn see_to(self: &Arc<Self>, line: &mut Line) {
+        if line.queues.is_empty() {
+            return;
+        }
+        if line.idle > 0 {
+            self.came.notify_one();
+            return;
+        }
+        // A thread that could not be started is tried again with the next
+        // event; until then the others work for all.
+        if line.threads < THREADS {
+            let _ = self.start_thread(line, Duration::ZERO);
+        } else if line.threads < MAXIMUM_THREADS && !line.spare {
+            line.spare = self.start_thread(line, PATIENCE).is_ok();
+        }
+    }
 
-fn start_spare(pool: &Arc<Pool>) -> io::Result<()> {
-    pool.threads.fetch_add(1, Ordering::SeqCst);
-    let of_thread = pool.clone();
-    spawn("cometd-callback", move || {
-        std::thread::sleep(PATIENCE);
-        of_thread.spare.store(0, Ordering::SeqCst);
-        work(&of_thread);
-        of_thread.threads.fetch_sub(1, Ordering::SeqCst);
-    })
-    .inspect_err(|_| {
-        pool.spare.store(0, Ordering::SeqCst);
-        pool.threads.fetch_sub(1, Ordering::SeqCst);
-    })
-}
-
-fn work(pool: &Arc<Pool>) {
-    loop {
-        let queue = match pool.waiting.try_recv() {
-            Ok(queue) => queue,
-            Err(TryRecvError::Disconnected) => return,
-            Err(TryRecvError::Empty) => {
-                pool.idle.fetch_add(1, Ordering::SeqCst);
-                let next = pool.waiting.recv_timeout(IDLE);
-                pool.idle.fetch_sub(1, Ordering::SeqCst);
-                match next {
-                    Ok(queue) => queue,
-                    Err(RecvTimeoutError::Disconnected) => return,
-                    Err(RecvTimeoutError::Timeout) => {
-                        // A queue that came in this very moment counted on it.
-                        match pool.waiting.try_recv() {
-                            Ok(queue) => queue,
-                            Err(_) => return,
-                        }
-                    }
-                }
+    /// Starts a thread that waits for `patience` first.
+    fn start_thread(self: &Arc<Self>, line: &mut Line, patience: Duration) -> io::Result<()> {
+        let pool = self.clone();
+        spawn("cometd-callback", move || {
+            if !patience.is_zero() {
+                std::thread::sleep(patience);
+                lock(&pool.line).spare = false;
             }
-        };
-        // This one may block; somebody must see to the rest of the line.
-        ensure_threads(pool);
-        serve(&queue);
-        queue.unschedule();
+            pool.work();
+        })?;
+        line.threads += 1;
+        Ok(())
+    }
+
+    fn work(self: &Arc<Self>) {
+        while let Some(queue) = self.next() {
+            serve(&queue);
+            queue.unschedule();
+        }
+    }
+
+    /// The next queue in line; `None` when the thread is no longer needed.
+    fn next(self: &Arc<Self>) -> Option<Arc<Queue>> {
+        let mut line = lock(&self.line);
+        loop {
+            if let Some(queue) = line.queues.pop_front() {
+                // This one may block; somebody must see to the rest.
+                self.see_to(&mut line);
+                return Some(queue);
+            }
+            let mut timed_out = false;
+            if !line.ended {
+                line.idle += 1;
+                let (next, outcome) = self
+                    .came
+                    .wait_timeout(line, IDLE)
+                    .unwrap_or_else(PoisonError::into_inner);
+                line = next;
+                line.idle -= 1;
+                timed_out = outcome.timed_out();
+            }
+            if line.queues.is_empty() && (line.ended || timed_out) {
+                line.threads -= 1;
+                return None;
+            }
+        }
     }
 }
 

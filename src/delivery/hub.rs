@@ -68,7 +68,8 @@ impl Hub {
         queue.detach();
     }
 
-    /// Gives an event of the session to every receiver.
+    /// Gives an event of the session to every receiver. Threads that wait for
+    /// it sleep on until [`Self::wake`].
     pub fn publish(&self, event: session::Event) {
         // The lock is held while the entries are sent, so that all receivers
         // see one order; no code of the host's runs under it.
@@ -97,6 +98,13 @@ impl Hub {
         let notice = Arc::new(notice);
         for queue in &state.queues {
             queue.push_notice(&notice);
+        }
+    }
+
+    /// Wakes whoever waits for what was published.
+    pub fn wake(&self) {
+        for queue in &lock(&self.state).queues {
+            queue.wake_sleepers();
         }
     }
 

@@ -78,6 +78,8 @@ pub struct Queue {
     dispatcher: Mutex<Option<Arc<Dispatcher>>>,
     /// The producer was told that there is no room.
     told_full: AtomicBool,
+    /// Something came since sleeping threads were last woken.
+    sleepers_wait: AtomicBool,
     room: Arc<Notify>,
     own: Weak<Queue>,
     most: AtomicUsize,
@@ -119,6 +121,7 @@ impl Queue {
             scheduled: AtomicBool::new(false),
             dispatcher: Mutex::default(),
             told_full: AtomicBool::new(false),
+            sleepers_wait: AtomicBool::new(false),
             room,
             own: own.clone(),
             most: AtomicUsize::new(0),
@@ -168,7 +171,7 @@ impl Queue {
             if self.dropped_newest.fetch_add(dropped, Ordering::SeqCst) == 0 {
                 self.events.fetch_add(1, Ordering::SeqCst);
             }
-            self.wake();
+            self.came();
         }
         if self.limits.overflow == Overflow::DropOldest {
             self.drop_oldest();
@@ -228,16 +231,28 @@ impl Queue {
         self.most.fetch_max(queued, Ordering::Relaxed);
         // The queue holds the other end, so the channel is never closed.
         let _ = self.ingress.send(entry);
-        self.wake();
+        self.came();
     }
 
-    fn wake(&self) {
+    /// Something has come. The descriptor tells so at once; sleeping threads are
+    /// woken by [`Self::wake_sleepers`].
+    fn came(&self) {
+        self.readiness.update(|| self.has_something());
+        self.sleepers_wait.store(true, Ordering::SeqCst);
+    }
+
+    /// Wakes who waits for what has come since the last time. Apart from it, so
+    /// that the I/O thread can send the next request first: on a busy machine
+    /// the thread that is woken takes over the processor.
+    pub(super) fn wake_sleepers(&self) {
+        if !self.sleepers_wait.swap(false, Ordering::SeqCst) {
+            return;
+        }
         if self.waiting.load(Ordering::SeqCst) > 0 {
             // With the lock: a thread is either asleep or has yet to look.
             drop(lock(&self.front));
             self.available.notify_one();
         }
-        self.readiness.update(|| self.has_something());
         if self.has_callback.load(Ordering::SeqCst) {
             self.schedule();
         }
@@ -742,6 +757,7 @@ mod tests {
         let body = body(1_000, 0);
         for start in (0..1_000).step_by(10) {
             queue.push_messages(&body, start, start + 10);
+            queue.wake_sleepers();
         }
         queue.push_notice(&Arc::new(Notice::Closed));
         let mut all: Vec<_> = threads
