@@ -117,8 +117,11 @@ impl Default for ReplyFields {
 pub struct Body {
     text: String,
     messages: Vec<Fields>,
-    /// Elements of the array that were no message at all.
+    /// Elements of the array that were no message, or had no usable channel.
     malformed: usize,
+    /// What one message with data keeps in memory: all of them together keep
+    /// the whole body.
+    share: usize,
 }
 
 impl fmt::Debug for Body {
@@ -175,7 +178,13 @@ impl Body {
             }
         }
         terminate(&mut text, &messages);
+        let replies = messages.iter().filter(|it| it.reply.is_some()).count();
+        let whole = text.capacity()
+            + messages.capacity() * size_of::<Fields>()
+            + replies * size_of::<ReplyFields>();
+        let with_data = messages.iter().filter(|it| it.data.is_some()).count();
         Ok(Self {
+            share: whole / with_data.max(1),
             text,
             messages,
             malformed,
@@ -195,7 +204,12 @@ impl Body {
         self.text.len()
     }
 
-    /// How many elements of the array were no JSON object.
+    /// What one message with data keeps in memory, for the bound of the queue.
+    pub fn share(&self) -> usize {
+        self.share
+    }
+
+    /// How many elements of the array were no object with a usable channel.
     pub fn malformed(&self) -> usize {
         self.malformed
     }
@@ -276,7 +290,7 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The channel, when there is one that can be delivered.
+    /// The channel; a message without a usable one is not kept.
     pub fn channel(&self) -> Option<&'a str> {
         self.body.text(self.fields.channel)
     }
@@ -307,19 +321,6 @@ impl<'a> Message<'a> {
     /// One field of the ext, if that is an object.
     pub fn ext_field(&self, name: &str) -> Option<&'a RawValue> {
         json::field(self.body.raw(self.fields.ext)?, name)
-    }
-
-    /// How much of the body is this message's, for the bound of the queue.
-    pub fn size(&self) -> usize {
-        [
-            self.fields.channel,
-            self.fields.id,
-            self.fields.data,
-            self.fields.ext,
-        ]
-        .into_iter()
-        .map(|span| (span.end - span.start) as usize)
-        .sum()
     }
 
     /// The `successful` field. Absent or of another type is `None`, and for a
@@ -382,6 +383,11 @@ impl OwnedMessage {
 
     pub fn get(&self) -> Option<Message<'_>> {
         self.body.message(self.index as usize)
+    }
+
+    /// What it keeps in memory.
+    pub fn share(&self) -> usize {
+        self.body.share()
     }
 }
 
@@ -540,7 +546,15 @@ impl<'de> Visitor<'de> for ReadMessage<'_, 'de> {
                 }
             }
         }
-        reader.messages.push(fields);
+        let index = reader.messages.len();
+        let has_channel =
+            fields.channel.is_some() || reader.unescaped.last().is_some_and(|(of, _)| *of == index);
+        if has_channel {
+            reader.messages.push(fields);
+        } else {
+            // Not kept: a body of nothing else would become a larger heap.
+            reader.malformed += 1;
+        }
         Ok(())
     }
 }
@@ -685,8 +699,8 @@ mod tests {
                {{"channel":"no-slash"}},{{"data":1}},{{"channel":"/ok","data":1}}]"#
         );
         let body = body(&text);
-        assert_eq!(body.malformed(), 6);
-        assert_eq!(body.len(), 6);
+        assert_eq!(body.malformed(), 11);
+        assert_eq!(body.len(), 1);
         let channels: Vec<_> = body.messages().filter_map(|m| m.channel()).collect();
         assert_eq!(channels, ["/ok"]);
     }

@@ -153,8 +153,7 @@ pub unsafe extern "C" fn cometd_receiver_fd(receiver: *mut cometd_receiver) -> i
 /// when the callback is replaced or removed is not waited for; `free_user` tells when none is.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `receiver` is NULL;
-/// COMETD_E_INVALID_STATE: never; COMETD_E_SYSTEM: no
-/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// COMETD_E_SYSTEM: no thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
 /// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
 /// `free_user` (may be NULL), once: after the callback was replaced or removed, or the
 /// receiver was freed. **Since** 0.1.
@@ -177,20 +176,19 @@ pub(super) fn poll(
     timeout_ms: i32,
     out: *mut *mut cometd_event,
 ) -> Result<cometd_status, Error> {
-    let timeout = timeout(timeout_ms)?;
-    if queue.has_callback() {
-        return Err(Error::call(
-            ErrorKind::InvalidState,
-            "a callback is installed, which gets the events",
-        ));
-    }
-    Ok(match queue.poll(timeout) {
+    Ok(match queue.poll(timeout(timeout_ms)?) {
         Polled::Event(event) => {
             write(out, Box::into_raw(Box::new(cometd_event::owned(event))));
             COMETD_OK
         }
         Polled::Nothing => COMETD_NONE,
         Polled::Closed => COMETD_CLOSED,
+        Polled::HasCallback => {
+            return Err(Error::call(
+                ErrorKind::InvalidState,
+                "a callback is installed, which gets the events",
+            ))
+        }
     })
 }
 
@@ -203,7 +201,7 @@ pub(super) unsafe fn poll_many(
 ) -> usize {
     let mut count = 0;
     if let Ok(timeout) = timeout(timeout_ms) {
-        if cap > 0 && !queue.has_callback() {
+        if cap > 0 {
             queue.poll_each(timeout, cap, |event| {
                 let event = Box::into_raw(Box::new(cometd_event::owned(event)));
                 write(out.wrapping_add(count), event);

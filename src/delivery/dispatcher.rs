@@ -27,7 +27,7 @@ const THREADS: usize = 4;
 const MAXIMUM_THREADS: usize = 256;
 /// How long all threads must be busy before a spare one helps.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// How long a thread waits for work before it ends.
+/// How long a thread waits for work before it ends, if it is not the last.
 const IDLE: Duration = Duration::from_secs(10);
 /// Events for one queue before the next queue's turn.
 const TURN: usize = 64;
@@ -110,8 +110,7 @@ impl Pool {
             self.came.notify_one();
             return;
         }
-        // A thread that could not be started is tried again with the next
-        // event; until then the others work for all.
+        // When none can be started, those that there are work for all.
         if line.threads < THREADS {
             let _ = self.start_thread(line, Duration::ZERO);
         } else if line.threads < MAXIMUM_THREADS && !line.spare {
@@ -160,7 +159,10 @@ impl Pool {
                 line.idle -= 1;
                 timed_out = outcome.timed_out();
             }
-            if line.queues.is_empty() && (line.ended || timed_out) {
+            // One stays as long as the dispatcher does: with none left, a
+            // system that refuses a thread would silence every callback.
+            let spared = timed_out && line.threads > 1;
+            if line.queues.is_empty() && (line.ended || spared) {
                 line.threads -= 1;
                 return None;
             }

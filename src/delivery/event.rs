@@ -55,8 +55,8 @@ impl Notice {
             Self::Subscribed { channel, .. }
             | Self::Unsubscribed { channel, .. }
             | Self::Published { channel, .. } => channel.len(),
-            Self::Result { message, .. } => message.get().map_or(0, |it| it.size()),
-            Self::Error { error, .. } => error.message.len(),
+            Self::Result { message, .. } => message.share(),
+            Self::Error { error, .. } => 2 * error.message.len(),
         }
     }
 }

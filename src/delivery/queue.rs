@@ -30,6 +30,8 @@ pub enum Polled {
     Nothing,
     /// The last event was given out before.
     Closed,
+    /// A callback gets the events.
+    HasCallback,
 }
 
 enum Entry {
@@ -52,6 +54,20 @@ struct Front {
     current: Option<(Arc<Body>, u32, u32)>,
 }
 
+#[derive(Default)]
+struct Installed {
+    callback: Option<Arc<Callback>>,
+    dispatcher: Option<Arc<Dispatcher>>,
+}
+
+/// What was taken in one go, to be accounted for at once.
+#[derive(Default)]
+struct Taken {
+    events: usize,
+    messages: usize,
+    bytes: usize,
+}
+
 pub struct Queue {
     limits: Limits,
     ingress: Sender<Entry>,
@@ -71,11 +87,11 @@ pub struct Queue {
     /// The receiver was freed: nothing is kept.
     detached: AtomicBool,
     readiness: Readiness,
-    callback: Mutex<Option<Arc<Callback>>>,
+    callback: Mutex<Installed>,
+    /// Whether there is one, where it can be read without the lock.
     has_callback: AtomicBool,
     /// The dispatcher has it in hand or in line.
     scheduled: AtomicBool,
-    dispatcher: Mutex<Option<Arc<Dispatcher>>>,
     /// The producer was told that there is no room.
     told_full: AtomicBool,
     /// Something came since sleeping threads were last woken.
@@ -119,7 +135,6 @@ impl Queue {
             callback: Mutex::default(),
             has_callback: AtomicBool::new(false),
             scheduled: AtomicBool::new(false),
-            dispatcher: Mutex::default(),
             told_full: AtomicBool::new(false),
             sleepers_wait: AtomicBool::new(false),
             room,
@@ -150,12 +165,15 @@ impl Queue {
             Overflow::DropNewest => self.fitting(body, start, end),
             _ => end,
         };
+        let dropped = u64::from(end.saturating_sub(fits));
+        // What is dropped is counted behind what was queued before, so nobody
+        // may look in between.
+        let front = (dropped > 0).then(|| lock(&self.front));
         if start < fits {
             self.send_dropped_newest();
             let count = (fits - start) as usize;
             self.messages.fetch_add(count, Ordering::SeqCst);
-            self.bytes
-                .fetch_add(sizes(body, start, fits), Ordering::SeqCst);
+            self.bytes.fetch_add(count * body.share(), Ordering::SeqCst);
             self.send(
                 Entry::Messages {
                     body: body.clone(),
@@ -165,7 +183,6 @@ impl Queue {
                 count,
             );
         }
-        let dropped = u64::from(end.saturating_sub(fits));
         if dropped > 0 {
             self.dropped.fetch_add(dropped, Ordering::Relaxed);
             if self.dropped_newest.fetch_add(dropped, Ordering::SeqCst) == 0 {
@@ -173,6 +190,7 @@ impl Queue {
             }
             self.came();
         }
+        drop(front);
         if self.limits.overflow == Overflow::DropOldest {
             self.drop_oldest();
         }
@@ -185,7 +203,7 @@ impl Queue {
         let mut bytes = self.bytes.load(Ordering::SeqCst);
         for index in start..end {
             messages += 1;
-            bytes += sizes(body, index, index + 1);
+            bytes += body.share();
             if messages > 1 && (messages > self.limits.events || bytes > self.limits.bytes) {
                 return index;
             }
@@ -287,7 +305,8 @@ impl Queue {
                 }
                 continue;
             };
-            self.forget_message(&body, next);
+            self.messages.fetch_sub(1, Ordering::SeqCst);
+            self.bytes.fetch_sub(body.share(), Ordering::SeqCst);
             self.dropped.fetch_add(1, Ordering::Relaxed);
             self.events.fetch_sub(1, Ordering::SeqCst);
             self.pass_dropped(&mut front, 1, false);
@@ -310,12 +329,6 @@ impl Queue {
                 self.events.fetch_add(1, Ordering::SeqCst);
             }
         }
-    }
-
-    fn forget_message(&self, body: &Arc<Body>, index: u32) {
-        self.messages.fetch_sub(1, Ordering::SeqCst);
-        self.bytes
-            .fetch_sub(sizes(body, index, index + 1), Ordering::SeqCst);
     }
 
     /// Whether more may come. Asking when there is none makes the next poll
@@ -360,50 +373,53 @@ impl Queue {
     /// Takes the oldest event, waiting for one up to `timeout` (`None`:
     /// without limit).
     pub fn poll(&self, timeout: Option<Duration>) -> Polled {
-        let mut polled = Polled::Nothing;
-        let closed = self.poll_each(timeout, 1, |event| polled = Polled::Event(event));
-        match polled {
-            Polled::Nothing if closed => Polled::Closed,
-            polled => polled,
-        }
+        let mut polled = None;
+        let end = self.poll_each(timeout, 1, |event| polled = Some(event));
+        polled.map_or(end, Polled::Event)
     }
 
-    /// Takes up to `most` events, waiting for the first one only. Returns
-    /// whether the queue has ended and is empty, if there was none.
+    /// Takes up to `most` events, waiting for the first one only. Returns why
+    /// there was none; `Nothing` as well when there were some.
     pub fn poll_each(
         &self,
         timeout: Option<Duration>,
         most: usize,
         mut take: impl FnMut(Event),
-    ) -> bool {
+    ) -> Polled {
         let deadline = match timeout {
             Some(timeout) if !timeout.is_zero() => Instant::now().checked_add(timeout),
             _ => None,
         };
         let wait = timeout != Some(Duration::ZERO);
-        let mut taken = 0;
+        let mut taken = Taken::default();
         let mut front = lock(&self.front);
         loop {
-            while taken < most {
-                let Some(event) = self.next(&mut front) else {
+            if self.has_callback() {
+                return Polled::HasCallback;
+            }
+            let over = self.is_over();
+            while taken.events < most {
+                let Some(event) = self.next(&mut front, &mut taken) else {
                     break;
                 };
                 take(event);
-                taken += 1;
             }
-            let over = self.is_over();
-            if taken > 0 || over || !wait {
+            if taken.events > 0 {
+                self.account(&taken);
                 let more = self.has_something();
                 drop(front);
-                if taken > 0 {
-                    self.taken(taken, more);
-                }
-                // What came between the last look and the end is not lost.
-                return over && taken == 0 && !more;
+                self.taken(&taken, more);
+                return Polled::Nothing;
+            }
+            if over {
+                return Polled::Closed;
+            }
+            if !wait {
+                return Polled::Nothing;
             }
             front = match self.wait(front, deadline) {
                 Some(front) => front,
-                None => return false,
+                None => return Polled::Nothing,
             };
         }
     }
@@ -415,7 +431,7 @@ impl Queue {
         deadline: Option<Instant>,
     ) -> Option<MutexGuard<'a, Front>> {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        if self.has_something() || self.is_over() {
+        if self.has_something() || self.is_over() || self.has_callback() {
             // It came before the producer could see that somebody waits.
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             return Some(front);
@@ -440,9 +456,17 @@ impl Queue {
         front
     }
 
-    /// After events were taken.
-    fn taken(&self, taken: usize, more: bool) {
-        self.delivered.fetch_add(taken as u64, Ordering::Relaxed);
+    /// Under the lock of the front.
+    fn account(&self, taken: &Taken) {
+        self.events.fetch_sub(taken.events, Ordering::SeqCst);
+        self.messages.fetch_sub(taken.messages, Ordering::SeqCst);
+        self.bytes.fetch_sub(taken.bytes, Ordering::SeqCst);
+    }
+
+    /// After events were taken, without the lock.
+    fn taken(&self, taken: &Taken, more: bool) {
+        self.delivered
+            .fetch_add(taken.events as u64, Ordering::Relaxed);
         if more && self.waiting.load(Ordering::SeqCst) > 0 {
             self.available.notify_one();
         }
@@ -455,37 +479,35 @@ impl Queue {
         }
     }
 
-    fn next(&self, front: &mut Front) -> Option<Event> {
-        if let Some(entry) = front.passed.pop_front() {
-            return self.give(front, entry);
-        }
-        if let Some((body, next, end)) = front.current.take() {
-            return self.give(front, Entry::Messages { body, next, end });
-        }
-        match self.egress.try_recv() {
-            Ok(entry) => self.give(front, entry),
-            Err(_) => {
-                let dropped = self.dropped_newest.swap(0, Ordering::SeqCst);
-                (dropped > 0).then(|| {
-                    self.events.fetch_sub(1, Ordering::SeqCst);
-                    Event::Dropped(dropped)
-                })
+    fn next(&self, front: &mut Front, taken: &mut Taken) -> Option<Event> {
+        let entry = if let Some(entry) = front.passed.pop_front() {
+            entry
+        } else if let Some((body, next, end)) = front.current.take() {
+            Entry::Messages { body, next, end }
+        } else if let Ok(entry) = self.egress.try_recv() {
+            entry
+        } else {
+            match self.dropped_newest.swap(0, Ordering::SeqCst) {
+                0 => return None,
+                dropped => Entry::Dropped(dropped),
             }
-        }
-    }
-
-    fn give(&self, front: &mut Front, entry: Entry) -> Option<Event> {
-        self.events.fetch_sub(1, Ordering::SeqCst);
+        };
+        taken.events += 1;
         Some(match entry {
             Entry::Messages { body, next, end } => {
-                self.forget_message(&body, next);
+                taken.messages += 1;
+                taken.bytes += body.share();
                 if next + 1 < end {
                     front.current = Some((body.clone(), next + 1, end));
                 }
                 Event::Message(OwnedMessage::new(body, next))
             }
             Entry::Notice(notice) => {
-                self.bytes.fetch_sub(notice.size(), Ordering::SeqCst);
+                taken.bytes += notice.size();
+                if matches!(*notice, Notice::Closed) {
+                    // Whoever asks after this one is told so.
+                    self.ended.store(true, Ordering::SeqCst);
+                }
                 Event::Notice(notice)
             }
             Entry::Dropped(dropped) => Event::Dropped(dropped),
@@ -498,16 +520,29 @@ impl Queue {
     /// when its last call has returned.
     pub fn set_callback(&self, callback: Option<(Callback, Arc<Dispatcher>)>) {
         let (callback, dispatcher) = callback.unzip();
-        let present = callback.is_some();
-        if dispatcher.is_some() {
-            *lock(&self.dispatcher) = dispatcher;
-        }
-        let before = std::mem::replace(&mut *lock(&self.callback), callback.map(Arc::new));
-        self.has_callback.store(present, Ordering::SeqCst);
+        let mut next = Installed {
+            callback: callback.map(Arc::new),
+            dispatcher,
+        };
+        let present = {
+            let mut installed = lock(&self.callback);
+            if self.detached.load(Ordering::SeqCst) {
+                next = Installed::default();
+            }
+            std::mem::swap(&mut *installed, &mut next);
+            let present = installed.callback.is_some();
+            self.has_callback.store(present, Ordering::SeqCst);
+            present
+        };
         // Not under the lock: dropping it runs the host's free function.
-        drop(before);
-        if present && self.has_something() {
-            self.schedule();
+        drop(next);
+        if present {
+            // Who polls is told that the callback gets the events.
+            drop(lock(&self.front));
+            self.available.notify_all();
+            if self.has_something() {
+                self.schedule();
+            }
         }
     }
 
@@ -516,14 +551,14 @@ impl Queue {
     }
 
     pub(super) fn callback(&self) -> Option<Arc<Callback>> {
-        lock(&self.callback).clone()
+        lock(&self.callback).callback.clone()
     }
 
     fn schedule(&self) {
         if self.scheduled.swap(true, Ordering::SeqCst) {
             return;
         }
-        let dispatcher = lock(&self.dispatcher).clone();
+        let dispatcher = lock(&self.callback).dispatcher.clone();
         match (self.own.upgrade(), dispatcher) {
             (Some(own), Some(dispatcher)) => dispatcher.submit(own),
             _ => self.scheduled.store(false, Ordering::SeqCst),
@@ -540,11 +575,13 @@ impl Queue {
 
     /// Takes one event for the callback.
     pub(super) fn take(&self) -> Option<Event> {
+        let mut taken = Taken::default();
         let mut front = lock(&self.front);
-        let event = self.next(&mut front);
+        let event = self.next(&mut front, &mut taken);
+        self.account(&taken);
         drop(front);
         if event.is_some() {
-            self.taken(1, false);
+            self.taken(&taken, false);
         }
         event
     }
@@ -554,25 +591,19 @@ impl Queue {
     pub fn detach(&self) {
         self.detached.store(true, Ordering::SeqCst);
         self.set_callback(None);
+        let mut taken = Taken::default();
         let mut front = lock(&self.front);
-        while self.next(&mut front).is_some() {}
+        while self.next(&mut front, &mut taken).is_some() {}
+        self.account(&taken);
         drop(front);
         self.wake_all();
         self.room.notify_one();
-        *lock(&self.dispatcher) = None;
     }
 }
 
 /// Notices are never dropped; a queue holds at least so many before the
 /// client waits for the host.
 const MINIMUM_NOTICES: usize = 1024;
-
-fn sizes(body: &Body, start: u32, end: u32) -> usize {
-    (start..end)
-        .filter_map(|index| body.message(index as usize))
-        .map(|message| message.size())
-        .sum()
-}
 
 #[cfg(test)]
 mod tests {
@@ -640,7 +671,7 @@ mod tests {
     #[test]
     fn block_is_bounded_in_bytes_too_contract_8() {
         let queue = queue(Overflow::Block, 1_000, 300);
-        queue.push_messages(&body(2, 100), 0, 2);
+        queue.push_messages(&body(1, 100), 0, 1);
         assert!(queue.has_room());
         queue.push_messages(&body(1, 100), 0, 1);
         assert!(!queue.has_room());
@@ -795,6 +826,61 @@ mod tests {
         assert!(readable(fd));
         queue.poll(Some(Duration::ZERO));
         assert!(!readable(fd));
+    }
+
+    #[test]
+    fn a_body_is_counted_with_all_that_it_keeps_in_memory_contract_8() {
+        let queue = queue(Overflow::Block, 1_000, 100_000);
+        let text = format!(
+            r#"[{{"junk":"{}"}},{{"channel":"/x","data":1}}]"#,
+            "j".repeat(60_000)
+        );
+        for room in [true, true, false] {
+            assert_eq!(queue.has_room(), room);
+            let body = Arc::new(Body::parse(text.clone().into_bytes()).unwrap());
+            queue.push_messages(&body, 0, 1);
+        }
+        assert_eq!(drain(&queue).len(), 3);
+    }
+
+    #[test]
+    fn callbacks_that_are_set_and_removed_at_once_leave_a_clear_state() {
+        let dispatcher = Arc::new(Dispatcher::start().unwrap());
+        for _ in 0..200 {
+            let queue = queue(Overflow::Block, 10, 10_000);
+            let threads: Vec<_> = (0..4)
+                .map(|n| {
+                    let (queue, dispatcher) = (queue.clone(), dispatcher.clone());
+                    std::thread::spawn(move || {
+                        let callback: Callback = Box::new(|_| {});
+                        queue.set_callback((n % 2 == 0).then_some((callback, dispatcher)));
+                    })
+                })
+                .collect();
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            assert_eq!(queue.has_callback(), queue.callback().is_some());
+            queue.detach();
+            assert!(!queue.has_callback());
+            queue.set_callback(Some((Box::new(|_| {}), dispatcher.clone())));
+            assert!(!queue.has_callback(), "a freed receiver takes none");
+        }
+    }
+
+    #[test]
+    fn a_poll_that_waits_is_told_of_the_callback() {
+        let queue = queue(Overflow::Block, 10, 10_000);
+        let poller = {
+            let queue = queue.clone();
+            std::thread::spawn(move || matches!(queue.poll(None), Polled::HasCallback))
+        };
+        while queue.waiting.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        let dispatcher = Arc::new(Dispatcher::start().unwrap());
+        queue.set_callback(Some((Box::new(|_| {}), dispatcher)));
+        assert!(poller.join().unwrap());
     }
 
     #[test]
