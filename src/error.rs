@@ -116,6 +116,8 @@ pub struct Failure {
     /// The chain of causes, without the phase.
     pub text: String,
     pub http_status: u16,
+    /// The error of a message that came with the status.
+    pub bayeux: Option<ErrorText>,
     /// Milliseconds that the server asked to wait (`Retry-After`, RFC 9110
     /// section 10.2.3).
     pub retry_after: Option<u64>,
@@ -127,6 +129,7 @@ impl Failure {
             kind,
             text: text.into(),
             http_status: 0,
+            bayeux: None,
             retry_after: None,
         }
     }
@@ -135,6 +138,7 @@ impl Failure {
     pub fn to_error(&self, phase: Phase) -> Error {
         let mut error = Error::new(self.kind, phase, format!("{}: {}", phase.name(), self.text));
         error.http_status = self.http_status;
+        error.bayeux.clone_from(&self.bayeux);
         error
     }
 }

@@ -11,8 +11,8 @@
  * - Blocking: functions with a timeout wait up to it (milliseconds; 0 does not
  *   wait, -1 waits without limit). All others never block.
  * - Callbacks: inside a callback every function may be called, and _free of
- *   anything; one that would block (a timeout other than 0) returns
- *   COMETD_E_WOULD_DEADLOCK at once.
+ *   anything; a function that waits (_poll, _wait, _disconnect with a timeout
+ *   other than 0) returns COMETD_E_WOULD_DEADLOCK at once.
  * - Text in is UTF-8, ends in NUL and is copied. Text out is UTF-8, ends in NUL
  *   and is borrowed: it is valid as long as the object that it came from, and
  *   is never given to free().
@@ -21,7 +21,9 @@
  * - Results: 0 is success; positive is "nothing wrong, nothing to give";
  *   negative is an error. Outputs are written first (NULL or 0) and again on
  *   success. The last argument `err` may be NULL; when it is not, it receives
- *   an error to free with cometd_error_free, or NULL.
+ *   an error to free with cometd_error_free, or NULL. Functions without it say
+ *   in a log line (cometd_log_set, COMETD_LOG_WARN) which argument was refused
+ *   and why.
  * - NULL for an object, or for an argument that is needed, is
  *   COMETD_E_INVALID_ARGUMENT; an accessor given NULL returns 0, false or NULL.
  * - After fork, in the child, clients and receivers of the parent are dead:
@@ -178,8 +180,9 @@
 /// Append it to no URL.
 #define COMETD_APPEND_NEVER 2
 
-/// When a queue is full, the next /meta/connect waits until there is room, and
-/// nothing is dropped by the library. The default.
+/// When a queue is full, nothing more is sent until there is room, neither the
+/// next /meta/connect nor what the host publishes, and nothing is dropped by the
+/// library. The default.
 #define COMETD_OVERFLOW_BLOCK 0
 
 /// When a queue is full, its oldest messages make room for new ones.
@@ -192,7 +195,7 @@
 #define COMETD_RETRY_FOREVER 4294967295
 
 /// As the reason for which a token provider is called: the server refused the
-/// credentials in use, by HTTP 401 or by a Bayeux error 401 or 403.
+/// credentials in use; see cometd_client_builder_set_token_provider.
 #define COMETD_TOKEN_REFUSED 1
 
 /// Built, not yet connected.
@@ -311,9 +314,9 @@ typedef int32_t cometd_status;
 /// cometd_token_set_authorization on `token`, which ends with the call, and
 /// returns COMETD_OK; any other status means that it has no credentials.
 ///
-/// It runs on a thread of the library where it may block, and never twice at a
-/// time for one client. After 60 seconds the client goes on without it. Inside it,
-/// what holds inside a callback holds.
+/// It runs on a thread of its own where it may block, and never twice at a time for
+/// one client. After 60 seconds the client goes on without it; what it then still
+/// finds counts from that moment on. Inside it, what holds inside a callback holds.
 typedef cometd_status (*cometd_token_fn)(void *user, int32_t reason, cometd_token *token);
 
 /// Frees a `user`. It runs exactly once, on any thread, when no call that uses
@@ -338,7 +341,8 @@ typedef void (*cometd_event_fn)(void *user, const cometd_event *event);
 /// Gets each log line: its level, one of COMETD_LOG_…; the part of the library that it comes from,
 /// "cometd::session"; and its text, one line without a newline. Both texts end with the call.
 ///
-/// It runs on whichever thread has something to say, several at once. Inside it, what holds inside a
+/// It runs on whichever thread has something to say, several at once, most often the I/O thread of all
+/// clients: it should return soon, for while it blocks they do nothing. Inside it, what holds inside a
 /// callback holds, and the library logs nothing about what it calls.
 typedef void (*cometd_log_fn)(void *user, int32_t level, const char *target, const char *text);
 
@@ -676,7 +680,7 @@ cometd_status cometd_client_builder_set_number_of_retries(cometd_client_builder 
 /// the one before, up to `max_ms`. 10 to 20 percent are added to each, so that clients
 /// which lost the same server do not come back all at once, and what the server asks for
 /// (advice.interval, Retry-After) counts on top. Never are there more than 12 handshakes in
-/// a minute.
+/// a minute; connects that fail are tried again without a pause when both are 0.
 ///
 /// `increment_ms` is at least 0, the default is 1000; `max_ms` is not less than that, the
 /// default is 30000.
@@ -801,6 +805,12 @@ cometd_status cometd_client_connect(cometd_client *client,
 cometd_status cometd_client_wait(cometd_client *client,
                                  cometd_state state,
                                  int32_t timeout_ms);
+
+/// The name of a state, for people to read: "CONNECTED".
+///
+/// **Returns** the name; "UNKNOWN" for a number that is no state.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_state_name(cometd_state state);
 
 /// Where the client stands at this moment.
 ///
@@ -952,15 +962,16 @@ cometd_status cometd_client_statistics(cometd_client *client,
 /// awaited. Events that arrive meanwhile are delivered; COMETD_EVENT_CLOSED is the last one, and can still
 /// be polled afterwards.
 ///
-/// It returns when the client has closed, at the latest after `timeout_ms` and half a second: then the
-/// session is abandoned, and the client is closed all the same. With 0 it returns at once, and the end goes on
-/// in the background, with a time limit of 10000. Before a session was made there is nothing to tell the
-/// server. On a client that has closed it does nothing.
+/// It returns when the client has closed. When the server has not answered within `timeout_ms`, the session is
+/// abandoned, and the client closes all the same, within half a second more. With 0 it returns at once, and the
+/// end goes on in the background, with a time limit of 10000. Before a session was made, or while it is lost,
+/// there is nobody to tell: the client closes at once, and what was accepted and not yet sent ends in
+/// COMETD_E_ABORTED. On a client that has closed it does nothing.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_OUT_OF_RANGE:
 /// `timeout_ms` is negative (-1 is not possible here); COMETD_E_TIMEOUT: the server did not answer in time;
 /// COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0 inside a callback; COMETD_E_FORKED.
-/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds. **Since** 0.1.
+/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds and half a second. **Since** 0.1.
 cometd_status cometd_client_disconnect(cometd_client *client,
                                        int32_t timeout_ms,
                                        cometd_error **err);
@@ -1105,8 +1116,7 @@ ptrdiff_t cometd_receiver_fd(cometd_receiver *receiver);
 /// when the callback is replaced or removed is not waited for; `free_user` tells when none is.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `receiver` is NULL;
-/// COMETD_E_INVALID_STATE: never; COMETD_E_SYSTEM: no
-/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// COMETD_E_SYSTEM: no thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
 /// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
 /// `free_user` (may be NULL), once: after the callback was replaced or removed, or the
 /// receiver was freed. **Since** 0.1.

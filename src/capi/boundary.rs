@@ -25,7 +25,13 @@ pub fn call(
         Ok(status) => status,
         Err(error) => {
             let status = status::of(error.kind);
-            if !err.is_null() {
+            if err.is_null() {
+                // It would be lost otherwise. It names the argument, never its
+                // value.
+                let _ = catch_unwind(|| {
+                    tracing::warn!(target: "cometd::capi", "{}", error.message);
+                });
+            } else {
                 write(err, Box::into_raw(Box::new(cometd_error::owned(error))));
             }
             status

@@ -25,8 +25,9 @@ pub const COMETD_APPEND_ALWAYS: i32 = 1;
 /// Append it to no URL.
 pub const COMETD_APPEND_NEVER: i32 = 2;
 
-/// When a queue is full, the next /meta/connect waits until there is room, and
-/// nothing is dropped by the library. The default.
+/// When a queue is full, nothing more is sent until there is room, neither the
+/// next /meta/connect nor what the host publishes, and nothing is dropped by the
+/// library. The default.
 pub const COMETD_OVERFLOW_BLOCK: i32 = 0;
 /// When a queue is full, its oldest messages make room for new ones.
 pub const COMETD_OVERFLOW_DROP_OLDEST: i32 = 1;
@@ -37,7 +38,7 @@ pub const COMETD_OVERFLOW_DROP_NEWEST: i32 = 2;
 pub const COMETD_RETRY_FOREVER: u32 = 0xFFFF_FFFF;
 
 /// As the reason for which a token provider is called: the server refused the
-/// credentials in use, by HTTP 401 or by a Bayeux error 401 or 403.
+/// credentials in use; see cometd_client_builder_set_token_provider.
 pub const COMETD_TOKEN_REFUSED: i32 = 1;
 
 /// What a client will be. It is used by one thread at a time, and can build any
@@ -57,9 +58,9 @@ pub struct cometd_token {
 /// cometd_token_set_authorization on `token`, which ends with the call, and
 /// returns COMETD_OK; any other status means that it has no credentials.
 ///
-/// It runs on a thread of the library where it may block, and never twice at a
-/// time for one client. After 60 seconds the client goes on without it. Inside it,
-/// what holds inside a callback holds.
+/// It runs on a thread of its own where it may block, and never twice at a time for
+/// one client. After 60 seconds the client goes on without it; what it then still
+/// finds counts from that moment on. Inside it, what holds inside a callback holds.
 pub type cometd_token_fn = Option<
     unsafe extern "C" fn(user: *mut c_void, reason: i32, token: *mut cometd_token) -> cometd_status,
 >;
@@ -520,7 +521,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_number_of_retries(
 /// the one before, up to `max_ms`. 10 to 20 percent are added to each, so that clients
 /// which lost the same server do not come back all at once, and what the server asks for
 /// (advice.interval, Retry-After) counts on top. Never are there more than 12 handshakes in
-/// a minute.
+/// a minute; connects that fail are tried again without a pause when both are 0.
 ///
 /// `increment_ms` is at least 0, the default is 1000; `max_ms` is not less than that, the
 /// default is 30000.

@@ -172,6 +172,26 @@ pub unsafe extern "C" fn cometd_client_wait(
     }
 }
 
+/// The name of a state, for people to read: "CONNECTED".
+///
+/// **Returns** the name; "UNKNOWN" for a number that is no state.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+#[no_mangle]
+pub extern "C" fn cometd_state_name(state: cometd_state) -> *const c_char {
+    let name = match state {
+        COMETD_STATE_IDLE => c"IDLE",
+        COMETD_STATE_HANDSHAKING => c"HANDSHAKING",
+        COMETD_STATE_CONNECTING => c"CONNECTING",
+        COMETD_STATE_CONNECTED => c"CONNECTED",
+        COMETD_STATE_UNCONNECTED => c"UNCONNECTED",
+        COMETD_STATE_REHANDSHAKING => c"REHANDSHAKING",
+        COMETD_STATE_DISCONNECTING => c"DISCONNECTING",
+        COMETD_STATE_CLOSED => c"CLOSED",
+        _ => c"UNKNOWN",
+    };
+    name.as_ptr()
+}
+
 /// Where the client stands at this moment.
 ///
 /// **Returns** one of COMETD_STATE_…; COMETD_STATE_IDLE for NULL, COMETD_STATE_CLOSED for one that
@@ -450,15 +470,16 @@ pub unsafe extern "C" fn cometd_client_statistics(
 /// awaited. Events that arrive meanwhile are delivered; COMETD_EVENT_CLOSED is the last one, and can still
 /// be polled afterwards.
 ///
-/// It returns when the client has closed, at the latest after `timeout_ms` and half a second: then the
-/// session is abandoned, and the client is closed all the same. With 0 it returns at once, and the end goes on
-/// in the background, with a time limit of 10000. Before a session was made there is nothing to tell the
-/// server. On a client that has closed it does nothing.
+/// It returns when the client has closed. When the server has not answered within `timeout_ms`, the session is
+/// abandoned, and the client closes all the same, within half a second more. With 0 it returns at once, and the
+/// end goes on in the background, with a time limit of 10000. Before a session was made, or while it is lost,
+/// there is nobody to tell: the client closes at once, and what was accepted and not yet sent ends in
+/// COMETD_E_ABORTED. On a client that has closed it does nothing.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_OUT_OF_RANGE:
 /// `timeout_ms` is negative (-1 is not possible here); COMETD_E_TIMEOUT: the server did not answer in time;
 /// COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0 inside a callback; COMETD_E_FORKED.
-/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds. **Since** 0.1.
+/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds and half a second. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_disconnect(
     client: *mut cometd_client,

@@ -30,7 +30,8 @@ pub const COMETD_LOG_TRACE: i32 = 5;
 /// Gets each log line: its level, one of COMETD_LOG_…; the part of the library that it comes from,
 /// "cometd::session"; and its text, one line without a newline. Both texts end with the call.
 ///
-/// It runs on whichever thread has something to say, several at once. Inside it, what holds inside a
+/// It runs on whichever thread has something to say, several at once, most often the I/O thread of all
+/// clients: it should return soon, for while it blocks they do nothing. Inside it, what holds inside a
 /// callback holds, and the library logs nothing about what it calls.
 pub type cometd_log_fn = Option<
     unsafe extern "C" fn(user: *mut c_void, level: i32, target: *const c_char, text: *const c_char),

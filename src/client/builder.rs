@@ -1,7 +1,7 @@
 //! What a client is told before it is built. Each setter checks its argument
 //! at once, names it in the error, and changes nothing when it refuses it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -15,6 +15,7 @@ use crate::session::Configuration;
 use crate::transport::http::authorization::{self, Authorization};
 use crate::transport::http::cookies::{self, Jar};
 use crate::transport::http::endpoints::{self, Append, BasePaths, Endpoints};
+use crate::transport::http::secrets::Secrets;
 use crate::transport::http::Settings;
 
 /// Why the token provider is asked.
@@ -275,16 +276,25 @@ impl Builder {
     /// Builds a client; the builder can build more.
     pub fn build(&self) -> Result<Client, Error> {
         let authorization = Arc::new(Authorization::new(self.authorization.clone()));
-        Client::new(
-            self,
-            Settings {
-                endpoints: self.endpoints()?,
-                authorization,
-                cookies: self.jar.clone(),
-                headers: self.headers.clone(),
-                maximum_response: self.maximum_response,
-            },
-        )
+        let cookies = Arc::new(Mutex::new(self.jar.clone()));
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let secrets = Secrets::new(
+            authorization.clone(),
+            cookies.clone(),
+            self.headers.values().map(text),
+            self.session.handshake_ext.as_ref().map(|it| it.get()),
+        );
+        let request_timeout = Duration::from_millis(self.session.request_timeout);
+        let settings = Settings {
+            endpoints: self.endpoints()?,
+            authorization,
+            cookies,
+            headers: self.headers.clone(),
+            maximum_response: self.maximum_response,
+            // Less than a request has, so that it can say what failed.
+            connect_timeout: request_timeout.mul_f32(0.8),
+        };
+        Client::new(self, settings, secrets)
     }
 }
 

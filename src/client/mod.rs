@@ -20,6 +20,7 @@ use crate::error::{Error, ErrorKind, Phase};
 use crate::runtime::{lock, Process};
 use crate::session::{Command, Configuration, Event, OperationId, Output, Session, State};
 use crate::transport::http::authorization::{self, Authorization};
+use crate::transport::http::secrets::Secrets;
 use crate::transport::http::{LongPolling, Settings};
 use board::Board;
 pub use board::Waited;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     hub: Hub,
     board: Board,
     authorization: Arc<Authorization>,
+    secrets: Secrets,
     mailbox: Mutex<Mailbox>,
     commands_came: Notify,
     /// Messages accepted of the host whose ending event is not yet queued.
@@ -75,9 +77,9 @@ impl Shared {
                 self.outstanding.fetch_sub(1, Ordering::SeqCst);
             }
             Event::Error { id, error } => {
-                self.authorization.redact(&mut error.message);
+                self.secrets.redact(&mut error.message);
                 if let Some(bayeux) = &mut error.bayeux {
-                    self.authorization.redact(&mut bayeux.text);
+                    self.secrets.redact(&mut bayeux.text);
                 }
                 if *id != 0 {
                     self.outstanding.fetch_sub(1, Ordering::SeqCst);
@@ -159,7 +161,7 @@ const DEFAULT_DISCONNECT: Duration = Duration::from_secs(10);
 const DISCONNECT_SLACK: Duration = Duration::from_millis(500);
 
 impl Client {
-    fn new(builder: &Builder, settings: Settings) -> Result<Self, Error> {
+    fn new(builder: &Builder, settings: Settings, secrets: Secrets) -> Result<Self, Error> {
         let hub = Hub::new(builder.limits);
         let own = builder.own_receiver.then(|| hub.add());
         let mut configuration = builder.session.clone();
@@ -168,6 +170,7 @@ impl Client {
             hub,
             board: Board::new(),
             authorization: settings.authorization.clone(),
+            secrets,
             mailbox: Mutex::default(),
             commands_came: Notify::new(),
             outstanding: AtomicUsize::new(0),
@@ -219,7 +222,7 @@ impl Client {
             transport: Arc::new(start.transport),
             shared: self.shared.clone(),
             token_provider: start.token_provider,
-            runtime: runtime.clone(),
+            _runtime: runtime.clone(),
         };
         runtime.handle().spawn(task.run());
         Ok(())

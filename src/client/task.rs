@@ -1,6 +1,7 @@
 //! The task that drives one session over its transport.
 
 use std::future::{poll_fn, Future};
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::pin::{pin, Pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,7 +15,7 @@ use super::{clock, Shared};
 use crate::bayeux::Body;
 use crate::delivery::HostCode;
 use crate::error::{Error, ErrorKind, Failure, Phase};
-use crate::runtime::Runtime;
+use crate::runtime::{self, Runtime};
 use crate::session::{Endpoint, Event, Millis, Output, Request, RequestId, Session, State};
 use crate::transport::http::LongPolling;
 
@@ -32,7 +33,7 @@ type Credentials = oneshot::Receiver<Result<hyper::header::HeaderValue, String>>
 
 /// However far the next deadline is, the clock is looked at so often: timers
 /// stand still while a machine sleeps, and deadlines do not.
-const LONGEST_SLEEP: Millis = 60_000;
+const LONGEST_SLEEP: Millis = 20_000;
 
 pub(super) struct Task {
     pub session: Session,
@@ -40,7 +41,7 @@ pub(super) struct Task {
     pub shared: Arc<Shared>,
     pub token_provider: Option<Arc<TokenProvider>>,
     /// Keeps the runtime alive as long as the client lives.
-    pub runtime: Arc<Runtime>,
+    pub _runtime: Arc<Runtime>,
 }
 
 enum Wake {
@@ -120,20 +121,30 @@ impl Task {
                 }
                 Output::Cancel(id) => requests.retain(|request| request.id != id),
                 Output::Event(event) => self.shared.publish(event),
-                Output::RefreshCredentials => *credentials = self.refresh(),
+                // One that is still busy with the last time is not asked
+                // again; what it finds out counts.
+                Output::RefreshCredentials if credentials.is_some() => {}
+                Output::RefreshCredentials => *credentials = Some(self.refresh()),
             }
         }
     }
 
-    /// Runs the host's token provider where it may block.
-    fn refresh(&self) -> Option<Credentials> {
-        let provider = self.token_provider.clone()?;
+    /// Runs the host's token provider on a thread of its own: it may block for
+    /// as long as it likes.
+    fn refresh(&self) -> Credentials {
         let (send, receive) = oneshot::channel();
-        self.runtime.handle().spawn_blocking(move || {
-            let _host = HostCode::enter();
-            let _ = send.send(provider(TokenReason::Refused));
-        });
-        Some(receive)
+        if let Some(provider) = self.token_provider.clone() {
+            let started = runtime::spawn("cometd-token", move || {
+                let _host = HostCode::enter();
+                let _ = send.send(provider(TokenReason::Refused));
+            });
+            if let Err(error) = started {
+                let (send, receive) = oneshot::channel();
+                let _ = send.send(Err(format!("no thread could be started for it: {error}")));
+                return receive;
+            }
+        }
+        receive
     }
 
     fn set_timer(&self, mut sleep: Pin<&mut Sleep>) {
@@ -234,7 +245,10 @@ impl Drop for Ending {
             },
             Event::Closed,
         ] {
-            self.shared.publish(event);
+            // What panicked once may do so again; a second panic during the
+            // first would end the host.
+            let publish = AssertUnwindSafe(|| self.shared.publish(event));
+            let _ = catch_unwind(publish);
         }
     }
 }

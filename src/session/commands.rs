@@ -48,6 +48,8 @@ struct Queued {
     revoked: bool,
     /// Which batch it belongs to; 0 for none.
     batch: u64,
+    /// Travels in a request of its own: one before may have failed for it.
+    alone: bool,
 }
 
 /// One message that was sent and waits for its reply.
@@ -85,6 +87,10 @@ pub(super) struct Commands {
     subscriptions: BTreeMap<String, Subscription>,
     /// Some subscription may be `Wanted`.
     some_wanted: bool,
+    /// When those whose renewal failed are tried again.
+    next_renewal: Option<Millis>,
+    /// Renewals that failed in a row.
+    failed_renewals: u32,
     last_batch: u64,
     pub(super) calls: Calls,
     /// A reply told that the server no longer knows the session.
@@ -124,17 +130,24 @@ impl Commands {
         self.drop_renewals();
     }
 
-    /// The host wants this channel no more, whatever is still under way for it.
-    fn revoke(&mut self, channel: &str) {
-        self.subscriptions.remove(channel);
+    /// The host wants these no more, whatever is still under way for them.
+    fn revoke(&mut self, channels: &[String]) {
+        let channels: BTreeSet<&str> = channels.iter().map(String::as_str).collect();
+        self.subscriptions
+            .retain(|channel, _| !channels.contains(channel.as_str()));
         self.queue
-            .retain(|queued| queued.operation != 0 || queued.channel != channel);
+            .retain(|queued| queued.operation != 0 || !channels.contains(queued.channel.as_str()));
         for queued in &mut self.queue {
-            queued.revoked |= queued.channel == channel;
+            queued.revoked |= channels.contains(queued.channel.as_str());
         }
         for pending in self.pending.values_mut() {
-            pending.revoked |= pending.channel == channel;
+            pending.revoked |= channels.contains(pending.channel.as_str());
         }
+    }
+
+    /// When renewals that failed are due.
+    pub(super) fn next_renewal(&self) -> Option<Millis> {
+        self.next_renewal.filter(|_| self.some_wanted)
     }
 
     /// Puts a subscribe back, behind those that were put back before it and
@@ -150,6 +163,7 @@ impl Commands {
                 second_try: true,
                 revoked: false,
                 batch: 0,
+                alone: false,
             },
         );
     }
@@ -197,10 +211,8 @@ impl Session {
                 (id, messages.collect())
             }
             Command::Unsubscribe { id, channels } => {
-                for channel in &channels {
-                    // From here on no re-handshake brings it back.
-                    self.commands.revoke(channel);
-                }
+                // From here on no re-handshake brings them back.
+                self.commands.revoke(&channels);
                 let messages = channels.into_iter().map(|it| (it, Verb::Unsubscribe));
                 (id, messages.collect())
             }
@@ -227,6 +239,7 @@ impl Session {
                 second_try: false,
                 revoked: false,
                 batch,
+                alone: false,
             });
         }
     }
@@ -246,7 +259,7 @@ impl Session {
         let limit = self.configuration.request_timeout;
         let mut messages = Messages::new();
         let mut sent = Vec::new();
-        let mut batch = 0;
+        let (mut batch, mut alone) = (0, false);
         while let Some(queued) = self.commands.queue.front() {
             let size = queued.channel.len()
                 + match &queued.verb {
@@ -257,10 +270,12 @@ impl Session {
                 + 100;
             // A batch is one request, however large.
             let divisible = queued.batch == 0 || queued.batch != batch;
-            if divisible && !messages.is_empty() && messages.len() + size > MAXIMUM_REQUEST {
+            let full = alone || queued.alone || messages.len() + size > MAXIMUM_REQUEST;
+            if divisible && !messages.is_empty() && full {
                 break;
             }
             batch = queued.batch;
+            alone = queued.alone;
             let Some(queued) = self.commands.queue.pop_front() else {
                 break;
             };
@@ -312,6 +327,8 @@ impl Session {
             .filter(|queued| matches!(queued.verb, Verb::Subscribe))
             .map(|queued| queued.channel.as_str())
             .collect();
+        commands.next_renewal = None;
+        let alone = commands.failed_renewals > 0;
         let mut again = VecDeque::new();
         for (channel, subscription) in &mut commands.subscriptions {
             if *subscription == Subscription::Wanted && !asked_for.contains(channel.as_str()) {
@@ -323,11 +340,19 @@ impl Session {
                     second_try: false,
                     revoked: false,
                     batch: 0,
+                    alone,
                 });
             }
         }
         again.append(&mut commands.queue);
         commands.queue = again;
+    }
+
+    /// Tries the renewals that failed again, when it is time.
+    pub(super) fn renew(&mut self, now: Millis) {
+        if self.state == State::Connected && self.commands.next_renewal.is_none_or(|at| at <= now) {
+            self.resubscribe();
+        }
     }
 
     pub(super) fn subscription_replied(
@@ -344,7 +369,9 @@ impl Session {
         let id = match reply.id() {
             Some(id) => id.parse().ok(),
             None => {
-                let channels = reply.subscriptions();
+                let mut channels = reply.subscriptions();
+                // One reply is about one message, which is about one channel.
+                channels.truncate(1);
                 self.commands
                     .pending
                     .iter()
@@ -413,6 +440,9 @@ impl Session {
                 }
                 if id != 0 {
                     self.emit(Event::Subscribed { id, channel });
+                } else {
+                    self.commands.failed_renewals = 0;
+                    self.renewal_backoff.reset();
                 }
             }
             Phase::Unsubscribe => self.emit(Event::Unsubscribed { id, channel }),
@@ -460,7 +490,7 @@ impl Session {
             .filter(|(_, it)| it.request == request)
             .map(|(id, _)| *id)
             .collect();
-        self.fail(&ids, failure);
+        self.fail(now, &ids, failure);
         for (id, channel) in self.commands.calls.fail(request) {
             self.emit_failed(id, channel, failure.to_error(Phase::Call));
         }
@@ -478,6 +508,7 @@ impl Session {
             .map(|(id, _)| *id)
             .collect();
         self.fail(
+            now,
             &ids,
             &Failure::new(
                 ErrorKind::Timeout,
@@ -507,7 +538,19 @@ impl Session {
         }
     }
 
-    fn fail(&mut self, ids: &[u64], failure: &Failure) {
+    fn fail(&mut self, now: Millis, ids: &[u64], failure: &Failure) {
+        let is_renewal = |id| {
+            let pending = self.commands.pending.get(id);
+            pending.is_some_and(|it| it.operation == 0)
+        };
+        let mut wait = None;
+        if ids.iter().any(is_renewal) {
+            self.commands.failed_renewals = self.commands.failed_renewals.saturating_add(1);
+            let after = self.renewal_backoff.after();
+            let after = self.jitter.add(after).max(failure.retry_after.unwrap_or(0));
+            self.commands.next_renewal = Some(now.saturating_add(after));
+            wait = Some(after);
+        }
         for id in ids {
             if let Some(pending) = self.commands.pending.remove(id) {
                 let mut error = failure.to_error(pending.phase);
@@ -515,7 +558,7 @@ impl Session {
                     self.want_again(&pending);
                 }
                 if pending.operation == 0 {
-                    error.retry_in = Some(0);
+                    error.retry_in = wait;
                 }
                 self.emit_failed(pending.operation, pending.channel, error);
             }

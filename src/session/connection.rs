@@ -130,6 +130,7 @@ impl Session {
             return;
         }
         self.client_id = Some(client_id);
+        self.sessions += 1;
         self.acknowledgement.handshake_replied(reply);
         // The server keeps this session from now on, whatever was before.
         self.unconnected_since = None;
@@ -215,8 +216,6 @@ impl Session {
             )));
             return;
         }
-        // Renewals that failed on the way: the server is seen to answer again.
-        self.resubscribe();
         let pause = self.connect_limit.pause(took, events);
         let wait = self.advice.interval.max(pause);
         self.next_attempt = Some((Attempt::Connect, now.saturating_add(wait)));
@@ -245,6 +244,8 @@ impl Session {
             if self.gone > 1 {
                 action = Reconnect::Handshake;
             }
+        } else {
+            self.gone = 0;
         }
         self.setback(
             now,
@@ -466,41 +467,50 @@ impl Session {
         let Some(refreshing) = self.refreshing.take() else {
             return;
         };
-        let failed = result.err();
-        if let Some(why) = &failed {
-            let phase = match refreshing.then.as_ref().map(|it| it.attempt) {
-                Some(Attempt::Connect) => Phase::Connect,
-                Some(Attempt::Handshake) => Phase::Handshake,
-                None => Phase::Publish,
-            };
-            self.emit_error(Error::new(
-                ErrorKind::Credentials,
-                phase,
-                format!(
-                    "{}: the token provider gave no credentials: {why}",
-                    phase.name()
-                ),
-            ));
-        }
-        let Some(then) = refreshing.then else {
-            return;
-        };
-        if let (Some(_), Some(error)) = (&failed, then.final_error) {
-            self.close(Some(error));
-            return;
-        }
-        let wait = match failed {
-            Some(_) => {
-                let wait = self.handshake_backoff.after();
-                self.jitter.add(wait)
+        let Err(why) = result else {
+            if let Some(then) = refreshing.then {
+                self.attempt_after(now, then.attempt, then.wait);
             }
-            None => then.wait,
+            return;
         };
+        let (attempt, final_error) = match refreshing.then {
+            Some(then) => (Some(then.attempt), then.final_error),
+            None => (None, None),
+        };
+        let phase = match attempt {
+            Some(Attempt::Connect) => Phase::Connect,
+            Some(Attempt::Handshake) => Phase::Handshake,
+            None => Phase::Publish,
+        };
+        let mut error = Error::new(
+            ErrorKind::Credentials,
+            phase,
+            format!(
+                "{}: the token provider gave no credentials: {why}",
+                phase.name()
+            ),
+        );
+        if let Some(final_error) = final_error {
+            self.emit_error(error);
+            self.close(Some(final_error));
+            return;
+        }
+        if let Some(attempt) = attempt {
+            let wait = self.handshake_backoff.after();
+            let wait = self.jitter.add(wait);
+            error.retry_in = Some(self.attempt_after(now, attempt, wait));
+        }
+        self.emit_error(error);
+    }
+
+    /// Plans an attempt; returns how long it has to wait.
+    fn attempt_after(&mut self, now: Millis, attempt: Attempt, wait: Millis) -> Millis {
         let mut at = now.saturating_add(wait);
-        if then.attempt == Attempt::Handshake {
+        if attempt == Attempt::Handshake {
             at = self.handshake_limit.earliest(at);
         }
-        self.next_attempt = Some((then.attempt, at));
+        self.next_attempt = Some((attempt, at));
+        at.saturating_sub(now)
     }
 }
 
@@ -525,5 +535,7 @@ pub(super) fn refused(phase: Phase, reply: &Message) -> Error {
         },
     );
     error.bayeux = bayeux;
+    // Only responses with this status carry replies.
+    error.http_status = 200;
     error
 }

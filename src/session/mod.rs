@@ -41,6 +41,8 @@ use disconnect::Disconnecting;
 #[derive(Debug, Clone, Copy)]
 struct Flight {
     purpose: Purpose,
+    /// Which of the client's sessions it was sent in.
+    session: u64,
     sent: Millis,
     deadline: Millis,
 }
@@ -99,6 +101,8 @@ pub struct Session {
     outputs: VecDeque<Output>,
 
     client_id: Option<String>,
+    /// How many handshakes were accepted.
+    sessions: u64,
     /// Ids are never used twice in a client's life, so that a late reply can
     /// never be taken for another's.
     last_message_id: u64,
@@ -114,6 +118,7 @@ pub struct Session {
     advice: StoredAdvice,
     handshake_backoff: Backoff,
     connect_backoff: Backoff,
+    renewal_backoff: Backoff,
     jitter: Jitter,
     handshake_limit: HandshakeLimit,
     connect_limit: ConnectLimit,
@@ -156,6 +161,7 @@ impl Session {
             state: State::Idle,
             outputs: VecDeque::new(),
             client_id: None,
+            sessions: 0,
             last_message_id: 0,
             last_request_id: 0,
             flights: BTreeMap::new(),
@@ -165,7 +171,8 @@ impl Session {
             connect_at_once: true,
             advice: StoredAdvice::default(),
             handshake_backoff: backoff.clone(),
-            connect_backoff: backoff,
+            connect_backoff: backoff.clone(),
+            renewal_backoff: backoff,
             jitter: Jitter::new(configuration.seed),
             handshake_limit: HandshakeLimit::default(),
             connect_limit: ConnectLimit::default(),
@@ -267,7 +274,8 @@ impl Session {
                 meta::DISCONNECT => {
                     if self.is_disconnect_reply(message.id()) {
                         self.disconnect_replied(now);
-                    } else if self.disconnecting.is_none() {
+                    } else if self.disconnecting.is_none() && flight.session == self.sessions {
+                        // Of a session before this one it says nothing.
                         seen.server_disconnect = Some(message.error());
                     }
                 }
@@ -440,10 +448,15 @@ impl Session {
             return None;
         }
         let attempt = self.next_attempt.filter(|_| self.room).map(|(_, at)| at);
+        let renewal = self
+            .commands
+            .next_renewal()
+            .filter(|_| self.room && self.state == State::Connected);
         self.flights
             .values()
             .map(|flight| flight.deadline)
             .chain(attempt)
+            .chain(renewal)
             .chain(self.commands.next_deadline())
             .chain(self.refreshing.as_ref().map(|it| it.deadline))
             .chain(
@@ -466,6 +479,7 @@ impl Session {
         if !self.room {
             return;
         }
+        self.renew(now);
         self.flush_commands(now);
         match self.next_attempt {
             Some((Attempt::Handshake, at)) if at <= now => self.send_handshake(now),
@@ -526,6 +540,7 @@ impl Session {
             id,
             Flight {
                 purpose,
+                session: self.sessions,
                 sent: now,
                 deadline: now.saturating_add(time_limit),
             },

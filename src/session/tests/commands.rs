@@ -155,19 +155,60 @@ fn a_denied_renewal_is_told_with_its_channel_75() {
 }
 
 #[test]
-fn a_renewal_that_fails_on_the_way_is_made_again_after_the_next_connect() {
-    let (mut world, held) = World::subscribed(&["/a"]);
+fn renewals_that_fail_on_the_way_are_made_again_later_each_in_a_request_of_its_own() {
+    let (mut world, held) = World::subscribed(&["/a", "/b"]);
     lose_session(&mut world, &held);
     let again = world.request(Endpoint::Messages);
+    assert_eq!(
+        again.summary(),
+        ["/meta/subscribe /a", "/meta/subscribe /b"]
+    );
     let connect = world.request(Endpoint::Connect);
     world.fail(&again, ErrorKind::ConnectionLost);
-    world.assert_nothing_sent();
+    let waits: Vec<_> = world.errors.iter().rev().map(|it| it.retry_in).collect();
+    let wait = waits[0].unwrap();
+    assert_eq!(waits[1], Some(wait));
+    assert!((1_100..=1_200).contains(&wait));
     world.answer(&connect, &connect_ok(""));
+    world.request(Endpoint::Connect);
+    world.wait(wait - 1);
+    world.assert_nothing_sent();
+    world.wait(1);
     let again = world.request(Endpoint::Messages);
     assert_eq!(again.summary(), ["/meta/subscribe /a"]);
     world.accept(&again);
-    world.request(Endpoint::Connect);
+    let again = world.request(Endpoint::Messages);
+    assert_eq!(again.summary(), ["/meta/subscribe /b"]);
+    world.accept(&again);
     world.assert_nothing_sent();
+}
+
+#[test]
+fn renewals_that_go_on_failing_are_no_storm() {
+    let (mut world, held) = World::subscribed(&["/a"]);
+    lose_session(&mut world, &held);
+    let mut renewal = world.request(Endpoint::Messages);
+    let mut connect = world.request(Endpoint::Connect);
+    let mut renewals = 0;
+    // A busy connect loop beside it.
+    for _ in 0..6_000 {
+        world.answer(
+            &connect,
+            r#"[{"channel":"/x","data":1},{"channel":"/meta/connect","id":"$id","successful":true}]"#,
+        );
+        if world.open.contains_key(&renewal.id) {
+            renewals += 1;
+            world.http(&renewal.clone(), 500);
+        }
+        world.wait(10);
+        while let Some(sent) = world.inbox.pop_front() {
+            match sent.endpoint {
+                Endpoint::Messages => renewal = sent,
+                _ => connect = sent,
+            }
+        }
+    }
+    assert!((8..=12).contains(&renewals), "{renewals} in a minute");
 }
 
 #[test]

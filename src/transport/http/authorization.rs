@@ -1,20 +1,24 @@
 //! The `Authorization` header, which may change while the client runs.
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::RwLock;
+use std::sync::{Mutex, RwLock};
 
 use base64::prelude::{Engine, BASE64_STANDARD};
 use hyper::header::HeaderValue;
 
 use crate::error::{Error, ErrorKind};
+use crate::runtime::lock;
 
-/// Shorter ones are no secrets, and taking them out of a text would garble it.
-const MINIMUM_SECRET: usize = 4;
+/// So many values that were replaced are still kept from being read anywhere.
+const PAST: usize = 4;
 
 /// The current value. Its debug output never shows it.
 #[derive(Default)]
 pub struct Authorization {
     value: RwLock<Option<HeaderValue>>,
+    /// Values before it, which a server may still send back.
+    past: Mutex<VecDeque<HeaderValue>>,
 }
 
 impl fmt::Debug for Authorization {
@@ -27,6 +31,7 @@ impl Authorization {
     pub fn new(value: Option<HeaderValue>) -> Self {
         Self {
             value: RwLock::new(value),
+            past: Mutex::default(),
         }
     }
 
@@ -37,24 +42,38 @@ impl Authorization {
             .clone()
     }
 
-    /// Takes the secret out of a text that a server may have put it into.
-    pub fn redact(&self, text: &mut String) {
-        let value = self.value();
-        let Some(value) = value.as_ref().and_then(|it| it.to_str().ok()) else {
-            return;
-        };
-        let credentials = value.split_once(' ').map_or(value, |(_, it)| it.trim());
-        if credentials.len() >= MINIMUM_SECRET && text.contains(credentials) {
-            *text = text.replace(credentials, "…");
+    /// What of the current value and of those before must not be read anywhere.
+    pub fn secrets(&self) -> Vec<String> {
+        let past = lock(&self.past).clone();
+        let mut secrets = Vec::new();
+        for value in past.into_iter().chain(self.value()) {
+            let Ok(text) = value.to_str() else { continue };
+            let credentials = text.split_once(' ').map_or(text, |(_, it)| it.trim());
+            if text.starts_with("Basic ") {
+                let decoded = BASE64_STANDARD.decode(credentials).unwrap_or_default();
+                let decoded = String::from_utf8_lossy(&decoded).into_owned();
+                if let Some((_, password)) = decoded.split_once(':') {
+                    secrets.push(password.to_owned());
+                }
+                secrets.push(decoded);
+            }
+            secrets.push(credentials.to_owned());
         }
+        secrets
     }
 
     /// From the next request on.
     pub fn set(&self, value: HeaderValue) {
-        *self
+        let before = self
             .value
             .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(value);
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .replace(value);
+        let mut past = lock(&self.past);
+        if past.len() == PAST {
+            past.pop_front();
+        }
+        past.extend(before);
     }
 }
 
@@ -146,14 +165,6 @@ mod tests {
         }
         assert!(basic("a:b", None).is_err());
         assert!(any(" ").is_err());
-    }
-
-    #[test]
-    fn a_server_that_echoes_the_secret_does_not_bring_it_into_a_text_contract_13() {
-        let authorization = Authorization::new(Some(bearer("very-secret").unwrap()));
-        let mut text = "401::no very-secret, no entry: Bearer very-secret".to_owned();
-        authorization.redact(&mut text);
-        assert_eq!(text, "401::no …, no entry: Bearer …");
     }
 
     #[test]

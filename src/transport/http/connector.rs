@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::Uri;
 use hyper_tls::{HttpsConnector, MaybeHttpsStream};
@@ -40,8 +41,11 @@ pub enum Connector {
 }
 
 impl Connector {
-    pub fn new(tls: bool) -> Result<Self, Error> {
+    /// `timeout` is shared among the addresses of a name, so that a dead one
+    /// does not keep from the others.
+    pub fn new(tls: bool, timeout: Duration) -> Result<Self, Error> {
         let mut http = HttpConnector::new();
+        http.set_connect_timeout(Some(timeout));
         http.set_nodelay(true);
         http.enforce_http(false);
         if !tls {
@@ -87,10 +91,17 @@ impl Service<Uri> for Connector {
         match self {
             Self::Plain(http) => {
                 if is_https {
-                    return Box::pin(std::future::ready(Err(ConnectFailure {
-                        kind: ErrorKind::Redirect,
-                        text: format!("redirect to https at {target}: give the https URL itself"),
-                    })));
+                    // A redirect of http's own server to https.
+                    return match trust() {
+                        Ok(trust) => {
+                            let https = HttpsConnector::from((http.clone(), trust.into()));
+                            Self::Tls(https).call(uri)
+                        }
+                        Err(error) => Box::pin(std::future::ready(Err(ConnectFailure {
+                            kind: error.kind,
+                            text: error.message,
+                        }))),
+                    };
                 }
                 let connecting = http.call(uri);
                 Box::pin(async move {
@@ -109,7 +120,10 @@ impl Service<Uri> for Connector {
                         if is_tls && is_https {
                             ConnectFailure {
                                 kind: ErrorKind::Tls,
-                                text: format!("tls with {target}: {}", chain(&*error)),
+                                text: format!(
+                                    "tls with {target}: {}",
+                                    without_places(&chain(&*error))
+                                ),
                             }
                         } else {
                             tcp_failure(&target, &*error)
@@ -119,6 +133,21 @@ impl Service<Uri> for Connector {
             }
         }
     }
+}
+
+/// OpenSSL's errors without the places in its source:
+/// "…:certificate verify failed:../ssl/statem/statem_clnt.c:1889:".
+fn without_places(text: &str) -> String {
+    let mut parts = text.split(':').peekable();
+    let mut kept: Vec<&str> = Vec::new();
+    while let Some(part) = parts.next() {
+        if part.ends_with(".c") {
+            parts.next_if(|next| next.bytes().all(|byte| byte.is_ascii_digit()));
+        } else {
+            kept.push(part);
+        }
+    }
+    kept.join(":").replace(":: ", ": ")
 }
 
 fn target_of(uri: &Uri) -> String {
@@ -147,5 +176,22 @@ fn tcp_failure(target: &str, error: &(dyn StdError + 'static)) -> ConnectFailure
             kind: ErrorKind::Tcp,
             text: format!("tcp connect to {target}: {cause}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_errors_are_told_without_places_in_openssls_source() {
+        assert_eq!(
+            without_places(
+                "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate \
+                 verify failed:../ssl/statem/statem_clnt.c:1889:: (self-signed certificate)"
+            ),
+            "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate \
+             verify failed: (self-signed certificate)"
+        );
     }
 }

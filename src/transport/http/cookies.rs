@@ -1,9 +1,10 @@
 //! One client's cookies: those that the host gave, and a jar (RFC 6265) for
 //! those that the server sets.
 
+use std::convert::Infallible;
 use std::fmt;
 
-use cookie_store::CookieStore;
+use cookie_store::{Cookie, CookieStore, StoreAction};
 use hyper::header::HeaderValue;
 use url::Url;
 
@@ -59,37 +60,53 @@ impl Jar {
         self.given.push((name.into(), value.into()));
     }
 
-    /// Keeps what a `Set-Cookie` says. Of one that cannot be used nothing is
-    /// kept, as RFC 6265, section 5.2, wants it.
-    pub fn store(&mut self, header: &HeaderValue, url: &Url) {
+    /// Keeps what a `Set-Cookie` in a response from `url` says. Of one that
+    /// cannot be used nothing is kept, as RFC 6265, section 5.2, wants it. The
+    /// server's newest value wins over the host's, where it is sent to `ours`.
+    pub fn store(&mut self, header: &HeaderValue, url: &Url, ours: &Url) {
         let Ok(text) = std::str::from_utf8(header.as_bytes()) else {
             return;
         };
         if text.len() > MAXIMUM_COOKIE {
             return;
         }
-        let name = text
-            .split([';', '='])
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned();
-        let is_new = self
-            .stored
-            .get(url.host_str().unwrap_or(""), url.path(), &name)
-            .is_none();
-        if is_new && self.stored.iter_unexpired().count() >= MAXIMUM_COOKIES {
+        let Ok(cookie) = Cookie::parse(text.to_owned(), url) else {
             return;
+        };
+        let name = cookie.name().to_owned();
+        let place = (String::from(&cookie.domain), String::from(&cookie.path));
+        let replaces_given = cookie.matches(ours);
+        let Ok(action) = self.stored.insert(cookie.into_owned(), url) else {
+            return;
+        };
+        if self.stored.iter_any().count() > MAXIMUM_COOKIES {
+            self.forget_expired();
+            if action == StoreAction::Inserted && self.stored.iter_any().count() > MAXIMUM_COOKIES {
+                self.stored.remove(&place.0, &place.1, &name);
+                return;
+            }
         }
-        if self.stored.parse(text, url).is_ok() {
-            // The server's newest value wins over the host's.
+        if replaces_given {
             self.given.retain(|(other, _)| *other != name);
         }
     }
 
-    /// The `Cookie` header for a URL; `given` tells whether the host's own
-    /// cookies may go there.
-    pub fn header(&self, url: &Url, given: bool) -> Option<HeaderValue> {
+    /// The store itself keeps them for ever.
+    fn forget_expired(&mut self) {
+        let unexpired: Vec<_> = self.stored.iter_unexpired().cloned().collect();
+        let fresh = CookieStore::from_cookies(unexpired.into_iter().map(Ok::<_, Infallible>), true);
+        self.stored = fresh.unwrap_or_default();
+    }
+
+    /// The values of all cookies.
+    pub fn values(&self) -> Vec<String> {
+        let given = self.given.iter().map(|(_, value)| value.clone());
+        let stored = self.stored.iter_any().map(|it| it.value().to_owned());
+        given.chain(stored).collect()
+    }
+
+    /// The `Cookie` header for a URL of the host's server.
+    pub fn header(&self, url: &Url) -> Option<HeaderValue> {
         let mut text = String::new();
         let mut add = |name: &str, value: &str| {
             if !text.is_empty() {
@@ -99,10 +116,8 @@ impl Jar {
             text.push('=');
             text.push_str(value);
         };
-        if given {
-            for (name, value) in &self.given {
-                add(name, value);
-            }
+        for (name, value) in &self.given {
+            add(name, value);
         }
         for (name, value) in self.stored.get_request_values(url) {
             add(name, value);
@@ -128,11 +143,12 @@ mod tests {
         jar.store(
             &HeaderValue::from_str(cookie).unwrap(),
             &url("http://h/cometd/handshake"),
+            &url("http://h/cometd/"),
         );
     }
 
     fn sent(jar: &Jar, to: &str) -> String {
-        let header = jar.header(&url(to), true);
+        let header = jar.header(&url(to));
         let mut cookies: Vec<_> = header
             .as_ref()
             .map(|value| value.to_str().unwrap().split("; ").collect())
@@ -179,7 +195,6 @@ mod tests {
         assert_eq!(sent(&jar, "http://h/cometd/"), "a=host2; b=host");
         set(&mut jar, "a=server; Path=/");
         assert_eq!(sent(&jar, "http://h/cometd/"), "a=server; b=host");
-        assert_eq!(jar.header(&url("http://other/"), false), None);
     }
 
     #[test]
@@ -189,11 +204,39 @@ mod tests {
             set(&mut jar, &format!("c{n}=1; Path=/"));
         }
         set(&mut jar, &format!("big={}; Path=/", "x".repeat(20_000)));
-        let header = jar.header(&url("http://h/"), true).unwrap();
+        let header = jar.header(&url("http://h/")).unwrap();
         assert_eq!(
             header.to_str().unwrap().split("; ").count(),
             MAXIMUM_COOKIES
         );
+    }
+
+    #[test]
+    fn a_full_jar_still_takes_new_values_and_forgets_the_expired_168() {
+        let mut jar = Jar::default();
+        for n in 0..MAXIMUM_COOKIES {
+            set(&mut jar, &format!("c{n}=1; Path=/"));
+        }
+        set(&mut jar, "c7=new; Path=/");
+        assert!(sent(&jar, "http://h/").contains("c7=new"));
+        set(&mut jar, "late=1; Path=/");
+        assert!(!sent(&jar, "http://h/").contains("late"));
+        set(&mut jar, "c8=; Path=/; Max-Age=0");
+        set(&mut jar, "late=1; Path=/");
+        assert!(sent(&jar, "http://h/").contains("late=1"));
+        for n in 0..1_000 {
+            set(&mut jar, &format!("short{n}=1; Path=/"));
+            set(&mut jar, &format!("short{n}=; Path=/; Max-Age=0"));
+        }
+        assert!(jar.stored.iter_any().count() <= MAXIMUM_COOKIES + 1);
+    }
+
+    #[test]
+    fn a_cookie_for_elsewhere_does_not_replace_the_hosts() {
+        let mut jar = Jar::default();
+        jar.give("a", "host");
+        set(&mut jar, "a=admin; Path=/admin");
+        assert_eq!(sent(&jar, "http://h/cometd/"), "a=host");
     }
 
     #[test]

@@ -206,13 +206,9 @@ impl Endpoints {
         self.messages.url.scheme() == "https"
     }
 
-    /// Whether a URL is on the server that the host named: only that one gets
-    /// the host's credentials and cookies.
-    pub fn is_same_origin(&self, url: &Url) -> bool {
-        // The upgrade from http to https of the same host and default port is
-        // the same server, safer.
-        let ours = &self.messages.url;
-        ours.origin() == url.origin()
+    /// The URL for all that has no name of its own.
+    pub fn base(&self) -> &Url {
+        &self.messages.url
     }
 }
 

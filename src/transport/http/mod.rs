@@ -6,6 +6,7 @@ mod connector;
 pub mod cookies;
 pub mod endpoints;
 mod response;
+pub mod secrets;
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
+use crate::bayeux::error_text::one_line;
 use crate::bayeux::Body;
 use crate::error::{Error, ErrorKind, Failure};
 use crate::runtime::lock;
@@ -46,11 +48,13 @@ const CROSSED: Duration = Duration::from_millis(500);
 pub struct Settings {
     pub endpoints: Endpoints,
     pub authorization: Arc<Authorization>,
-    pub cookies: Jar,
+    pub cookies: Arc<Mutex<Jar>>,
     /// Sent with each request beside the library's own.
     pub headers: HeaderMap,
     /// The largest body accepted, after decompression.
     pub maximum_response: usize,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
 }
 
 /// One client's way to its server: its connections, cookies and headers.
@@ -58,7 +62,7 @@ pub struct LongPolling {
     client: Client<Connector, Full<Bytes>>,
     endpoints: Endpoints,
     authorization: Arc<Authorization>,
-    cookies: Mutex<Jar>,
+    cookies: Arc<Mutex<Jar>>,
     headers: HeaderMap,
     maximum_response: usize,
     /// A server has answered before, so connections may be kept-alive ones.
@@ -86,10 +90,13 @@ impl LongPolling {
                 .pool_idle_timeout(IDLE)
                 .pool_timer(TokioTimer::new())
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
-                .build(Connector::new(settings.endpoints.any_is_https())?),
+                .build(Connector::new(
+                    settings.endpoints.any_is_https(),
+                    settings.connect_timeout,
+                )?),
             endpoints: settings.endpoints,
             authorization: settings.authorization,
-            cookies: Mutex::new(settings.cookies),
+            cookies: settings.cookies,
             headers,
             maximum_response: settings.maximum_response,
             answered: AtomicBool::new(false),
@@ -148,15 +155,10 @@ impl LongPolling {
         *request.uri_mut() = target.uri.clone();
         let headers = request.headers_mut();
         *headers = self.headers.clone();
-        let is_ours = self.endpoints.is_same_origin(&target.url);
-        if is_ours {
-            if let Some(value) = self.authorization.value() {
-                headers.insert(AUTHORIZATION, value);
-            }
-        } else {
-            headers.remove(AUTHORIZATION);
+        if let Some(value) = self.authorization.value() {
+            headers.insert(AUTHORIZATION, value);
         }
-        if let Some(value) = lock(&self.cookies).header(&target.url, is_ours) {
+        if let Some(value) = lock(&self.cookies).header(&target.url) {
             headers.insert(COOKIE, value);
         }
         Ok(request)
@@ -166,13 +168,15 @@ impl LongPolling {
         if headers.contains_key(SET_COOKIE) {
             let mut jar = lock(&self.cookies);
             for value in headers.get_all(SET_COOKIE) {
-                jar.store(value, &target.url);
+                jar.store(value, &target.url, self.endpoints.base());
             }
         }
     }
 }
 
-/// Where a response sends the request on to. Only 307 and 308 keep the POST
+/// Where a response sends the request on to: another place of the same server,
+/// or the same one by https. What the host gave to be sent to one server, in
+/// headers and in the handshake, is sent to no other. Only 307 and 308 keep the POST
 /// (RFC 9110, sections 15.4.8 and 15.4.9); the others would lose it.
 fn redirection<B>(from: &Target, response: &Response<B>) -> Result<Option<Target>, Failure> {
     let status = response.status();
@@ -194,20 +198,28 @@ fn redirection<B>(from: &Target, response: &Response<B>) -> Result<Option<Target
     let Some(location) = location else {
         return fail("a redirect without a Location".into());
     };
+    // A query may hold what is nobody's business.
+    let shown = location.split(['?', '#']).next().unwrap_or_default();
+    let shown = one_line(shown, 200);
     if !matches!(
         status,
         StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
     ) {
         return fail(format!(
-            "redirect to {location}, which does not keep the POST; only 307 and 308 are followed"
+            "redirect to {shown}, which does not keep the POST; only 307 and 308 are followed"
         ));
     }
     let Ok(url) = from.url.join(location) else {
-        return fail(format!("redirect to {location}, which is not a URL"));
+        return fail(format!("redirect to {shown}, which is not a URL"));
     };
-    let allowed = url.scheme() == from.url.scheme() || url.scheme() == "https";
-    if !allowed {
+    let is_upgrade = from.url.scheme() == "http" && url.scheme() == "https";
+    if url.scheme() != from.url.scheme() && !is_upgrade {
         return fail(format!("redirect from https to {}", url.scheme()));
+    }
+    let is_same_server = url.host() == from.url.host()
+        && (is_upgrade || url.port_or_known_default() == from.url.port_or_known_default());
+    if !is_same_server {
+        return fail(format!("redirect to {shown}, which is another server"));
     }
     match Target::new(url) {
         Ok(target) => Ok(Some(target)),
@@ -262,7 +274,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         }
         source = cause.source();
     }
-    crate::bayeux::error_text::one_line(&line, 500)
+    one_line(&line, 500)
 }
 
 /// I/O errors without the "(os error 111)".

@@ -1,7 +1,7 @@
 //! What a response says: its status, its body, and how long to wait.
 
 use std::io::Read;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt;
@@ -10,11 +10,13 @@ use hyper::header::{HeaderMap, CONTENT_ENCODING, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
 use super::http_failure;
+use crate::bayeux::error_text::one_line;
 use crate::bayeux::{Body, BodyError};
 use crate::error::{ErrorKind, Failure};
 
 /// What is read of a body that only explains a refusal.
 const MAXIMUM_EXPLANATION: usize = 16 * 1024;
+const EXPLANATION_LIMIT: Duration = Duration::from_secs(1);
 
 /// Reads the messages of a response. Only 200 carries messages.
 pub async fn read(response: Response<Incoming>, maximum: usize) -> Result<Body, Failure> {
@@ -22,9 +24,7 @@ pub async fn read(response: Response<Incoming>, maximum: usize) -> Result<Body, 
     let (parts, incoming) = response.into_parts();
     if status != StatusCode::OK {
         // Whatever goes wrong here, the status is what is told.
-        let body = collect(incoming, MAXIMUM_EXPLANATION)
-            .await
-            .unwrap_or_default();
+        let body = explanation(incoming).await;
         let body = decode(&parts.headers, body, MAXIMUM_EXPLANATION).unwrap_or_default();
         return Err(refusal(status, &parts.headers, body));
     }
@@ -41,6 +41,25 @@ pub async fn read(response: Response<Incoming>, maximum: usize) -> Result<Body, 
         failure.http_status = status.as_u16();
         failure
     })
+}
+
+/// What comes soon of a body that explains a refusal.
+async fn explanation(mut incoming: Incoming) -> Vec<u8> {
+    let mut body = Vec::new();
+    let read = async {
+        while let Some(Ok(frame)) = incoming.frame().await {
+            if let Some(data) = frame.data_ref() {
+                let room = MAXIMUM_EXPLANATION - body.len();
+                body.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
+                if body.len() == MAXIMUM_EXPLANATION {
+                    break;
+                }
+            }
+        }
+    };
+    // Cut short, it explains what it can.
+    let _ = tokio::time::timeout(EXPLANATION_LIMIT, read).await;
+    body
 }
 
 async fn collect(mut incoming: Incoming, maximum: usize) -> Result<Vec<u8>, Failure> {
@@ -82,7 +101,10 @@ fn decode(headers: &HeaderMap, body: Vec<u8>, maximum: usize) -> Result<Vec<u8>,
     if !coding.eq_ignore_ascii_case("gzip") && !coding.eq_ignore_ascii_case("x-gzip") {
         return Err(Failure::new(
             ErrorKind::Protocol,
-            format!("the response has the content coding {coding}, which was not asked for"),
+            format!(
+                "the response has the content coding {}, which was not asked for",
+                one_line(coding, 40)
+            ),
         ));
     }
     let mut decoded = Vec::new();
@@ -104,15 +126,18 @@ fn decode(headers: &HeaderMap, body: Vec<u8>, maximum: usize) -> Result<Vec<u8>,
 
 fn refusal(status: StatusCode, headers: &HeaderMap, body: Vec<u8>) -> Failure {
     let reason = status.canonical_reason().unwrap_or("");
+    let mut bayeux = None;
     let explanation = match Body::parse(body) {
         Err(BodyError::Html(title)) if !title.is_empty() => format!(" (HTML page \"{title}\")"),
         Err(BodyError::NotJson { start, .. }) => format!(" (\"{start}\")"),
         // Some servers refuse by status and by a message; the message knows why.
-        Ok(body) => body
-            .messages()
-            .find_map(|message| message.error())
-            .map(|error| format!(" ({})", error.text))
-            .unwrap_or_default(),
+        Ok(body) => {
+            bayeux = body.messages().find_map(|message| message.error());
+            bayeux
+                .as_ref()
+                .map(|error| format!(" ({})", error.text))
+                .unwrap_or_default()
+        }
         _ => String::new(),
     };
     let mut failure = Failure::new(
@@ -125,6 +150,7 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: Vec<u8>) -> Failure {
         format!("HTTP {} {reason}{explanation}", status.as_u16()),
     );
     failure.http_status = status.as_u16();
+    failure.bayeux = bayeux;
     if matches!(
         status,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
@@ -150,7 +176,6 @@ mod tests {
     use super::*;
     use hyper::header::HeaderValue;
     use std::io::Write;
-    use std::time::Duration;
 
     fn headers(name: hyper::header::HeaderName, value: &str) -> HeaderMap {
         HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())])
