@@ -68,6 +68,34 @@ test: examples
 bench: lib
 	@bash benches/run
 
+# Installs what `make` has built, and needs nothing but install and sed: `sudo
+# make install` does not run cargo.
+INSTALL ?= install
+HEADERS = cometd.h cometd.hpp
+PC_DIR = $(libdir)/pkgconfig
+
+install:
+	@for file in $(SONAME) libcometd.a; do \
+	    [ -e "$(BUILD)/lib/$$file" ] || { echo "missing: $(BUILD)/lib/$$file; run make first" >&2; exit 1; }; \
+	done
+	$(INSTALL) -d "$(DESTDIR)$(libdir)" "$(DESTDIR)$(PC_DIR)" "$(DESTDIR)$(includedir)/cometd"
+	$(INSTALL) -m 755 $(BUILD)/lib/$(SONAME) "$(DESTDIR)$(libdir)/$(SONAME)"
+	ln -sf $(SONAME) "$(DESTDIR)$(libdir)/libcometd.so"
+	$(INSTALL) -m 644 $(BUILD)/lib/libcometd.a "$(DESTDIR)$(libdir)/libcometd.a"
+	for header in $(HEADERS); do \
+	    $(INSTALL) -m 644 include/cometd/$$header "$(DESTDIR)$(includedir)/cometd/$$header" || exit 1; \
+	done
+	sed -e 's|@prefix@|$(PREFIX)|' -e 's|@version@|$(VERSION)|' \
+	    -e 's|@includedir@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(includedir))|' \
+	    -e 's|@libdir@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(libdir))|' \
+	    cometd.pc.in >"$(DESTDIR)$(PC_DIR)/cometd.pc"
+	chmod 644 "$(DESTDIR)$(PC_DIR)/cometd.pc"
+
+uninstall:
+	rm -f "$(DESTDIR)$(libdir)/$(SONAME)" "$(DESTDIR)$(libdir)/libcometd.so" "$(DESTDIR)$(libdir)/libcometd.a"
+	rm -f "$(DESTDIR)$(PC_DIR)/cometd.pc" $(HEADERS:%="$(DESTDIR)$(includedir)/cometd/%")
+	-[ ! -d "$(DESTDIR)$(includedir)/cometd" ] || rmdir "$(DESTDIR)$(includedir)/cometd"
+
 clean:
 	rm -rf $(BUILD)
 	$(CARGO) clean

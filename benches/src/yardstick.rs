@@ -1,14 +1,20 @@
 //! What receiving events costs at best: hyper on one thread reads the body,
 //! serde_json splits it into raw messages, and nothing else is done.
 //!
-//! `cometd_yardstick URL [-s SECONDS] [-w WARM-UP SECONDS] [-n EVENTS]`
+//! `cometd_yardstick URL [-s SECONDS] [-w WARM-UP SECONDS] [-n EVENTS] [-b collect|reserve]`
+//!
+//! `-b` is how the body is read: `collect` by http-body-util, which keeps all
+//! frames and then copies them (the default), or `reserve` into a buffer of the
+//! length that the response names, which costs less for large bodies.
 
 use std::error::Error;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Body;
 use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
@@ -18,6 +24,9 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 static EVENTS: AtomicU64 = AtomicU64::new(0);
 static RESPONSES: AtomicU64 = AtomicU64::new(0);
+/// A reading is wanted, at the end of the response that is under way: in the
+/// midst of one there would be cost without events.
+static WANTED: AtomicBool = AtomicBool::new(false);
 
 struct Options {
     url: Uri,
@@ -25,6 +34,7 @@ struct Options {
     warm_up: f64,
     /// Until so many events, instead of seconds.
     events: Option<u64>,
+    reserve: bool,
 }
 
 fn options() -> Result<Options, Failure> {
@@ -35,12 +45,14 @@ fn options() -> Result<Options, Failure> {
         seconds: 1.0,
         warm_up: 0.2,
         events: None,
+        reserve: false,
     };
     while let Some(name) = arguments.next() {
         let value = arguments.next().ok_or("an option has no value")?;
         match name.as_str() {
             "-s" => options.seconds = value.parse()?,
             "-w" => options.warm_up = value.parse()?,
+            "-b" => options.reserve = value == "reserve",
             "-n" => options.events = Some(value.parse()?),
             _ => return Err(format!("unknown option {name}").into()),
         }
@@ -51,15 +63,17 @@ fn options() -> Result<Options, Failure> {
 fn main() -> Result<(), Failure> {
     let options = options()?;
     let url = options.url.clone();
+    let reserve = options.reserve;
+    let (give, readings) = mpsc::channel();
     // This thread only sleeps and measures, as the consumer's does.
     std::thread::spawn(move || {
-        if let Err(error) = receive(&url) {
+        if let Err(error) = receive(&url, reserve, &give) {
             eprintln!("cometd_yardstick: {error}");
             std::process::exit(1);
         }
     });
     std::thread::sleep(Duration::from_secs_f64(options.warm_up));
-    let begin = Reading::now()?;
+    let begin = Reading::wanted(&readings)?;
     match options.events {
         Some(events) => {
             while EVENTS.load(Ordering::Relaxed) - begin.events < events {
@@ -68,14 +82,15 @@ fn main() -> Result<(), Failure> {
         }
         None => std::thread::sleep(Duration::from_secs_f64(options.seconds)),
     }
-    let end = Reading::now()?;
+    let end = Reading::wanted(&readings)?;
     let events = end.events - begin.events;
     if events == 0 {
         return Err("no events came".into());
     }
     let cpu = end.cpu - begin.cpu;
     println!(
-        "program=yardstick events={events} responses={} seconds={:.3} cpu_us={cpu:.0} us_per_event={:.4} switches={}",
+        "program={} events={events} responses={} seconds={:.3} cpu_us={cpu:.0} us_per_event={:.4} switches={}",
+        if options.reserve { "reserve" } else { "yardstick" },
         end.responses - begin.responses,
         (end.at - begin.at).as_secs_f64(),
         cpu / events as f64,
@@ -95,6 +110,11 @@ struct Reading {
 }
 
 impl Reading {
+    fn wanted(readings: &mpsc::Receiver<Self>) -> Result<Self, Failure> {
+        WANTED.store(true, Ordering::Relaxed);
+        Ok(readings.recv()?)
+    }
+
     fn now() -> Result<Self, Failure> {
         let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
         // SAFETY: the call writes all of `usage` when it returns 0.
@@ -115,7 +135,7 @@ impl Reading {
     }
 }
 
-fn receive(url: &Uri) -> Result<(), Failure> {
+fn receive(url: &Uri, reserve: bool, give: &mpsc::Sender<Reading>) -> Result<(), Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?
@@ -144,12 +164,27 @@ fn receive(url: &Uri) -> Result<(), Failure> {
                 if !response.status().is_success() {
                     return Err(format!("HTTP {}", response.status()).into());
                 }
-                let bytes = response.into_body().collect().await?.to_bytes();
+                let mut incoming = response.into_body();
+                let bytes = if reserve {
+                    let length = usize::try_from(incoming.size_hint().lower())?;
+                    let mut bytes = Vec::with_capacity(length);
+                    while let Some(frame) = incoming.frame().await {
+                        if let Some(data) = frame?.data_ref() {
+                            bytes.extend_from_slice(data);
+                        }
+                    }
+                    Bytes::from(bytes)
+                } else {
+                    incoming.collect().await?.to_bytes()
+                };
                 let messages: Vec<&RawValue> = serde_json::from_slice(&bytes)?;
                 // All but the reply to the connect.
                 let events = messages.len().saturating_sub(1) as u64;
                 EVENTS.fetch_add(events, Ordering::Relaxed);
                 RESPONSES.fetch_add(1, Ordering::Relaxed);
+                if WANTED.swap(false, Ordering::Relaxed) {
+                    give.send(Reading::now()?)?;
+                }
             }
         })
 }

@@ -708,6 +708,8 @@ inline std::uint32_t version() noexcept { return cometd_version(); }
 inline std::string_view version_string() noexcept { return cometd_version_string(); }
 /// "COMETD_E_TLS".
 inline std::string_view status_name(cometd_status status) noexcept { return cometd_status_name(status); }
+/// "CONNECTED".
+inline std::string_view state_name(cometd_state state) noexcept { return cometd_state_name(state); }
 inline std::string_view status_text(cometd_status status) noexcept { return cometd_status_text(status); }
 
 /// Whether a subscription to `pattern` gets the messages of `channel`.

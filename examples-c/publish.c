@@ -1,0 +1,87 @@
+/* Publishes messages to a channel, and tells what became of each.
+ *
+ *   publish URL CHANNEL JSON...
+ *
+ * Exits with 0 when the server accepted all of them, 1 when something failed,
+ * 2 when called the wrong way. Ctrl-C gives up. */
+#include <cometd/cometd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static volatile sig_atomic_t stopped;
+
+static void stop(int number) {
+    (void)number;
+    stopped = 1;
+}
+
+/* Prints an error that a call gave, and frees it. */
+static int report(cometd_error *error) {
+    fprintf(stderr, "publish: %s\n", cometd_error_message(error));
+    cometd_error_free(error);
+    return 1;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 4) {
+        fprintf(stderr, "usage: publish URL CHANNEL JSON...\n");
+        return 2;
+    }
+    struct sigaction action = {.sa_handler = stop};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+
+    cometd_client_builder *builder = NULL;
+    cometd_client *client = NULL;
+    cometd_error *error = NULL;
+    if (cometd_client_builder_new(argv[1], &builder, &error) != COMETD_OK) return report(error);
+    /* Somebody waits for this program: it does not try for ever. */
+    cometd_status status = cometd_client_builder_set_number_of_retries(builder, 2);
+    if (status == COMETD_OK) status = cometd_client_builder_build(builder, &client, &error);
+    cometd_client_builder_free(builder);
+    if (status != COMETD_OK) return report(error);
+    if (cometd_client_connect(client, &error) != COMETD_OK) {
+        cometd_client_free(client);
+        return report(error);
+    }
+
+    /* Held until the handshake is done; each one that is accepted here ends in exactly one event. */
+    int failed = 0, outstanding = 0;
+    for (int i = 3; i < argc; i++) {
+        uint64_t id;
+        if (cometd_client_publish(client, argv[2], argv[i], strlen(argv[i]), &id, &error) != COMETD_OK) {
+            failed = report(error);
+            continue;
+        }
+        printf("%llu %s\n", (unsigned long long)id, argv[i]);
+        outstanding++;
+    }
+
+    while (outstanding > 0 && !stopped) {
+        cometd_event *event = NULL;
+        status = cometd_client_poll(client, 100, &event);
+        if (status == COMETD_CLOSED || status < 0) break; /* after a fatal error */
+        unsigned long long id = cometd_event_id(event);
+        switch (cometd_event_type(event)) {
+        case COMETD_EVENT_PUBLISHED:
+            printf("%llu published\n", id);
+            outstanding--;
+            break;
+        case COMETD_EVENT_ERROR:
+            fprintf(stderr, "error %s\n", cometd_error_message(cometd_event_error(event)));
+            if (id != 0) outstanding--;
+            if (id != 0 || cometd_error_is_fatal(cometd_event_error(event))) failed = 1;
+            break;
+        }
+        cometd_event_free(event);
+    }
+    if (outstanding > 0) failed = 1;
+    if (cometd_client_disconnect(client, 3000, &error) != COMETD_OK) failed = report(error);
+
+    /* The rest, up to the end. */
+    cometd_event *event = NULL;
+    while (cometd_client_poll(client, 3000, &event) == COMETD_OK) cometd_event_free(event);
+    cometd_client_free(client);
+    return failed;
+}

@@ -1,0 +1,286 @@
+// The C++ face of the library, against the demo server that publishes to /ticks
+// and wants the token T: owners and moves, errors, polls, callbacks that throw.
+#undef NDEBUG
+#include <cometd/cometd.hpp>
+
+#include <atomic>
+#include <cassert>
+#include <cstring>
+#include <future>
+#include <iostream>
+#include <set>
+#include <thread>
+#include <type_traits>
+
+using namespace std::chrono_literals;
+
+static std::string url;
+
+template <class T>
+constexpr bool moves_only = std::is_nothrow_move_constructible_v<T> && std::is_nothrow_move_assignable_v<T> &&
+                            !std::is_copy_constructible_v<T> && !std::is_copy_assignable_v<T>;
+static_assert(moves_only<cometd::builder> && moves_only<cometd::client> && moves_only<cometd::receiver>);
+static_assert(moves_only<cometd::event> && moves_only<cometd::message> && moves_only<cometd::error_owner>);
+static_assert(std::is_nothrow_copy_constructible_v<cometd::error>);
+
+// Runs it and gives the error that it has to throw.
+template <class Call>
+static cometd::error thrown(Call call) {
+    try {
+        call();
+    } catch (const cometd::error &error) {
+        return error;
+    }
+    assert(!"nothing was thrown");
+    std::abort();
+}
+
+static cometd::client connected() {
+    cometd::client client = cometd::builder(url).set_bearer_token("T").build();
+    client.connect();
+    assert(client.wait(COMETD_STATE_CONNECTED, 30s) == COMETD_OK);
+    return client;
+}
+
+// Polls until an event of the type comes.
+template <class Source>
+static cometd::event next(Source &source, std::int32_t type) {
+    cometd::event event;
+    while (source.poll(event, 30s) == COMETD_OK) {
+        if (event.type() == type) return event;
+    }
+    assert(!"the event did not come");
+    std::abort();
+}
+
+static void errors_tell_what_is_known() {
+    cometd::error error = thrown([] { cometd::builder("ftp://localhost/"); });
+    assert(error.status() == COMETD_E_INVALID_URL && error.phase() == COMETD_PHASE_CALL);
+    assert(std::strstr(error.what(), "ftp") && !error.is_fatal() && error.http_status() == 0);
+    assert(!error.bayeux() && error.bayeux_code() == 0 && !error.channel() && !error.retry_in());
+    assert(thrown([] { cometd::builder(url).set_bearer_token("a\r\nb"); }).status() == COMETD_E_INVALID_HEADER);
+    assert(thrown([] { cometd::builder(url).set_bearer_token(std::string("a\0b", 3)); }).status() == COMETD_E_INVALID_ARGUMENT);
+    assert(thrown([] { cometd::builder(url).set_handshake_ext({}); }).status() == COMETD_E_INVALID_JSON);
+    assert(thrown([] { cometd::builder(url).set_timeout(-1ms); }).status() == COMETD_E_OUT_OF_RANGE);
+    cometd::client client = cometd::builder(url).build();
+    error = thrown([&] { client.subscribe({"/a", "b"}); });
+    assert(error.status() == COMETD_E_INVALID_CHANNEL && std::strstr(error.what(), "channels[1]"));
+    assert(thrown([&] { client.subscribe(std::vector<std::string>()); }).status() == COMETD_E_INVALID_ARGUMENT);
+    assert(thrown([&] { client.publish("/a", "no json"); }).status() == COMETD_E_INVALID_JSON);
+    assert(thrown([&] { client.publish("/a", {}); }).status() == COMETD_E_INVALID_JSON);
+    cometd::event event;
+    assert(thrown([&] { client.poll(event, -2ms); }).status() == COMETD_E_OUT_OF_RANGE);
+    assert(thrown([&] { client.disconnect(cometd::forever); }).status() == COMETD_E_OUT_OF_RANGE);
+    client.connect();
+    assert(thrown([&] { client.connect(); }).status() == COMETD_E_INVALID_STATE);
+    // The server refuses who does not have the token.
+    const cometd::event refused = next(client, COMETD_EVENT_ERROR);
+    assert(refused.error()->bayeux() == "403::handshake_denied" && refused.error()->bayeux_code() == 403);
+    assert(refused.error()->is_fatal() && !refused.error()->retry_in() && !refused.channel());
+}
+
+static void every_option_is_there() {
+    cometd::client client = cometd::builder(url)
+        .set_handshake_base_path("h/").set_subscribe_base_path("s/").set_connect_base_path("c/")
+        .set_disconnect_base_path("").set_append_message_type(COMETD_APPEND_ALWAYS)
+        .set_basic_auth("user").set_basic_auth("user", "password").set_authorization("OAuth abc").set_bearer_token("T")
+        .set_token_provider([](std::int32_t) { return std::nullopt; }).set_token_provider({})
+        .add_cookie("name", "value").add_header("X-Name", "value").set_handshake_ext("{\"a\":1}")
+        .set_timeout(1s).set_interval(0s).set_request_timeout(5s).set_number_of_retries(COMETD_RETRY_FOREVER)
+        .set_backoff(10ms, 20ms).set_events_capacity(100, 100000).set_commands_capacity(100)
+        .set_overflow(COMETD_OVERFLOW_DROP_OLDEST).set_response_capacity(100000).set_own_receiver(true).set_acknowledgement(false).build();
+    assert(client.state() == COMETD_STATE_IDLE && client.fd() >= 0);
+    client.connect();
+    assert(client.wait(COMETD_STATE_CONNECTED, 30s) == COMETD_OK);
+    client.set_authorization("Bearer T");
+    client.disconnect(10s);
+}
+
+static void owners_move() {
+    cometd::client first = connected();
+    cometd::client second = std::move(first);
+    const std::uint64_t id = second.subscribe("/ticks");
+    assert(next(second, COMETD_EVENT_SUBSCRIBED).id() == id);
+    cometd::event event = next(second, COMETD_EVENT_MESSAGE);
+    cometd::event moved = std::move(event);
+    assert(event.type() == 0 && !event.message());  // an empty one, which says so
+    assert(moved.channel() == "/ticks" && moved.message()->channel() == "/ticks");
+    assert(moved.message()->data().substr(0, 8) == "{\"tick\":" && !moved.message()->ext() && !moved.message()->id());
+    // What is retained outlives its event and its client.
+    cometd::message kept = moved.message()->retain(), again = kept.retain();
+    const std::string data(kept.data());
+    moved = cometd::event();
+    second.disconnect(10s);
+    { cometd::client gone = std::move(second); }
+    assert(kept.data() == data && again.data() == data);
+    cometd::message elsewhere = std::move(again);
+    assert(elsewhere.data() == data && again.data().empty());
+    cometd_client *raw = cometd::builder(url).build().release();
+    cometd::client adopted(raw);
+    assert(adopted.get() == raw && adopted.release() == raw);
+    cometd::client(raw).state();
+}
+
+static void polls_and_receivers() {
+    cometd::client client = cometd::builder(url).set_bearer_token("T").build();
+    cometd::receiver receiver(client);
+    cometd::event event;
+    assert(client.poll(event, 0ms) == COMETD_NONE && event.type() == 0);
+    client.connect();
+    const std::uint64_t denied = client.subscribe({"/ticks", "/denied/x"});
+    std::set<std::string> ended;
+    while (ended.size() < 2) {
+        assert(receiver.poll(event, 30s) == COMETD_OK);
+        if (event.type() == COMETD_EVENT_STATE && event.state() == COMETD_STATE_HANDSHAKING) {
+            assert(event.previous_state() == COMETD_STATE_IDLE);
+        }
+        if (event.id() == denied) ended.insert(std::string(*event.channel()));
+        if (event.error()) assert(event.error()->channel() == "/denied/x" && event.error()->phase() == COMETD_PHASE_SUBSCRIBE);
+    }
+    assert(ended == std::set<std::string>({"/denied/x", "/ticks"}));
+    std::vector<cometd::event> events;
+    assert(client.poll_many(events, 100, 30s) > 0 && !events.empty());
+    next(client, COMETD_EVENT_MESSAGE);
+    const std::uint64_t published = client.publish("/chat", "{\"a\":[1]}");
+    assert(next(receiver, COMETD_EVENT_PUBLISHED).id() == published);
+    {
+        cometd::batch batch(client), moved = std::move(batch);
+        client.publish("/chat", "1");
+        client.publish("/chat", "2");
+        moved.end();
+        cometd::batch unused(client);
+    }
+    next(receiver, COMETD_EVENT_PUBLISHED);
+    next(receiver, COMETD_EVENT_PUBLISHED);
+    assert(thrown([&] { client.batch_end(); }).status() == COMETD_E_INVALID_STATE);
+    const std::string statistics = client.statistics();
+    assert(statistics.front() == '{' && statistics.back() == '}' && statistics.find("\"requests\":") != std::string::npos);
+    assert(thrown([&] { client.remote_call("/chat", "1", 1s); }).status() == COMETD_E_INVALID_CHANNEL);
+    const std::uint64_t called = client.remote_call("/service/echo", "{\"x\":1}", 30s);
+    for (bool ended = false; !ended;) {
+        assert(receiver.poll(event, 30s) == COMETD_OK);
+        ended = event.id() == called && (event.type() == COMETD_EVENT_RESULT || event.type() == COMETD_EVENT_ERROR);
+    }
+    const std::uint64_t unsubscribed = client.unsubscribe({"/ticks"});
+    assert(next(receiver, COMETD_EVENT_UNSUBSCRIBED).id() == unsubscribed);
+    assert(receiver.fd() >= 0 && receiver.fd() != client.fd());
+    client.disconnect(10s);
+    assert(client.wait(COMETD_STATE_CONNECTED, 0ms) == COMETD_CLOSED || client.state() == COMETD_STATE_CLOSED);
+    next(receiver, COMETD_EVENT_CLOSED);
+    next(client, COMETD_EVENT_CLOSED);
+    assert(receiver.poll(event, 10s) == COMETD_CLOSED && event.type() == 0);
+}
+
+struct counted {  // tells when the last copy of a callback is gone
+    std::shared_ptr<std::atomic<int>> alive;
+};
+
+static void callbacks_may_throw() {
+    auto alive = std::make_shared<std::atomic<int>>(0);
+    std::promise<void> enough, closed;
+    int messages = 0, reported = 0;
+    {
+        cometd::client client = cometd::builder(url).set_bearer_token("T").build();
+        client.subscribe("/ticks");
+        client.set_callback(
+            [&, kept = counted{alive}](cometd::event_view event) {
+                if (event.type() == COMETD_EVENT_CLOSED) closed.set_value();
+                if (event.type() != COMETD_EVENT_MESSAGE) return;
+                if (++messages == 3) enough.set_value();
+                throw std::runtime_error("thrown by a callback");
+            },
+            [&](std::exception_ptr exception) {
+                try {
+                    std::rethrow_exception(exception);
+                } catch (const std::runtime_error &error) {
+                    assert(std::string(error.what()) == "thrown by a callback");
+                    reported++;
+                }
+                throw 42;  // even that ends here
+            });
+        assert(alive.use_count() > 1);
+        cometd::event event;
+        assert(thrown([&] { client.poll(event, 0ms); }).status() == COMETD_E_INVALID_STATE);
+        client.connect();
+        assert(enough.get_future().wait_for(30s) == std::future_status::ready);
+        client.disconnect(10s);
+        assert(closed.get_future().wait_for(30s) == std::future_status::ready);
+    }
+    // The callback goes with its client, when its last call is over.
+    for (auto end = std::chrono::steady_clock::now() + 30s; alive.use_count() > 1;) {
+        assert(std::chrono::steady_clock::now() < end);
+        std::this_thread::yield();
+    }
+    assert(messages >= 3 && reported == messages);
+
+    // Without a handler what it throws is dropped; a callback can be removed.
+    cometd::client client = connected();
+    std::promise<void> called;
+    std::atomic<bool> first{true};
+    client.set_callback([&](cometd::event_view) {
+        if (first.exchange(false)) called.set_value();
+        throw 1;
+    });
+    assert(called.get_future().wait_for(30s) == std::future_status::ready);
+    client.remove_callback();
+    client.subscribe("/ticks");
+    next(client, COMETD_EVENT_MESSAGE);
+    client.disconnect(10s);
+}
+
+static void token_providers() {
+    std::atomic<int> asked{0}, reported{0};
+    cometd::client client = cometd::builder(url).set_bearer_token("old").set_backoff(1ms, 1ms).set_token_provider(
+        [&](std::int32_t reason) -> std::string {
+            assert(reason == COMETD_TOKEN_REFUSED);
+            if (asked++ == 0) throw std::runtime_error("no token today");
+            return "Bearer T";
+        },
+        [&](std::exception_ptr) { reported++; }).build();
+    client.connect();
+    if (client.wait(COMETD_STATE_CONNECTED, 30s) != COMETD_OK) {
+        // A provider that gave none may be the end of it, but never a crash.
+        assert(client.state() == COMETD_STATE_CLOSED);
+        while (next(client, COMETD_EVENT_ERROR).error()->status() != COMETD_E_CREDENTIALS) {}
+    }
+    assert(reported == 1);
+    client.disconnect(10s);
+
+    cometd::client good = cometd::builder(url).set_bearer_token("old").set_token_provider(
+        [](std::int32_t) { return "Bearer T"; }).build();
+    good.connect();
+    assert(good.wait(COMETD_STATE_CONNECTED, 30s) == COMETD_OK);
+    good.disconnect(10s);
+}
+
+static void the_rest() {
+    assert(cometd::version() == COMETD_VERSION && !cometd::version_string().empty());
+    assert(cometd::status_name(COMETD_E_TLS) == "COMETD_E_TLS" && !cometd::status_text(COMETD_E_TLS).empty());
+    assert(cometd::channel_matches("/a/*", "/a/b") && !cometd::channel_matches("/a/*", "/a/b/c"));
+    cometd::set_runtime_threads(1);
+    assert(thrown([] { cometd::set_runtime_threads(0); }).status() == COMETD_E_OUT_OF_RANGE);
+    std::atomic<int> lines{0}, reported{0};
+    cometd::set_log(COMETD_LOG_INFO,
+        [&](std::int32_t level, std::string_view target, std::string_view text) {
+            assert(level <= COMETD_LOG_INFO && target.substr(0, 6) == "cometd" && !text.empty());
+            lines++;
+            throw 1;
+        },
+        [&](std::exception_ptr) { reported++; });
+    connected().disconnect(10s);
+    cometd::remove_log();
+    assert(lines > 0 && lines == reported);
+    assert(thrown([] { cometd::set_log(99, [](std::int32_t, std::string_view, std::string_view) {}); }).status() == COMETD_E_OUT_OF_RANGE);
+}
+
+int main(int, char **argv) {
+    url = argv[1];
+    errors_tell_what_is_known();
+    every_option_is_there();
+    owners_move();
+    polls_and_receivers();
+    callbacks_may_throw();
+    token_providers();
+    the_rest();
+    std::cout << "ok\n";
+}

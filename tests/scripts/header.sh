@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# The headers compile alone, in each language and twice; and the library exports
+# the functions of cometd.h, all of them and nothing else.
+set -euo pipefail
+source tests/scripts/helpers.bash
+LIBRARY=$BUILD/lib/libcometd.so.0
+
+printf '#include <cometd/cometd.h>\n#include <cometd/cometd.h>\nint main(void) { return COMETD_VERSION == 0; }\n' >"$WORK/c.c"
+cp "$WORK/c.c" "$WORK/c.cpp"
+printf '#include <cometd/cometd.hpp>\n#include <cometd/cometd.hpp>\nint main() {}\n' >"$WORK/cpp.cpp"
+# Two units of one program: nothing in it may be defined twice.
+printf '#include <cometd/cometd.hpp>\nint other() { return 0; }\n' >"$WORK/other.cpp"
+
+compilers=("$CC:$CXX")
+command -v clang >/dev/null && command -v clang++ >/dev/null && compilers+=("clang:clang++")
+for pair in "${compilers[@]}"; do
+    c=${pair%:*} cxx=${pair#*:}
+    for standard in c99 c11; do
+        "$c" -std=$standard "${WARNINGS[@]}" -Iinclude -c "$WORK/c.c" -o "$WORK/c.o"
+    done
+    "$cxx" -std=c++17 "${WARNINGS[@]}" -Iinclude -c "$WORK/c.cpp" -o "$WORK/c.o"
+    "$cxx" -std=c++17 "${WARNINGS[@]}" -Iinclude "$WORK/cpp.cpp" "$WORK/other.cpp" -o "$WORK/cpp" -L"$BUILD/lib" -lcometd
+    for source in examples-c/*.c; do
+        "$c" "${C99[@]}" "${WARNINGS[@]}" -Iinclude -c "$source" -o "$WORK/c.o"
+    done
+    for source in examples-c/*.cpp; do
+        "$cxx" -std=c++17 "${WARNINGS[@]}" -Iinclude -c "$source" -o "$WORK/c.o"
+    done
+done
+
+# The functions, without comments and without the types of functions.
+sed 's|//.*||' include/cometd/cometd.h | grep -oE '(^|[ *])cometd_[a-z0-9_]+\(' |
+    tr -d ' *(' | sort -u >"$WORK/declared.out"
+nm -D --defined-only "$LIBRARY" | awk '{ print $3 }' | sed 's/@.*//' | sort -u >"$WORK/exported.out"
+[[ -s $WORK/declared.out ]] || fail "no function was found in the header"
+diff "$WORK/declared.out" "$WORK/exported.out" >"$WORK/diff.out" ||
+    fail "the header (<) and the library (>) differ: $(grep '^[<>]' "$WORK/diff.out")"
+
+# C++ reaches each of them.
+while read -r function; do
+    grep -q "\b$function\b" include/cometd/cometd.hpp || fail "$function is not in cometd.hpp"
+done <"$WORK/declared.out"
+
+dynamic=$(readelf -dW "$LIBRARY")
+contains "$dynamic" "soname: [libcometd.so.0]"
+contains "$dynamic" "NODELETE"
+[[ $(readlink "$BUILD/lib/libcometd.so") == libcometd.so.0 ]] || fail "libcometd.so leads elsewhere"
