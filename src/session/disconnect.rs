@@ -100,9 +100,12 @@ impl Session {
         let Some(disconnecting) = &self.disconnecting else {
             return;
         };
-        if disconnecting.answered.is_some_and(|at| at <= now) {
+        if disconnecting.next_deadline() > now {
+            return;
+        }
+        if disconnecting.answered.is_some() {
             self.close(None);
-        } else if disconnecting.limit <= now {
+        } else {
             self.emit_error(Error::new(
                 ErrorKind::Timeout,
                 Phase::Disconnect,

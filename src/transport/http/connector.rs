@@ -3,14 +3,17 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper::Uri;
 use hyper_tls::{HttpsConnector, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
@@ -75,8 +78,103 @@ fn trust() -> Result<native_tls::TlsConnector, Error> {
         })
 }
 
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// What was heard over a connection.
+#[derive(Clone, Default)]
+pub struct Heard(Arc<Bytes>);
+
+#[derive(Default)]
+struct Bytes {
+    ever: AtomicBool,
+    since_written: AtomicBool,
+}
+
+impl Heard {
+    /// Whether the server has answered here before, and has said nothing since
+    /// something was last written: its closing crossed the request on the way.
+    pub fn nothing_anew(&self) -> bool {
+        self.0.ever.load(Ordering::Relaxed) && !self.0.since_written.load(Ordering::Relaxed)
+    }
+
+    fn some(&self) {
+        self.0.ever.store(true, Ordering::Relaxed);
+        self.0.since_written.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A connection that knows whether a response has begun.
+pub struct Watched {
+    stream: Stream,
+    heard: Heard,
+}
+
+impl Connection for Watched {
+    fn connected(&self) -> Connected {
+        self.stream.connected().extra(self.heard.clone())
+    }
+}
+
+impl Read for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        // SAFETY: nothing is taken out of the buffer, only bytes are put in.
+        let mut buffer = ReadBuf::uninit(unsafe { cursor.as_mut() });
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer.unfilled());
+        let read = buffer.filled().len();
+        if read > 0 {
+            self.heard.some();
+        }
+        // SAFETY: so many bytes were just filled in, and so are initialized.
+        unsafe { cursor.advance(read) };
+        polled
+    }
+}
+
+impl Write for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.heard.0.since_written.store(false, Ordering::Relaxed);
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.heard.0.since_written.store(false, Ordering::Relaxed);
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+fn watched(stream: Stream) -> Watched {
+    Watched {
+        stream,
+        heard: Heard::default(),
+    }
+}
+
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = Watched;
     type Error = ConnectFailure;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectFailure>> + Send>>;
 
@@ -107,14 +205,14 @@ impl Service<Uri> for Connector {
                 Box::pin(async move {
                     connecting
                         .await
-                        .map(MaybeHttpsStream::Http)
+                        .map(|stream| watched(MaybeHttpsStream::Http(stream)))
                         .map_err(|error| tcp_failure(&target, &error))
                 })
             }
             Self::Tls(https) => {
                 let connecting = https.call(uri);
                 Box::pin(async move {
-                    connecting.await.map_err(|error| {
+                    connecting.await.map(watched).map_err(|error| {
                         let is_tls = error.downcast_ref::<native_tls::Error>().is_some()
                             || error.downcast_ref::<std::io::Error>().is_some();
                         if is_tls && is_https {

@@ -9,7 +9,6 @@ mod response;
 pub mod secrets;
 
 use std::error::Error as _;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -30,7 +29,7 @@ use crate::error::{Error, ErrorKind, Failure};
 use crate::runtime::lock;
 use crate::session::Endpoint;
 use authorization::Authorization;
-use connector::{ConnectFailure, Connector};
+use connector::{ConnectFailure, Connector, Heard};
 use cookies::Jar;
 use endpoints::{Endpoints, Target};
 
@@ -65,8 +64,6 @@ pub struct LongPolling {
     cookies: Arc<Mutex<Jar>>,
     headers: HeaderMap,
     maximum_response: usize,
-    /// A server has answered before, so connections may be kept-alive ones.
-    answered: AtomicBool,
 }
 
 impl LongPolling {
@@ -99,7 +96,6 @@ impl LongPolling {
             cookies: settings.cookies,
             headers,
             maximum_response: settings.maximum_response,
-            answered: AtomicBool::new(false),
         })
     }
 
@@ -114,7 +110,6 @@ impl LongPolling {
         for _ in 0..=MAXIMUM_REDIRECTS {
             let at = redirected.as_ref().unwrap_or(target);
             let response = self.post(at, &body, repeatable).await?;
-            self.answered.store(true, Ordering::Relaxed);
             self.keep_cookies(at, response.headers());
             if let Some(next) = redirection(at, &response)? {
                 redirected = Some(next);
@@ -134,17 +129,13 @@ impl LongPolling {
         body: &Bytes,
         repeatable: bool,
     ) -> Result<Response<hyper::body::Incoming>, Failure> {
-        let answered = self.answered.load(Ordering::Relaxed);
         let sent = Instant::now();
         match self.client.request(self.request(target, body)?).await {
-            Err(error)
-                if repeatable && answered && !error.is_connect() && sent.elapsed() < CROSSED =>
-            {
-                self.client
-                    .request(self.request(target, body)?)
-                    .await
-                    .map_err(|error| failure_of(&error))
-            }
+            Err(error) if repeatable && sent.elapsed() < CROSSED && crossed(&error) => self
+                .client
+                .request(self.request(target, body)?)
+                .await
+                .map_err(|error| failure_of(&error)),
             result => result.map_err(|error| failure_of(&error)),
         }
     }
@@ -225,6 +216,16 @@ fn redirection<B>(from: &Target, response: &Response<B>) -> Result<Option<Target
         Ok(target) => Ok(Some(target)),
         Err(error) => fail(error.message),
     }
+}
+
+/// Whether a kept-alive connection ended before a response had begun. Had it
+/// begun, events may have been in it, and the host must hear of it.
+fn crossed(error: &hyper_util::client::legacy::Error) -> bool {
+    let mut extras = hyper::http::Extensions::new();
+    if let Some(connection) = error.connect_info() {
+        connection.get_extras(&mut extras);
+    }
+    extras.get::<Heard>().is_some_and(Heard::nothing_anew)
 }
 
 /// An error of the HTTP client, in our words.

@@ -1,0 +1,188 @@
+/* After fork, in the child. */
+#include "test.h"
+
+#include <sys/wait.h>
+
+/* Runs `child` in a forked process and checks that it succeeded. */
+static void in_child(void (*child)(void *argument), void *argument)
+{
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm((unsigned)limit_ms() / 1000);
+        child(argument);
+        fflush(stdout);
+        _exit(0);
+    }
+    int status;
+    CHECK_INT(waitpid(pid, &status, 0), ==, pid);
+    CHECK_INT(status, ==, 0);
+}
+
+typedef struct family {
+    cometd_client *client;
+    cometd_receiver *receiver;
+    server *server;
+} family;
+
+static void use_old_handles(void *argument)
+{
+    family *old = argument;
+    const char *channel = "/a";
+    uint64_t id = 7;
+    cometd_event *event = (cometd_event *)1, *events[2];
+    cometd_error *error;
+    cometd_receiver *receiver = (cometd_receiver *)1;
+    long long start = now_ms();
+    CHECK_STATUS(cometd_client_connect(old->client, &error), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_error_status(error), COMETD_E_FORKED);
+    cometd_error_free(error);
+    CHECK_STATUS(cometd_client_wait(old->client, COMETD_STATE_CLOSED, -1), COMETD_E_FORKED);
+    CHECK_INT(cometd_client_state(old->client), ==, COMETD_STATE_CLOSED);
+    CHECK_STATUS(cometd_client_subscribe(old->client, &channel, 1, &id, NULL), COMETD_E_FORKED);
+    CHECK_INT(id, ==, 0);
+    CHECK_STATUS(cometd_client_unsubscribe(old->client, &channel, 1, NULL, NULL), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_client_publish(old->client, "/a", "1", 1, NULL, NULL), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_client_set_authorization(old->client, "Bearer x"), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_client_disconnect(old->client, limit_ms(), NULL), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_client_poll(old->client, -1, &event), COMETD_E_FORKED);
+    CHECK(event == NULL);
+    CHECK_INT(cometd_client_poll_many(old->client, -1, events, 2), ==, 0);
+    CHECK_INT(cometd_client_fd(old->client), ==, -1);
+    CHECK_STATUS(cometd_client_set_callback(old->client, NULL, NULL, NULL), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_receiver_new(old->client, &receiver), COMETD_E_FORKED);
+    CHECK(receiver == NULL);
+    CHECK_STATUS(cometd_receiver_poll(old->receiver, -1, &event), COMETD_E_FORKED);
+    CHECK_INT(cometd_receiver_poll_many(old->receiver, -1, events, 2), ==, 0);
+    CHECK_INT(cometd_receiver_fd(old->receiver), ==, -1);
+    CHECK_STATUS(cometd_receiver_set_callback(old->receiver, NULL, NULL, NULL), COMETD_E_FORKED);
+    cometd_receiver_free(old->receiver);
+    cometd_client_free(old->client);
+    CHECK_INT(now_ms() - start, <, limit_ms() / 3);
+}
+
+static void use_new_client(void *argument)
+{
+    family *old = argument;
+    CHECK_INT(count_threads(), ==, 1);
+    cometd_client *client = client_connected(old->server->url);
+    subscribed(client, "/child");
+    server_do(old->server, "/publish?channel=/child&count=10");
+    for (int i = 0; i < 10; i++)
+        cometd_event_free(wait_event(client, COMETD_EVENT_MESSAGE, "/child", 0));
+    client_end(client);
+    WAIT_FOR(count_threads() == 1);
+}
+
+static void on_event(void *user, const cometd_event *event)
+{
+    (void)event;
+    ++*(atomic_int *)user;
+}
+
+static void use_new_callback(void *argument)
+{
+    family *old = argument;
+    atomic_int calls = 0;
+    cometd_client *client = build(builder_new(old->server->url));
+    CHECK_OK(cometd_client_set_callback(client, on_event, &calls, NULL));
+    CHECK_OK(cometd_client_connect(client, NULL));
+    WAIT_FOR(calls >= 3);
+    client_end(client);
+}
+
+static void do_both(void *argument)
+{
+    use_old_handles(argument);
+    use_new_client(argument);
+    use_new_callback(argument);
+}
+
+static void exit_with_old_handles(void *argument)
+{
+    (void)argument;
+    exit(0);
+}
+
+static family start_family(void)
+{
+    family it = {.server = server_start(NULL)};
+    it.client = build(builder_new(it.server->url));
+    CHECK_OK(cometd_receiver_new(it.client, &it.receiver));
+    CHECK_OK(cometd_client_connect(it.client, NULL));
+    wait_state(it.client, COMETD_STATE_CONNECTED);
+    subscribed(it.client, "/a");
+    return it;
+}
+
+/* The parent's client is not touched by what the child did. */
+static void end_family(family *it)
+{
+    server_do(it->server, "/publish?channel=/a");
+    cometd_event_free(wait_event(it->client, COMETD_EVENT_MESSAGE, "/a", 0));
+    cometd_event_free(wait_receiver_event(it->receiver, COMETD_EVENT_MESSAGE, "/a", 0));
+    CHECK_INT(server_stat(it->server, "disconnects"), <=, 2);
+    client_end(it->client);
+    cometd_receiver_free(it->receiver);
+    server_stop(it->server);
+}
+
+TEST(contract_11_old_handles_are_dead_and_free_does_not_block)
+{
+    family it = start_family();
+    in_child(use_old_handles, &it);
+    end_family(&it);
+}
+
+TEST(contract_11_new_clients_work_in_the_child)
+{
+    family it = start_family();
+    in_child(use_new_client, &it);
+    in_child(use_new_callback, &it);
+    end_family(&it);
+}
+
+TEST(contract_11_old_and_new_in_one_child)
+{
+    family it = start_family();
+    in_child(do_both, &it);
+    end_family(&it);
+}
+
+TEST(contract_11_a_child_may_exit_with_old_handles)
+{
+    family it = start_family();
+    in_child(exit_with_old_handles, &it);
+    end_family(&it);
+}
+
+static atomic_int stop;
+
+static void *keep_busy(void *argument)
+{
+    family *it = argument;
+    while (!stop) {
+        cometd_event *event;
+        publish(it->client, "/busy", "1");
+        if (cometd_client_poll(it->client, 1, &event) == COMETD_OK)
+            cometd_event_free(event);
+        if (cometd_receiver_poll(it->receiver, 1, &event) == COMETD_OK)
+            cometd_event_free(event);
+    }
+    return NULL;
+}
+
+TEST(contract_11_a_fork_at_any_moment)
+{
+    family it = start_family();
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++)
+        threads[i] = thread_start(keep_busy, &it);
+    for (int i = 0; i < 30; i++)
+        in_child(use_old_handles, &it);
+    in_child(use_new_client, &it);
+    stop = 1;
+    for (int i = 0; i < 3; i++)
+        thread_join(threads[i]);
+    end_family(&it);
+}

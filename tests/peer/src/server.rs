@@ -1,0 +1,387 @@
+//! Sockets: accepts connections, reads requests, writes exactly the bytes that
+//! it is told to.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The most that is read of one request.
+const MAXIMUM_REQUEST: usize = 64 * 1024 * 1024;
+/// A client that does not read holds a test up for no longer than this.
+const WRITE_LIMIT: Duration = Duration::from_secs(20);
+
+/// One request, as it came.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Connections are numbered from 1 in the order in which they came.
+    pub connection: usize,
+    pub method: String,
+    pub target: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub arrived: Instant,
+}
+
+impl Request {
+    /// The values of a header, in their order.
+    pub fn header<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers
+            .iter()
+            .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub fn body_text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// What happens on the sockets.
+#[derive(Debug)]
+pub enum Event {
+    Request(Request, Arc<Connection>),
+    /// The client has closed its side, or the connection is broken.
+    Gone(usize),
+    /// What came is no HTTP request.
+    Garbage(usize, String),
+}
+
+type Sink = dyn Fn(Event) + Send + Sync;
+
+/// One connection that a client has opened.
+#[derive(Debug)]
+pub struct Connection {
+    pub number: usize,
+    stream: Mutex<Option<Arc<TcpStream>>>,
+}
+
+impl Connection {
+    fn stream(&self) -> io::Result<Arc<TcpStream>> {
+        lock(&self.stream)
+            .clone()
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        (&*self.stream()?).write_all(bytes)
+    }
+
+    /// Says that no more bytes come; what the client says is still read.
+    pub fn half_close(&self) {
+        if let Ok(stream) = self.stream() {
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+    }
+
+    pub fn close(&self) {
+        if let Some(stream) = lock(&self.stream).take() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Breaks the connection with a RST.
+    pub fn reset(&self) {
+        let Some(stream) = lock(&self.stream).take() else {
+            return;
+        };
+        let _ = SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
+        // Wakes the reader. The RST goes out with the last holder.
+        let _ = stream.shutdown(Shutdown::Read);
+        let patience = Instant::now() + Duration::from_secs(1);
+        while Arc::strong_count(&stream) > 1 && Instant::now() < patience {
+            thread::yield_now();
+        }
+    }
+}
+
+struct Inner {
+    address: SocketAddr,
+    sink: Box<Sink>,
+    connections: Mutex<BTreeMap<usize, Arc<Connection>>>,
+    opened: AtomicUsize,
+    ended: AtomicBool,
+}
+
+/// A listening server. Dropping it closes every connection.
+pub struct Server {
+    inner: Arc<Inner>,
+    /// Holds the port while nobody listens on it.
+    _holder: Socket,
+    accepting: Mutex<Option<Accepting>>,
+}
+
+struct Accepting {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+impl Server {
+    /// Listens on a port of 127.0.0.1, 0 for any free one. The sink is called
+    /// on the connection's own thread.
+    pub fn start(port: u16, sink: impl Fn(Event) + Send + Sync + 'static) -> io::Result<Self> {
+        let holder = bind((Ipv4Addr::LOCALHOST, port).into())?;
+        let address = holder
+            .local_addr()?
+            .as_socket()
+            .ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let server = Self {
+            inner: Arc::new(Inner {
+                address,
+                sink: Box::new(sink),
+                connections: Mutex::default(),
+                opened: AtomicUsize::new(0),
+                ended: AtomicBool::new(false),
+            }),
+            _holder: holder,
+            accepting: Mutex::new(None),
+        };
+        server.up()?;
+        Ok(server)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.inner.address.port()
+    }
+
+    /// Listens again.
+    pub fn up(&self) -> io::Result<()> {
+        let mut accepting = lock(&self.accepting);
+        if accepting.is_some() {
+            return Ok(());
+        }
+        let socket = bind(self.inner.address)?;
+        socket.listen(1024)?;
+        let listener = TcpListener::from(socket);
+        let stop = Arc::new(AtomicBool::new(false));
+        let inner = self.inner.clone();
+        let stopped = stop.clone();
+        let thread = thread::Builder::new().spawn(move || accept(&inner, &listener, &stopped))?;
+        *accepting = Some(Accepting { stop, thread });
+        Ok(())
+    }
+
+    /// Closes every connection and refuses new ones.
+    pub fn down(&self) {
+        if let Some(Accepting { stop, thread }) = lock(&self.accepting).take() {
+            stop.store(true, Ordering::SeqCst);
+            // Wakes the accepting thread.
+            let _ = TcpStream::connect(self.inner.address);
+            let _ = thread.join();
+        }
+        for connection in self.connections() {
+            connection.close();
+        }
+    }
+
+    fn connections(&self) -> Vec<Arc<Connection>> {
+        lock(&self.inner.connections).values().cloned().collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.inner.ended.store(true, Ordering::SeqCst);
+        self.down();
+    }
+}
+
+fn accept(inner: &Arc<Inner>, listener: &TcpListener, stop: &AtomicBool) {
+    loop {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(_) if stop.load(Ordering::SeqCst) => return,
+            // For instance too many open files: the client shall wait.
+            Err(_) => {
+                thread::sleep(Duration::from_millis(5));
+                continue;
+            }
+        };
+        if stop.load(Ordering::SeqCst) {
+            return;
+        }
+        let _ = stream.set_nodelay(true);
+        let _ = stream.set_write_timeout(Some(WRITE_LIMIT));
+        let stream = Arc::new(stream);
+        let number = inner.opened.fetch_add(1, Ordering::SeqCst) + 1;
+        let connection = Arc::new(Connection {
+            number,
+            stream: Mutex::new(Some(stream.clone())),
+        });
+        lock(&inner.connections).insert(number, connection.clone());
+        let inner = inner.clone();
+        let spawned = thread::Builder::new().spawn(move || {
+            serve(&inner, stream, &connection);
+            lock(&inner.connections).remove(&number);
+        });
+        drop(spawned);
+    }
+}
+
+/// Reads one request after the other, also while the one before is unanswered.
+fn serve(inner: &Inner, stream: Arc<TcpStream>, connection: &Arc<Connection>) {
+    let number = connection.number;
+    let mut reader = Reader {
+        stream: &stream,
+        buffer: Vec::new(),
+    };
+    let tell = |event| {
+        if !inner.ended.load(Ordering::SeqCst) {
+            (inner.sink)(event);
+        }
+    };
+    let garbage = loop {
+        match reader.request(number) {
+            Ok(Some(request)) => tell(Event::Request(request, connection.clone())),
+            Ok(None) => break None,
+            Err(why) => break Some(why),
+        }
+    };
+    drop(stream);
+    if let Some(why) = garbage {
+        tell(Event::Garbage(number, why));
+    }
+    tell(Event::Gone(number));
+    // What was not closed by the script is closed with the client's side, but
+    // only then: a reset must not become an orderly end.
+    drop(lock(&connection.stream).take());
+}
+
+struct Reader<'a> {
+    stream: &'a TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Reader<'_> {
+    /// More bytes; false at the end of the stream.
+    fn more(&mut self) -> bool {
+        let mut chunk = [0; 16 * 1024];
+        match self.stream.read(&mut chunk) {
+            Ok(0) | Err(_) => false,
+            Ok(count) => {
+                self.buffer
+                    .extend_from_slice(chunk.get(..count).unwrap_or_default());
+                true
+            }
+        }
+    }
+
+    /// Up to and without `end`, which is taken away.
+    fn until(&mut self, end: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        loop {
+            let found = self.buffer.windows(end.len()).position(|it| it == end);
+            if let Some(at) = found {
+                let rest = self.buffer.split_off(at + end.len());
+                let mut taken = std::mem::replace(&mut self.buffer, rest);
+                taken.truncate(at);
+                return Ok(Some(taken));
+            }
+            if self.buffer.len() > MAXIMUM_REQUEST {
+                return Err("a request without end".into());
+            }
+            if !self.more() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn exactly(&mut self, count: usize) -> Result<Option<Vec<u8>>, String> {
+        if count > MAXIMUM_REQUEST {
+            return Err(format!("a request of {count} bytes"));
+        }
+        while self.buffer.len() < count {
+            if !self.more() {
+                return Ok(None);
+            }
+        }
+        let rest = self.buffer.split_off(count);
+        Ok(Some(std::mem::replace(&mut self.buffer, rest)))
+    }
+
+    /// `None` when the connection ends before there is a whole one.
+    fn request(&mut self, connection: usize) -> Result<Option<Request>, String> {
+        let Some(head) = self.until(b"\r\n\r\n")? else {
+            return Ok(None);
+        };
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let mut lines = head.split("\r\n");
+        let first = lines.next().unwrap_or_default();
+        let mut words = first.split(' ');
+        let (Some(method), Some(target), Some("HTTP/1.1" | "HTTP/1.0"), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(format!("no HTTP request: {first:?}"));
+        };
+        let mut headers = Vec::new();
+        for line in lines {
+            let Some((name, value)) = line.split_once(':') else {
+                return Err(format!("no HTTP header: {line:?}"));
+            };
+            headers.push((name.to_owned(), value.trim().to_owned()));
+        }
+        let mut request = Request {
+            connection,
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers,
+            body: Vec::new(),
+            arrived: Instant::now(),
+        };
+        let is_chunked = request
+            .header("transfer-encoding")
+            .any(|it| it.eq_ignore_ascii_case("chunked"));
+        let body = if is_chunked {
+            self.chunks()?
+        } else {
+            let length = match request.header("content-length").next() {
+                None => 0,
+                Some(text) => text
+                    .parse()
+                    .map_err(|_| format!("the Content-Length {text:?}"))?,
+            };
+            self.exactly(length)?
+        };
+        let Some(body) = body else { return Ok(None) };
+        request.body = body;
+        request.arrived = Instant::now();
+        Ok(Some(request))
+    }
+
+    fn chunks(&mut self) -> Result<Option<Vec<u8>>, String> {
+        let mut body = Vec::new();
+        loop {
+            let Some(size) = self.until(b"\r\n")? else {
+                return Ok(None);
+            };
+            let size = String::from_utf8_lossy(&size).into_owned();
+            let count = usize::from_str_radix(size.trim(), 16)
+                .map_err(|_| format!("the chunk size {size:?}"))?;
+            let Some(chunk) = self.exactly(count)? else {
+                return Ok(None);
+            };
+            body.extend(chunk);
+            if self.until(b"\r\n")?.is_none() {
+                return Ok(None);
+            }
+            if count == 0 {
+                return Ok(Some(body));
+            }
+        }
+    }
+}
