@@ -134,6 +134,12 @@ impl Failure {
         }
     }
 
+    /// The status of the response that is, or carried, the failure.
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.http_status = status;
+        self
+    }
+
     /// The error that this failure is in a phase.
     pub fn to_error(&self, phase: Phase) -> Error {
         let mut error = Error::new(self.kind, phase, format!("{}: {}", phase.name(), self.text));

@@ -69,12 +69,15 @@ impl Board {
         lock(&self.entries).state
     }
 
-    pub fn set(&self, state: State) {
+    /// Enters a state and tells of it, so that nobody sees the one without the
+    /// other.
+    pub fn enter(&self, state: State, tell: impl FnOnce(State)) {
         let mut entries = lock(&self.entries);
-        entries.state = state;
+        let previous = std::mem::replace(&mut entries.state, state);
         if let Some(times) = entries.entered.get_mut(state as usize) {
             *times = times.wrapping_add(1);
         }
+        tell(previous);
         drop(entries);
         self.changed.notify_all();
     }
@@ -131,7 +134,7 @@ mod tests {
         let board = Board::new();
         assert_eq!(board.wait(State::Idle, NOW), Waited::Reached);
         assert_eq!(board.wait(State::Connected, NOW), Waited::TimedOut);
-        board.set(State::Connected);
+        board.enter(State::Connected, |_| {});
         for wanted in [
             State::Idle,
             State::Handshaking,
@@ -140,9 +143,9 @@ mod tests {
         ] {
             assert_eq!(board.wait(wanted, NOW), Waited::Reached, "{wanted:?}");
         }
-        board.set(State::Unconnected);
+        board.enter(State::Unconnected, |_| {});
         assert_eq!(board.wait(State::Connected, NOW), Waited::TimedOut);
-        board.set(State::Closed);
+        board.enter(State::Closed, |_| {});
         assert_eq!(board.wait(State::Connected, None), Waited::Closed);
         assert_eq!(board.wait(State::Disconnecting, None), Waited::Reached);
         assert_eq!(board.wait(State::Closed, None), Waited::Reached);
@@ -157,8 +160,8 @@ mod tests {
         };
         // Whenever the waiter begins, one of the coming rounds is new to it.
         while !waiter.is_finished() {
-            board.set(State::Connected);
-            board.set(State::Unconnected);
+            board.enter(State::Connected, |_| {});
+            board.enter(State::Unconnected, |_| {});
             std::thread::yield_now();
         }
         assert_eq!(waiter.join().unwrap(), Waited::Reached);

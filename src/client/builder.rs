@@ -58,7 +58,13 @@ impl Builder {
     pub fn new(url: &str) -> Result<Self, Error> {
         let url = endpoints::parse(url)?;
         let authorization = match endpoints::userinfo(&url)? {
-            Some((user, password)) => Some(authorization::basic(&user, password.as_deref())?),
+            Some((user, password)) => {
+                let value = authorization::basic(&user, password.as_deref());
+                Some(value.map_err(|mut error| {
+                    error.message = format!("url: {}", error.message);
+                    error
+                })?)
+            }
             None => None,
         };
         let builder = Self {

@@ -92,11 +92,14 @@ impl Shared {
                 tracing::warn!(target: "cometd::client", fatal = error.fatal, "{}", error.message);
             }
             Event::State { state, previous } => {
+                let (state, previous) = (*state, *previous);
                 tracing::info!(target: "cometd::client", ?previous, ?state, "state");
-                self.counters.entered(*state);
-                if *state != State::Closed {
-                    self.board.set(*state);
+                self.counters.entered(state);
+                // The last one is told together with the end.
+                if state != State::Closed {
+                    self.board.enter(state, |_| self.hub.publish(event));
                 }
+                return;
             }
             Event::Messages { range, .. } => self.counters.events(range.len()),
             Event::Closed => {
@@ -108,10 +111,14 @@ impl Shared {
                     self.outstanding.fetch_sub(1, Ordering::SeqCst);
                     self.hub.publish(late);
                 }
-                self.hub.publish(event);
-                self.hub.wake();
-                // Last of all, so that who waited for the end finds all events.
-                self.board.set(State::Closed);
+                self.board.enter(State::Closed, |previous| {
+                    self.hub.publish(Event::State {
+                        state: State::Closed,
+                        previous,
+                    });
+                    self.hub.publish(event);
+                    self.hub.wake();
+                });
                 return;
             }
         }

@@ -101,7 +101,8 @@ impl Session {
         let Some(client_id) = reply.client_id().filter(usable) else {
             self.handshake_failed(
                 now,
-                &Failure::new(ErrorKind::Protocol, "the reply has no usable clientId"),
+                &Failure::new(ErrorKind::Protocol, "the reply has no usable clientId")
+                    .with_status(200),
             );
             return;
         };
@@ -111,7 +112,8 @@ impl Session {
                 &Failure::new(
                     ErrorKind::Protocol,
                     "the reply's supportedConnectionTypes are missing or not strings",
-                ),
+                )
+                .with_status(200),
             );
             return;
         };

@@ -346,7 +346,8 @@ impl Session {
                 &Failure::new(
                     ErrorKind::Protocol,
                     "the response holds no reply to /meta/connect",
-                ),
+                )
+                .with_status(200),
             );
         }
         match flight.purpose {
@@ -357,7 +358,8 @@ impl Session {
                     &Failure::new(
                         ErrorKind::Protocol,
                         "the response holds no reply to /meta/handshake",
-                    ),
+                    )
+                    .with_status(200),
                 );
             }
             // What it did not answer may be answered by another response;

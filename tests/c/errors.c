@@ -412,7 +412,7 @@ static void check_status_of(peer_fn answer, int http)
     peer_stop(peer);
 }
 
-KNOWN_BUG(the_status_of_a_response_that_carried_the_error_is_told)
+TEST(the_status_of_a_response_that_carried_the_error_is_told)
 {
     check_status_of(refuse, 200);
     check_status_of(other_reply, 200);

@@ -455,7 +455,7 @@ TEST(two_clients_in_one_process)
     server_stop(two);
 }
 
-KNOWN_BUG(the_state_is_closed_when_closed_has_been_polled)
+TEST(the_state_is_closed_when_closed_has_been_polled)
 {
     for (int i = 0; i < 300; i++) {
         cometd_client_builder *builder = builder_new("http://127.0.0.1:1/");

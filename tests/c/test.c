@@ -18,7 +18,6 @@
 static struct {
     const char *name;
     void (*run)(void);
-    int known_bug;
 } tests[200];
 static int test_count;
 static const char *program;
@@ -30,11 +29,6 @@ void test_register(const char *name, void (*run)(void))
     tests[test_count++].run = run;
 }
 
-void test_register_bug(const char *name, void (*run)(void))
-{
-    tests[test_count].known_bug = 1;
-    test_register(name, run);
-}
 
 void test_fail(const char *file, int line, const char *format, ...)
 {
@@ -107,7 +101,7 @@ int main(int argc, char **argv)
     program = slash ? slash + 1 : argv[0];
     int failed = 0, ran = 0;
     for (int i = 0; i < test_count; i++) {
-        int wanted = argc == 1 && !tests[i].known_bug;
+        int wanted = argc == 1;
         for (int k = 1; k < argc; k++)
             wanted |= !strcmp(argv[k], tests[i].name);
         if (wanted) {

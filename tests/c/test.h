@@ -25,18 +25,7 @@
     }                                                                                 \
     static void test_##name(void)
 
-/* A test that shows a bug of the library which is known: it runs only when it is
- * named. With the bug mended it becomes a TEST. */
-#define KNOWN_BUG(name)                                                               \
-    static void test_##name(void);                                                    \
-    __attribute__((constructor)) static void register_##name(void)                    \
-    {                                                                                 \
-        test_register_bug(#name, test_##name);                                        \
-    }                                                                                 \
-    static void test_##name(void)
-
 void test_register(const char *name, void (*run)(void));
-void test_register_bug(const char *name, void (*run)(void));
 
 /* Ends the test, with one line that says where and what. */
 void test_fail(const char *file, int line, const char *format, ...)

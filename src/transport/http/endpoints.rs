@@ -76,7 +76,9 @@ pub fn parse(text: &str) -> Result<Url, Error> {
             url.scheme()
         ));
     }
-    if url.host_str().is_none_or(str::is_empty) {
+    // The parser repairs what browsers repair; "http:///x" names no host.
+    let authority = text.split_once("://").map_or("", |(_, rest)| rest);
+    if authority.is_empty() || authority.starts_with(['/', '?', '#']) || text.contains('\\') {
         return fail("has no host".into());
     }
     Ok(url)
@@ -358,6 +360,10 @@ mod tests {
             ("ftp://h/x", "scheme ftp"),
             ("file:///x", "scheme file"),
             ("http://", "host"),
+            ("http:///x", "host"),
+            ("http:/x", "host"),
+            ("http:x", "host"),
+            ("http:\\\\x", "host"),
             ("http://h:99999/", "port"),
             ("http://[::1/", "IPv6"),
             ("http://h/ x", "space"),

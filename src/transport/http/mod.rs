@@ -107,9 +107,11 @@ impl LongPolling {
         // Saying these twice does no harm; a publish must not be sent twice.
         let repeatable = matches!(endpoint, Endpoint::Handshake | Endpoint::Connect);
         let mut redirected: Option<Target> = None;
+        let mut status = 0;
         for _ in 0..=MAXIMUM_REDIRECTS {
             let at = redirected.as_ref().unwrap_or(target);
             let response = self.post(at, &body, repeatable).await?;
+            status = response.status().as_u16();
             self.keep_cookies(at, response.headers());
             if let Some(next) = redirection(at, &response)? {
                 redirected = Some(next);
@@ -120,7 +122,8 @@ impl LongPolling {
         Err(Failure::new(
             ErrorKind::Redirect,
             format!("more than {MAXIMUM_REDIRECTS} redirects"),
-        ))
+        )
+        .with_status(status))
     }
 
     async fn post(
@@ -179,12 +182,8 @@ fn redirection<B>(from: &Target, response: &Response<B>) -> Result<Option<Target
         .get(LOCATION)
         .and_then(|it| it.to_str().ok());
     let fail = |why: String| {
-        let mut failure = Failure::new(
-            ErrorKind::Redirect,
-            format!("HTTP {}: {why}", status.as_u16()),
-        );
-        failure.http_status = status.as_u16();
-        Err(failure)
+        let text = format!("HTTP {}: {why}", status.as_u16());
+        Err(Failure::new(ErrorKind::Redirect, text).with_status(status.as_u16()))
     };
     let Some(location) = location else {
         return fail("a redirect without a Location".into());
@@ -269,7 +268,10 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         let text = plain(cause);
-        if !line.contains(&text) {
+        // Some errors repeat their cause, or add nothing to it.
+        if line == "connection error" {
+            line = text;
+        } else if !line.contains(&text) {
             line.push_str(": ");
             line.push_str(&text);
         }

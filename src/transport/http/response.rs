@@ -28,18 +28,21 @@ pub async fn read(response: Response<Incoming>, maximum: usize) -> Result<Body, 
         let body = decode(&parts.headers, body, MAXIMUM_EXPLANATION).unwrap_or_default();
         return Err(refusal(status, &parts.headers, body));
     }
-    let body = collect(incoming, maximum).await?;
-    let body = decode(&parts.headers, body, maximum)?;
+    // A response that broke off is told as a broken connection.
+    let told = |failure: Failure| match failure.kind {
+        ErrorKind::ConnectionLost => failure,
+        _ => failure.with_status(status.as_u16()),
+    };
+    let body = collect(incoming, maximum).await.map_err(told)?;
+    let body = decode(&parts.headers, body, maximum).map_err(told)?;
     Body::parse(body).map_err(|error| {
-        let mut failure = Failure::new(
+        told(Failure::new(
             match error {
                 BodyError::Html(_) => ErrorKind::Html,
                 _ => ErrorKind::NotJson,
             },
             error.to_string(),
-        );
-        failure.http_status = status.as_u16();
-        failure
+        ))
     })
 }
 
