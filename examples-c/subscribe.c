@@ -18,12 +18,6 @@ static void stop(int number) {
     stopped = 1;
 }
 
-static const char *state_name(cometd_state state) {
-    static const char *const names[] = {"IDLE", "HANDSHAKING", "CONNECTING", "CONNECTED",
-        "UNCONNECTED", "REHANDSHAKING", "DISCONNECTING", "CLOSED"};
-    return state >= 0 && state <= COMETD_STATE_CLOSED ? names[state] : "?";
-}
-
 /* Prints an error that a call gave, and frees it. */
 static int report(cometd_error *error) {
     fprintf(stderr, "subscribe: %s\n", cometd_error_message(error));
@@ -46,7 +40,7 @@ static void handle(const cometd_event *event) {
         break;
     case COMETD_EVENT_STATE:
         state = cometd_event_state(event, &before);
-        fprintf(stderr, "state %s -> %s\n", state_name(before), state_name(state));
+        fprintf(stderr, "state %s -> %s\n", cometd_state_name(before), cometd_state_name(state));
         break;
     case COMETD_EVENT_SUBSCRIBED:
         fprintf(stderr, "subscribed %s\n", cometd_event_channel(event));
