@@ -1,3 +1,36 @@
+//! libcometd: a CometD (Bayeux 1.0) client for C, C++ and every language with
+//! an FFI.
+//!
+//! # The map of the house
+//!
+//! Data goes one way, commands go the other:
+//!
+//! ```text
+//! bytes -> transport -> bayeux -> session -> delivery -> capi -> the host
+//! ```
+//!
+//! - [`bayeux`]: the wire. Messages, channels, advice, error texts. Pure.
+//! - [`session`]: the protocol's state machine. What happened and when goes in,
+//!   what to do comes out; it never touches a socket, a clock or a thread, so
+//!   that its tests run a year of failures in a blink.
+//! - [`transport`]: long polling over HTTP, with connector, TLS, cookies and
+//!   authorization.
+//! - [`client`]: the builder, and the tokio task that drives one session over
+//!   its transport.
+//! - [`delivery`]: events, the bounded queue of each receiver, its file
+//!   descriptor, and the threads that call back.
+//! - [`runtime`]: what the process has once, and what a fork does to it.
+//! - [`capi`]: `extern "C"` only; the header is generated from it.
+//! - [`error`] and [`log`]: errors in the words that the host reads, and the
+//!   sink for log lines.
+//!
+//! A response's way: [`transport::http::LongPolling::send`] reads the body and
+//! [`bayeux::Body::parse`] finds where each field stands in it; the task gives
+//! it to [`session::Session::handle_reply`], which answers with
+//! [`session::Output`]s; events go to the [`delivery::Hub`], which puts a run of
+//! messages as one entry into the [`delivery::Queue`] of each receiver; a poll
+//! takes them out one by one, as pointers into the body.
+
 pub mod bayeux;
 pub mod capi;
 pub mod client;
