@@ -229,7 +229,7 @@ fn a_loop_of_redirects_ends_with_an_error_145() {
             {}"#,
             again.repeat(5)
         ),
-        "error handshake Redirect",
+        "error handshake Redirect 307",
     );
     assert!(run.host.error(0).message.contains("5 redirects"));
 }
