@@ -44,10 +44,12 @@ fn certificate(host: &str) -> (X509, PKey<Private>) {
     builder.set_not_after(&to).unwrap();
     let authority = BasicConstraints::new().critical().ca().build().unwrap();
     builder.append_extension(authority).unwrap();
-    let names = SubjectAlternativeName::new()
-        .dns(host)
-        .build(&builder.x509v3_context(None, None))
-        .unwrap();
+    let mut names = SubjectAlternativeName::new();
+    match host.parse::<std::net::IpAddr>() {
+        Ok(_) => names.ip(host),
+        Err(_) => names.dns(host),
+    };
+    let names = names.build(&builder.x509v3_context(None, None)).unwrap();
     builder.append_extension(names).unwrap();
     builder.sign(&key, MessageDigest::sha256()).unwrap();
     (builder.build(), key)
@@ -139,18 +141,22 @@ fn fatal_error(client: &Client) -> Error {
 
 #[test]
 fn https_trusts_what_the_system_trusts_and_nothing_else_200() {
-    let (trusted, trusted_key) = certificate("localhost");
-    let (unknown, unknown_key) = certificate("localhost");
+    let (trusted, trusted_key) = certificate("127.0.0.1");
+    let (elsewhere, elsewhere_key) = certificate("elsewhere.example");
+    let (unknown, unknown_key) = certificate("127.0.0.1");
     let store = std::env::temp_dir().join(format!("cometd-https-{}.pem", std::process::id()));
-    std::fs::write(&store, trusted.to_pem().unwrap()).unwrap();
+    let mut trust = trusted.to_pem().unwrap();
+    trust.extend(elsewhere.to_pem().unwrap());
+    std::fs::write(&store, trust).unwrap();
     // OpenSSL reads its default store from here; nothing has used it yet.
     std::env::set_var("SSL_CERT_FILE", &store);
 
     let port = serve(&trusted, &trusted_key);
-    let good = client(&format!("https://localhost:{port}/cometd"));
+    let good = client(&format!("https://127.0.0.1:{port}/cometd"));
     assert_eq!(good.wait(State::Connected, LIMIT), Waited::Reached);
     good.disconnect(Duration::from_secs(30)).unwrap();
 
+    let port = serve(&elsewhere, &elsewhere_key);
     let wrong_host = client(&format!("https://127.0.0.1:{port}/cometd"));
     let error = fatal_error(&wrong_host);
     assert_eq!(error.kind, ErrorKind::Tls, "{}", error.message);
@@ -163,7 +169,7 @@ fn https_trusts_what_the_system_trusts_and_nothing_else_200() {
     );
 
     let port = serve(&unknown, &unknown_key);
-    let untrusted = client(&format!("https://localhost:{port}/cometd"));
+    let untrusted = client(&format!("https://127.0.0.1:{port}/cometd"));
     let error = fatal_error(&untrusted);
     assert_eq!(error.kind, ErrorKind::Tls, "{}", error.message);
     assert!(

@@ -89,7 +89,8 @@
 /// The object belongs to the parent process.
 #define COMETD_E_FORKED -12
 
-/// The library panicked, which is a bug in it.
+/// The library panicked, which is a bug in it. The client ends; what was under way
+/// may then have no event of its own before COMETD_EVENT_CLOSED.
 #define COMETD_E_PANIC -13
 
 /// The system refused a thread, a descriptor or memory.
@@ -167,7 +168,7 @@
 /// The disconnect.
 #define COMETD_PHASE_DISCONNECT 6
 
-/// The call of a function: its arguments, or its time.
+/// The call of a function, of its arguments or its time; or a remote call.
 #define COMETD_PHASE_CALL 7
 
 /// Append "handshake", "connect" or "disconnect" to the URL, unless it has a
@@ -893,6 +894,8 @@ cometd_status cometd_client_publish(cometd_client *client,
 ///
 /// Exactly one event follows, with the id and the channel: COMETD_EVENT_RESULT with the answer, or
 /// COMETD_EVENT_ERROR, COMETD_E_TIMEOUT when none came within `timeout_ms`. What comes later is passed over.
+/// While a batch is open, and before cometd_client_connect, nothing is told: a limit that passes then is told
+/// afterwards.
 ///
 /// `channel` starts with "/service/"; `json` is the data, one JSON value of `len` bytes; `timeout_ms` is at
 /// least 1 and counts from this call on. `*id` (may be NULL) receives the id, never 0.
@@ -911,7 +914,7 @@ cometd_status cometd_client_remote_call(cometd_client *client,
                                         uint64_t *id,
                                         cometd_error **err);
 
-/// Begins a batch: what is subscribed, unsubscribed and published from here on, by any thread, waits for
+/// Begins a batch: what is subscribed, unsubscribed, published and called from here on, by any thread, waits for
 /// cometd_client_batch_end and is then sent in one request. Batches nest; the outermost end sends.
 ///
 /// cometd_client_disconnect sends what an open batch holds.

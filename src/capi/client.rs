@@ -345,6 +345,8 @@ pub unsafe extern "C" fn cometd_client_publish(
 ///
 /// Exactly one event follows, with the id and the channel: COMETD_EVENT_RESULT with the answer, or
 /// COMETD_EVENT_ERROR, COMETD_E_TIMEOUT when none came within `timeout_ms`. What comes later is passed over.
+/// While a batch is open, and before cometd_client_connect, nothing is told: a limit that passes then is told
+/// afterwards.
 ///
 /// `channel` starts with "/service/"; `json` is the data, one JSON value of `len` bytes; `timeout_ms` is at
 /// least 1 and counts from this call on. `*id` (may be NULL) receives the id, never 0.
@@ -377,7 +379,7 @@ pub unsafe extern "C" fn cometd_client_remote_call(
     }
 }
 
-/// Begins a batch: what is subscribed, unsubscribed and published from here on, by any thread, waits for
+/// Begins a batch: what is subscribed, unsubscribed, published and called from here on, by any thread, waits for
 /// cometd_client_batch_end and is then sent in one request. Batches nest; the outermost end sends.
 ///
 /// cometd_client_disconnect sends what an open batch holds.

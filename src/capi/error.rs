@@ -18,7 +18,7 @@ pub const COMETD_PHASE_UNSUBSCRIBE: i32 = 4;
 pub const COMETD_PHASE_PUBLISH: i32 = 5;
 /// The disconnect.
 pub const COMETD_PHASE_DISCONNECT: i32 = 6;
-/// The call of a function: its arguments, or its time.
+/// The call of a function, of its arguments or its time; or a remote call.
 pub const COMETD_PHASE_CALL: i32 = 7;
 
 /// An error with all that is known of it.

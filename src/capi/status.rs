@@ -38,7 +38,8 @@ pub const COMETD_E_FULL: i32 = -10;
 pub const COMETD_E_WOULD_DEADLOCK: i32 = -11;
 /// The object belongs to the parent process.
 pub const COMETD_E_FORKED: i32 = -12;
-/// The library panicked, which is a bug in it.
+/// The library panicked, which is a bug in it. The client ends; what was under way
+/// may then have no event of its own before COMETD_EVENT_CLOSED.
 pub const COMETD_E_PANIC: i32 = -13;
 /// The system refused a thread, a descriptor or memory.
 pub const COMETD_E_SYSTEM: i32 = -14;

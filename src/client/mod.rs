@@ -70,17 +70,17 @@ impl Shared {
     /// Tells every receiver, and whoever waits for a state.
     fn publish(&self, mut event: Event) {
         match &mut event {
-            Event::Subscribed { .. }
-            | Event::Unsubscribed { .. }
-            | Event::Published { .. }
-            | Event::Result { .. } => {
+            Event::Result { error, .. } => {
+                if let Some(error) = error {
+                    self.redact(error);
+                }
+                self.outstanding.fetch_sub(1, Ordering::SeqCst);
+            }
+            Event::Subscribed { .. } | Event::Unsubscribed { .. } | Event::Published { .. } => {
                 self.outstanding.fetch_sub(1, Ordering::SeqCst);
             }
             Event::Error { id, error } => {
-                self.secrets.redact(&mut error.message);
-                if let Some(bayeux) = &mut error.bayeux {
-                    self.secrets.redact(&mut bayeux.text);
-                }
+                self.redact(error);
                 if *id != 0 {
                     self.outstanding.fetch_sub(1, Ordering::SeqCst);
                 } else {
@@ -123,6 +123,13 @@ impl Shared {
             }
         }
         self.hub.publish(event);
+    }
+
+    fn redact(&self, error: &mut Error) {
+        self.secrets.redact(&mut error.message);
+        if let Some(bayeux) = &mut error.bayeux {
+            self.secrets.redact(&mut bayeux.text);
+        }
     }
 
     /// For the task, as long as there is one.

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::calls::Calls;
 use super::connection::refused;
-use super::{Command, Event, Millis, OperationId, Purpose, RequestId, Session, State};
+use super::{Command, Event, Millis, OperationId, Output, Purpose, RequestId, Session, State};
 use crate::bayeux::outgoing::Messages;
 use crate::bayeux::{meta, Message, Reconnect, LONG_POLLING};
 use crate::error::{Error, ErrorKind, Failure, Phase};
@@ -200,8 +200,23 @@ impl Session {
 
     fn enqueue(&mut self, command: Command, batch: u64) {
         if matches!(self.state, State::Disconnecting | State::Closed) {
-            for event in command.into_aborted() {
-                self.emit(event);
+            // The end stays the last, also for what came too late for it.
+            let is_end = |output: &Output| {
+                matches!(
+                    output,
+                    Output::Event(
+                        Event::Closed
+                            | Event::State {
+                                state: State::Closed,
+                                ..
+                            }
+                    )
+                )
+            };
+            let end = self.outputs.iter().rposition(|it| !is_end(it));
+            let at = end.map_or(0, |it| it + 1);
+            for event in command.into_aborted().into_iter().rev() {
+                self.outputs.insert(at, Output::Event(event));
             }
             return;
         }
@@ -435,6 +450,7 @@ impl Session {
                         .entry(channel.clone())
                         .or_insert(Subscription::Wanted);
                     self.commands.some_wanted = true;
+                    self.commands.next_renewal = None;
                 } else if !revoked {
                     subscriptions.insert(channel.clone(), Subscription::Live);
                 }

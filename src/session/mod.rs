@@ -274,7 +274,10 @@ impl Session {
                 meta::DISCONNECT => {
                     if self.is_disconnect_reply(message.id()) {
                         self.disconnect_replied(now);
-                    } else if self.disconnecting.is_none() && flight.session == self.sessions {
+                    } else if self.disconnecting.is_none()
+                        && flight.session == self.sessions
+                        && (self.client_id.is_some() || flight.purpose == Purpose::Handshake)
+                    {
                         // Of a session before this one it says nothing.
                         seen.server_disconnect = Some(message.error());
                     }

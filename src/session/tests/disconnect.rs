@@ -306,3 +306,29 @@ fn a_command_refused_while_disconnecting_is_not_kept() {
         ]
     );
 }
+
+#[test]
+fn what_is_called_after_the_end_and_before_it_was_told_still_ends_before_it() {
+    let mut session = Session::new(Configuration::default());
+    session.handle_command(0, Command::Connect);
+    session.handle_command(0, Command::Disconnect { limit: 1_000 });
+    session.handle_command(
+        0,
+        Command::Publish {
+            id: 7,
+            channel: "/x".into(),
+            data: serde_json::from_str("1").unwrap(),
+        },
+    );
+    let mut told = Vec::new();
+    while let Some(output) = session.poll_output() {
+        if let Output::Event(event) = output {
+            told.push(event);
+        }
+    }
+    let at = |wanted: fn(&Event) -> bool| told.iter().position(wanted);
+    let error = at(|it| matches!(it, Event::Error { id: 7, .. }));
+    let closed = at(|it| matches!(it, Event::Closed));
+    assert!(error.is_some() && error < closed);
+    assert_eq!(closed, Some(told.len() - 1));
+}

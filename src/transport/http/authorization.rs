@@ -47,8 +47,9 @@ impl Authorization {
         let past = lock(&self.past).clone();
         let mut secrets = Vec::new();
         for value in past.into_iter().chain(self.value()) {
-            let Ok(text) = value.to_str() else { continue };
-            let credentials = text.split_once(' ').map_or(text, |(_, it)| it.trim());
+            // Not `to_str`, which takes visible ASCII only.
+            let text = String::from_utf8_lossy(value.as_bytes());
+            let credentials = text.split_once(' ').map_or(&*text, |(_, it)| it.trim());
             if text.starts_with("Basic ") {
                 let decoded = BASE64_STANDARD.decode(credentials).unwrap_or_default();
                 let decoded = String::from_utf8_lossy(&decoded).into_owned();

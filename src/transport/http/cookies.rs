@@ -1,6 +1,7 @@
 //! One client's cookies: those that the host gave, and a jar (RFC 6265) for
 //! those that the server sets.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 
@@ -20,7 +21,12 @@ pub struct Jar {
     /// Sent to the host's server until that sets a cookie of the same name.
     given: Vec<(String, String)>,
     stored: CookieStore,
+    /// Values that were replaced; a server may still name them in an error.
+    past: VecDeque<String>,
 }
+
+/// So many values that were replaced are still known.
+const PAST: usize = 8;
 
 impl fmt::Debug for Jar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,9 +82,17 @@ impl Jar {
         let name = cookie.name().to_owned();
         let place = (String::from(&cookie.domain), String::from(&cookie.path));
         let replaces_given = cookie.matches(ours);
+        let before = self.stored.get_any(&place.0, &place.1, &name);
+        let before = before.map(|it| it.value().to_owned());
         let Ok(action) = self.stored.insert(cookie.into_owned(), url) else {
             return;
         };
+        if let Some(before) = before {
+            if self.past.len() == PAST {
+                self.past.pop_front();
+            }
+            self.past.push_back(before);
+        }
         if self.stored.iter_any().count() > MAXIMUM_COOKIES {
             self.forget_expired();
             if action == StoreAction::Inserted && self.stored.iter_any().count() > MAXIMUM_COOKIES {
@@ -98,11 +112,14 @@ impl Jar {
         self.stored = fresh.unwrap_or_default();
     }
 
-    /// The values of all cookies.
+    /// The values of all cookies, those of the last ones replaced included.
     pub fn values(&self) -> Vec<String> {
         let given = self.given.iter().map(|(_, value)| value.clone());
         let stored = self.stored.iter_any().map(|it| it.value().to_owned());
-        given.chain(stored).collect()
+        given
+            .chain(stored)
+            .chain(self.past.iter().cloned())
+            .collect()
     }
 
     /// The `Cookie` header for a URL of the host's server.

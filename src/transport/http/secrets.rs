@@ -1,12 +1,15 @@
 //! What must never be read in an error or a log line, even when a server
 //! sends it back.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::authorization::Authorization;
 use super::cookies::Jar;
+use crate::bayeux::error_text::one_line;
 use crate::runtime::lock;
 
 /// Shorter ones are no secrets, and taking them out of a text would garble it.
@@ -26,9 +29,14 @@ impl Secrets {
         headers: impl Iterator<Item = String>,
         handshake_ext: Option<&str>,
     ) -> Self {
-        let mut fixed: Vec<String> = headers.collect();
-        if let Some(ext) = handshake_ext.and_then(|it| serde_json::from_str(it).ok()) {
-            leaves(&ext, &mut fixed);
+        let mut fixed = lock(&cookies).values();
+        for value in headers {
+            // "Bearer abc": the scheme is no secret, what follows is.
+            fixed.extend(value.split_once(' ').map(|(_, it)| it.to_owned()));
+            fixed.push(value);
+        }
+        if let Some(ext) = handshake_ext {
+            leaves(ext, &mut fixed);
         }
         Self {
             authorization,
@@ -43,12 +51,16 @@ impl Secrets {
         let mut secrets = self.authorization.secrets();
         secrets.extend(lock(&self.cookies).values());
         let all = secrets.iter().chain(&self.fixed);
+        // Texts of servers were brought onto one line.
+        let folded: Vec<String> = all.clone().map(|it| one_line(it, it.len())).collect();
         let mut all: Vec<&str> = all
+            .chain(&folded)
             .map(|it| it.trim())
             .filter(|it| it.len() >= MINIMUM)
             .collect();
         // Longer ones first: one may hold another.
         all.sort_unstable_by_key(|it| std::cmp::Reverse(it.len()));
+        all.dedup();
         for secret in all {
             if text.contains(secret) {
                 *text = text.replace(secret, "…");
@@ -58,30 +70,44 @@ impl Secrets {
     }
 }
 
+/// How many places a text was cut off at, at most; a server may write more.
+const CUTS: usize = 4;
+
 /// Texts are cut with an ellipsis, in front of which a secret may begin.
 fn redact_cut_off(text: &mut String, secret: &str) {
-    let mut from = 0;
-    while let Some(at) = text.get(from..).and_then(|rest| rest.find('…')) {
-        let end = from + at;
-        let begun = (MINIMUM..secret.len())
+    let mut before = text.len();
+    for _ in 0..CUTS {
+        let Some(end) = text.get(..before).and_then(|it| it.rfind('…')) else {
+            return;
+        };
+        let begun = (MINIMUM..secret.len().min(end + 1))
             .rev()
             .filter_map(|length| secret.get(..length))
             .find(|begun| text.get(..end).is_some_and(|it| it.ends_with(begun)));
+        before = end;
         if let Some(begun) = begun {
-            let start = end - begun.len();
-            text.replace_range(start..end, "");
-            from = start + '…'.len_utf8();
-        } else {
-            from = end + '…'.len_utf8();
+            before = end - begun.len();
+            text.replace_range(before..end, "");
         }
     }
 }
 
-fn leaves(value: &Value, into: &mut Vec<String>) {
-    match value {
-        Value::String(text) => into.push(text.clone()),
-        Value::Array(values) => values.iter().for_each(|it| leaves(it, into)),
-        Value::Object(fields) => fields.values().for_each(|it| leaves(it, into)),
+/// The strings in a JSON text, as they are and as they were written.
+fn leaves(json: &str, into: &mut Vec<String>) {
+    match json.as_bytes().first() {
+        Some(b'"') => {
+            into.extend(serde_json::from_str::<String>(json));
+            into.push(json.trim_matches('"').to_owned());
+        }
+        Some(b'[') => {
+            let values: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
+            values.iter().for_each(|it| leaves(it.get(), into));
+        }
+        Some(b'{') => {
+            let fields: BTreeMap<Cow<str>, &RawValue> =
+                serde_json::from_str(json).unwrap_or_default();
+            fields.values().for_each(|it| leaves(it.get(), into));
+        }
         _ => {}
     }
 }
@@ -89,7 +115,7 @@ fn leaves(value: &Value, into: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::http::authorization::{basic, bearer};
+    use crate::transport::http::authorization::{any, basic, bearer};
 
     fn redacted(secrets: &Secrets, text: &str) -> String {
         let mut text = text.to_owned();
@@ -100,6 +126,7 @@ mod tests {
     #[test]
     fn whatever_a_server_sends_back_no_secret_is_read_contract_13() {
         let authorization = Arc::new(Authorization::new(Some(bearer("first-token").unwrap())));
+        authorization.set(any("Custom tökén-1234567").unwrap());
         authorization.set(basic("me", Some("pass:word")).unwrap());
         let mut jar = Jar::default();
         jar.give("a", "given-cookie");
@@ -108,17 +135,26 @@ mod tests {
             &url::Url::parse("http://h/").unwrap(),
             &url::Url::parse("http://h/").unwrap(),
         );
+        jar.store(
+            &hyper::header::HeaderValue::from_static("SID=newer-cookie; Path=/"),
+            &url::Url::parse("http://h/").unwrap(),
+            &url::Url::parse("http://h/").unwrap(),
+        );
         let secrets = Secrets::new(
             authorization,
             Arc::new(Mutex::new(jar)),
-            std::iter::once("header-value".to_owned()),
-            Some(r#"{"auth":[{"token":"ext-token"}],"n":1234567}"#),
+            ["header-value".to_owned(), "Key two  words".to_owned()].into_iter(),
+            Some(r#"{"auth":[{"token":"ext-token","path":"a\/long\/one"}],"n":1234567}"#),
         );
         for (text, expected) in [
             ("no first-token here", "no … here"),
             ("Basic bWU6cGFzczp3b3Jk", "Basic …"),
             ("me and pass:word", "me and …"),
             ("given-cookie, server-cookie", "…, …"),
+            ("newer-cookie", "…"),
+            ("two  words or two words", "… or …"),
+            (r"a\/long\/one or a/long/one", "… or …"),
+            ("tökén-1234567", "…"),
             ("header-value and ext-token", "… and …"),
             ("begins \"Bearer first-to…\"", "begins \"Bearer …\""),
             ("begins \"Bearer fir…\"", "begins \"Bearer fir…\""),
