@@ -68,6 +68,11 @@ test: examples
 bench: lib
 	@bash benches/run
 
+# As long as SOAK_SECONDS says.
+SOAK_SECONDS ?= 600
+soak: lib
+	@bash tests/soak $(SOAK_SECONDS)
+
 # Installs what `make` has built, and needs nothing but install and sed: `sudo
 # make install` does not run cargo.
 INSTALL ?= install

@@ -392,6 +392,7 @@ impl Queue {
         };
         let wait = timeout != Some(Duration::ZERO);
         let mut taken = Taken::default();
+        let mut patience = PATIENCE;
         let mut front = lock(&self.front);
         loop {
             if self.has_callback() {
@@ -410,6 +411,15 @@ impl Queue {
                 drop(front);
                 self.taken(&taken, more);
                 return Polled::Nothing;
+            }
+            // The producer counts an event before it is there to be taken. What
+            // was announced, by the descriptor too, is waited for.
+            if self.has_something() && !self.detached.load(Ordering::SeqCst) && patience > 0 {
+                patience -= 1;
+                drop(front);
+                std::thread::yield_now();
+                front = lock(&self.front);
+                continue;
             }
             if over {
                 return Polled::Closed;
@@ -600,6 +610,10 @@ impl Queue {
         self.room.notify_one();
     }
 }
+
+/// How often a poll looks again for an event that is counted and not yet there:
+/// a matter of some instructions, unless the producer was interrupted in them.
+const PATIENCE: u32 = 10_000;
 
 /// Notices are never dropped; a queue holds at least so many before the
 /// client waits for the host.
