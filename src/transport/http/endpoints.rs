@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn base_paths_are_resolved_as_rfc_3986_says() {
         let paths = BasePaths {
-            handshake: path("/root/"),
+            handshake: path("/top/"),
             connect: path("../up/"),
             disconnect: path("no-slash"),
             subscribe: path("a%20b/?q=%2F"),
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(
             endpoints("http://h/a/b/", paths, Append::Auto),
             [
-                "http://h/root/handshake",
+                "http://h/top/handshake",
                 "http://h/a/up/connect",
                 "http://h/a/b/no-slash/disconnect",
                 "http://h/a/b/a%20b/?q=%2F",
