@@ -12,7 +12,11 @@ printf '#include <cometd/cometd.hpp>\n#include <cometd/cometd.hpp>\nint main() {
 printf '#include <cometd/cometd.hpp>\nint other() { return 0; }\n' >"$WORK/other.cpp"
 
 compilers=("$CC:$CXX")
-command -v clang >/dev/null && command -v clang++ >/dev/null && compilers+=("clang:clang++")
+if command -v clang >/dev/null && command -v clang++ >/dev/null; then
+    compilers+=("clang:clang++")
+else
+    echo "not run: the headers with clang, which is not installed"
+fi
 for pair in "${compilers[@]}"; do
     c=${pair%:*} cxx=${pair#*:}
     for standard in c99 c11; do
