@@ -443,6 +443,19 @@ public:
         });
         return id;
     }
+    /// Publishes, and sends again until the server has answered: at least once.
+    /// `attempts` is COMETD_RETRY_FOREVER for no limit, `timeout` -1 ms likewise.
+    std::uint64_t publish_with_retries(const std::string &channel, std::string_view json, milliseconds timeout,
+                                       std::uint32_t attempts = COMETD_RETRY_FOREVER) {
+        std::uint64_t id = 0;
+        const char *name = detail::text(channel, "publish_with_retries");
+        const char *data = json.data() == nullptr ? "" : json.data();
+        detail::checked("publish_with_retries", [&](cometd_error **err) {
+            return cometd_client_publish_with_retries(get(), name, data, json.size(), detail::to_ms(timeout), attempts,
+                                                      &id, err);
+        });
+        return id;
+    }
     /// Calls a service, "/service/…"; COMETD_EVENT_RESULT or an error follows, with
     /// the id returned.
     std::uint64_t remote_call(const std::string &channel, std::string_view json, milliseconds timeout) {

@@ -7,6 +7,7 @@ use super::boundary::{
     access, bytes, call, call_plain, copy_out, forked, null, object, positive_milliseconds,
     required, text, timeout, write,
 };
+use super::builder::COMETD_RETRY_FOREVER;
 use super::error::cometd_error;
 use super::event::{cometd_event, cometd_event_fn, cometd_free_fn};
 use super::receiver::{clear, poll, poll_many, set_callback};
@@ -340,6 +341,66 @@ pub unsafe extern "C" fn cometd_client_publish(
     }
 }
 
+/// Publishes a message, and sends it again until the server has answered: at least once, where
+/// cometd_client_publish sends at most once. After a failed attempt the server may have seen the message or not, so
+/// it may get it twice; every attempt carries the same message id.
+///
+/// Sent again is what failed on the way (no connection, no reply in time, an HTTP status other than 413), what a
+/// server refused that has lost the session (it is sent in the next one) or is in trouble (a Bayeux error of 500 to
+/// 599), and what it advised to try again; with the waits of cometd_client_builder_set_backoff_ms, or a longer one
+/// that the server asked for (Retry-After). Any other refusal is final. Later publishes do not wait for it.
+/// cometd_client_disconnect makes one last attempt.
+///
+/// Exactly one event follows, with the id and the channel: COMETD_EVENT_PUBLISHED, or COMETD_EVENT_ERROR: of the last
+/// attempt, or COMETD_E_TIMEOUT when `timeout_ms` have passed since this call.
+///
+/// `json` is the data, one JSON value of `len` bytes; it is sent as it is. `timeout_ms` is at least 1, or -1 for no
+/// limit; before cometd_client_connect nothing is told, a limit that passes then is told afterwards. `attempts` is how
+/// often it is sent at most, at least 1; COMETD_RETRY_FOREVER for no limit. `*id` (may be NULL) receives the id, never
+/// 0.
+///
+/// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channel` or `json` is NULL;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a channel, has a wildcard, or is a
+/// meta channel; COMETD_E_INVALID_JSON: `json` is not JSON, or is nested more than 128 levels deep;
+/// COMETD_E_OUT_OF_RANGE: `timeout_ms` is 0 or less than -1, or `attempts` is 0; COMETD_E_FULL: too many wait for
+/// their outcome; COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_publish_with_retries(
+    client: *mut cometd_client,
+    channel: *const c_char,
+    json: *const c_char,
+    len: usize,
+    timeout_ms: i32,
+    attempts: u32,
+    id: *mut u64,
+    err: *mut *mut cometd_error,
+) -> cometd_status {
+    write(id, 0);
+    unsafe {
+        with(client, err, |client| {
+            let channel = text("channel", channel)?;
+            let json = bytes("json", json, len)?;
+            let timeout = match timeout_ms {
+                -1 => None,
+                limited => Some(positive_milliseconds("timeout_ms", limited)?),
+            };
+            let attempts = match attempts {
+                COMETD_RETRY_FOREVER => None,
+                0 => {
+                    return Err(Error::call(
+                        ErrorKind::OutOfRange,
+                        "attempts: is at least 1",
+                    ))
+                }
+                limited => Some(limited),
+            };
+            let published = client.publish_with_retries(channel, json, timeout, attempts)?;
+            write(id, published);
+            Ok(COMETD_OK)
+        })
+    }
+}
 /// Calls a service: publishes a message to its channel and awaits the answer, a message on the same
 /// channel with the same id (CometD's remote call).
 ///

@@ -1,6 +1,13 @@
 //! The one clock that sessions live by.
 
+use std::time::Duration;
+
 use crate::session::Millis;
+
+/// A duration in the clock's unit.
+pub fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
 
 /// Milliseconds since the machine started, the time that it slept included:
 /// after a suspend every deadline that has passed is seen to have passed.

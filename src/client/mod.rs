@@ -290,6 +290,29 @@ impl Client {
         })
     }
 
+    /// Publishes again and again, until the server has answered, so often at
+    /// most and for so long at most.
+    pub fn publish_with_retries(
+        &self,
+        channel: &str,
+        data: &[u8],
+        timeout: Option<Duration>,
+        attempts: Option<u32>,
+    ) -> Result<OperationId, Error> {
+        channel::check_publish(channel).map_err(|error| {
+            Error::call(ErrorKind::InvalidChannel, format!("channel: {error}")).on_channel(channel)
+        })?;
+        let data = json::parse(data).map_err(|error| builder::json_error("json", &error))?;
+        let deadline = timeout.map(|it| clock::now().saturating_add(clock::millis(it)));
+        self.accept(1, |id| Command::PublishWithRetries {
+            id,
+            channel: channel.to_owned(),
+            data,
+            attempts,
+            deadline,
+        })
+    }
+
     /// Publishes to a service channel and awaits the answer for so long.
     pub fn remote_call(
         &self,
@@ -301,12 +324,11 @@ impl Client {
             Error::call(ErrorKind::InvalidChannel, format!("channel: {error}")).on_channel(channel)
         })?;
         let data = json::parse(data).map_err(|error| builder::json_error("json", &error))?;
-        let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         self.accept(1, |id| Command::Call {
             id,
             channel: channel.to_owned(),
             data,
-            deadline: clock::now().saturating_add(timeout),
+            deadline: clock::now().saturating_add(clock::millis(timeout)),
         })
     }
 
@@ -404,9 +426,8 @@ impl Client {
         } else {
             timeout
         };
-        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         self.shared.command(Command::Disconnect {
-            limit: clock::now().saturating_add(limit),
+            limit: clock::now().saturating_add(clock::millis(limit)),
         });
         if timeout.is_zero() {
             return Ok(());

@@ -2,10 +2,11 @@
 //! channel with the same id that answers it. Each ends exactly once: by the
 //! answer, by a refusal, or by its deadline.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::connection::refused;
+use super::deadlines::Deadlines;
 use super::{Event, Millis, OperationId, RequestId, Session};
 use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::{Body, Message};
@@ -27,19 +28,17 @@ pub(super) struct Calls {
     /// Sent, by message id.
     sent: BTreeMap<u64, Call>,
     /// Of all that have not ended, sent or not.
-    deadlines: BTreeSet<(Millis, OperationId)>,
-    by_operation: BTreeMap<OperationId, Millis>,
+    deadlines: Deadlines,
     given_up: VecDeque<u64>,
 }
 
 impl Calls {
     pub(super) fn next_deadline(&self) -> Option<Millis> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        self.deadlines.next()
     }
 
     pub(super) fn accept(&mut self, operation: OperationId, deadline: Millis) {
-        self.deadlines.insert((deadline, operation));
-        self.by_operation.insert(operation, deadline);
+        self.deadlines.set(operation, deadline);
     }
 
     pub(super) fn sent(
@@ -60,21 +59,12 @@ impl Calls {
     }
 
     pub(super) fn expired(&self, now: Millis) -> Option<OperationId> {
-        self.deadlines
-            .first()
-            .filter(|(deadline, _)| *deadline <= now)
-            .map(|(_, operation)| *operation)
-    }
-
-    fn forget(&mut self, operation: OperationId) {
-        if let Some(deadline) = self.by_operation.remove(&operation) {
-            self.deadlines.remove(&(deadline, operation));
-        }
+        self.deadlines.expired(now)
     }
 
     /// Ends a call that was not answered; its channel when it was sent.
     pub(super) fn abandon(&mut self, operation: OperationId) -> Option<String> {
-        self.forget(operation);
+        self.deadlines.forget(operation);
         let message_id = self
             .sent
             .iter()
@@ -93,7 +83,7 @@ impl Calls {
 
     fn end(&mut self, message_id: u64) -> Option<Call> {
         let call = self.sent.remove(&message_id)?;
-        self.forget(call.operation);
+        self.deadlines.forget(call.operation);
         Some(call)
     }
 
@@ -117,7 +107,6 @@ impl Calls {
     /// Ends all that were sent.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = (OperationId, String)> {
         self.deadlines.clear();
-        self.by_operation.clear();
         std::mem::take(&mut self.sent)
             .into_values()
             .map(|call| (call.operation, call.channel))

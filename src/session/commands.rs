@@ -7,6 +7,8 @@ use serde_json::value::RawValue;
 
 use super::calls::Calls;
 use super::connection::refused;
+use super::pending::{Pending, PendingMessages};
+use super::retries::{is_passing, may_be_accepted_later, Retried, Retries};
 use super::{Command, Event, Millis, OperationId, Output, Purpose, RequestId, Session, State};
 use crate::bayeux::outgoing::Messages;
 use crate::bayeux::{meta, Message, Reconnect, LONG_POLLING};
@@ -17,10 +19,11 @@ use crate::error::{Error, ErrorKind, Failure, Phase};
 const MAXIMUM_REQUEST: usize = 32_000;
 
 #[derive(Debug)]
-enum Verb {
+pub(super) enum Verb {
     Subscribe,
     Unsubscribe,
     Publish(Box<RawValue>),
+    PublishRetried(Box<Retried>),
     Call(Box<RawValue>),
 }
 
@@ -29,41 +32,49 @@ impl Verb {
         match self {
             Self::Subscribe => Phase::Subscribe,
             Self::Unsubscribe => Phase::Unsubscribe,
-            Self::Publish(_) => Phase::Publish,
+            Self::Publish(_) | Self::PublishRetried(_) => Phase::Publish,
             Self::Call(_) => Phase::Call,
+        }
+    }
+
+    fn data(&self) -> Option<&RawValue> {
+        match self {
+            Self::Subscribe | Self::Unsubscribe => None,
+            Self::Publish(data) | Self::Call(data) => Some(data),
+            Self::PublishRetried(retried) => Some(&retried.data),
         }
     }
 }
 
 /// One message that waits to be sent.
 #[derive(Debug)]
-struct Queued {
+pub(super) struct Queued {
     /// 0 for what the library does by itself.
-    operation: OperationId,
-    channel: String,
-    verb: Verb,
+    pub operation: OperationId,
+    pub channel: String,
+    pub verb: Verb,
     /// Was refused by a server that had lost the session.
-    second_try: bool,
+    pub second_try: bool,
     /// A subscribe that the host has since taken back by an unsubscribe.
-    revoked: bool,
+    pub revoked: bool,
     /// Which batch it belongs to; 0 for none.
-    batch: u64,
+    pub batch: u64,
     /// Travels in a request of its own: one before may have failed for it.
-    alone: bool,
+    pub alone: bool,
 }
 
-/// One message that was sent and waits for its reply.
-#[derive(Debug)]
-struct Pending {
-    operation: OperationId,
-    channel: String,
-    phase: Phase,
-    second_try: bool,
-    revoked: bool,
-    /// Was sent in a session that is gone.
-    stale: bool,
-    request: RequestId,
-    deadline: Millis,
+impl Queued {
+    pub(super) fn new(operation: OperationId, channel: String, verb: Verb) -> Self {
+        Self {
+            operation,
+            channel,
+            verb,
+            second_try: false,
+            revoked: false,
+            batch: 0,
+            alone: false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,12 +89,10 @@ enum Subscription {
 
 #[derive(Debug, Default)]
 pub(super) struct Commands {
-    queue: VecDeque<Queued>,
+    pub(super) queue: VecDeque<Queued>,
     /// At most one request at a time, so that the server sees the order.
     request: Option<RequestId>,
-    /// By message id. Ids grow and all have the same time limit, so the first
-    /// one is the first to run out.
-    pending: BTreeMap<u64, Pending>,
+    pub(super) pending: PendingMessages,
     subscriptions: BTreeMap<String, Subscription>,
     /// Some subscription may be `Wanted`.
     some_wanted: bool,
@@ -93,14 +102,19 @@ pub(super) struct Commands {
     failed_renewals: u32,
     last_batch: u64,
     pub(super) calls: Calls,
+    pub(super) retries: Retries,
     /// A reply told that the server no longer knows the session.
     pub(super) session_lost: bool,
 }
 
 impl Commands {
     pub(super) fn next_deadline(&self) -> Option<Millis> {
-        let pending = self.pending.values().next().map(|it| it.deadline);
-        pending.into_iter().chain(self.calls.next_deadline()).min()
+        self.pending
+            .next_deadline()
+            .into_iter()
+            .chain(self.calls.next_deadline())
+            .chain(self.retries.next_deadline())
+            .min()
     }
 
     pub(super) fn request_ended(&mut self, request: RequestId) {
@@ -119,10 +133,8 @@ impl Commands {
     /// nothing of the new session.
     pub(super) fn session_ended(&mut self) {
         self.request = None;
-        self.pending.retain(|_, pending| pending.operation != 0);
-        for pending in self.pending.values_mut() {
-            pending.stale = true;
-        }
+        self.pending.retain(|pending| pending.operation != 0);
+        self.pending.for_each(|pending| pending.stale = true);
         for subscription in self.subscriptions.values_mut() {
             *subscription = Subscription::Wanted;
         }
@@ -140,9 +152,8 @@ impl Commands {
         for queued in &mut self.queue {
             queued.revoked |= channels.contains(queued.channel.as_str());
         }
-        for pending in self.pending.values_mut() {
-            pending.revoked |= channels.contains(pending.channel.as_str());
-        }
+        self.pending
+            .for_each(|pending| pending.revoked |= channels.contains(pending.channel.as_str()));
     }
 
     /// When renewals that failed are due.
@@ -157,22 +168,21 @@ impl Commands {
         self.queue.insert(
             place,
             Queued {
-                operation: pending.operation,
-                channel: pending.channel,
-                verb: Verb::Subscribe,
                 second_try: true,
-                revoked: false,
-                batch: 0,
-                alone: false,
+                ..Queued::new(pending.operation, pending.channel, Verb::Subscribe)
             },
         );
+    }
+
+    pub(super) fn enqueue(&mut self, queued: Queued) {
+        self.queue.push_back(queued);
     }
 
     /// How much is waiting, pending and subscribed.
     #[cfg(test)]
     pub(super) fn counts(&self) -> [usize; 3] {
         [
-            self.queue.len(),
+            self.queue.len() + self.retries.counts()[0],
             self.pending.len(),
             self.subscriptions.len(),
         ]
@@ -232,6 +242,10 @@ impl Session {
                 (id, messages.collect())
             }
             Command::Publish { id, channel, data } => (id, vec![(channel, Verb::Publish(data))]),
+            Command::PublishWithRetries { .. } => {
+                self.accept_retried(command, batch);
+                return;
+            }
             Command::Call {
                 id,
                 channel,
@@ -247,15 +261,8 @@ impl Session {
             }
         };
         for (channel, verb) in messages {
-            self.commands.queue.push_back(Queued {
-                operation,
-                channel,
-                verb,
-                second_try: false,
-                revoked: false,
-                batch,
-                alone: false,
-            });
+            let queued = Queued::new(operation, channel, verb);
+            self.commands.enqueue(Queued { batch, ..queued });
         }
     }
 
@@ -277,10 +284,7 @@ impl Session {
         let (mut batch, mut alone) = (0, false);
         while let Some(queued) = self.commands.queue.front() {
             let size = queued.channel.len()
-                + match &queued.verb {
-                    Verb::Publish(data) | Verb::Call(data) => data.get().len(),
-                    _ => 0,
-                }
+                + queued.verb.data().map_or(0, |data| data.get().len())
                 + client_id.len()
                 + 100;
             // A batch is one request, however large.
@@ -291,16 +295,28 @@ impl Session {
             }
             batch = queued.batch;
             alone = queued.alone;
-            let Some(queued) = self.commands.queue.pop_front() else {
+            let Some(mut queued) = self.commands.queue.pop_front() else {
                 break;
             };
-            let id = self.next_message_id();
+            let id = match &mut queued.verb {
+                Verb::PublishRetried(retried) => {
+                    retried.sent();
+                    let id = retried.message_id;
+                    let id = id.unwrap_or_else(|| self.next_message_id());
+                    retried.message_id = Some(id);
+                    id
+                }
+                _ => self.next_message_id(),
+            };
             let channel = &queued.channel;
             match &queued.verb {
                 Verb::Subscribe => messages.subscribe(id, &client_id, channel),
                 Verb::Unsubscribe => messages.unsubscribe(id, &client_id, channel),
                 Verb::Publish(data) | Verb::Call(data) => {
                     messages.publish(id, &client_id, channel, data);
+                }
+                Verb::PublishRetried(retried) => {
+                    messages.publish(id, &client_id, channel, &retried.data);
                 }
             }
             sent.push((id, queued));
@@ -324,6 +340,10 @@ impl Session {
                     stale: false,
                     request,
                     deadline: now.saturating_add(limit),
+                    retried: match queued.verb {
+                        Verb::PublishRetried(retried) => Some(retried),
+                        _ => None,
+                    },
                 },
             );
         }
@@ -348,15 +368,8 @@ impl Session {
         for (channel, subscription) in &mut commands.subscriptions {
             if *subscription == Subscription::Wanted && !asked_for.contains(channel.as_str()) {
                 *subscription = Subscription::Underway;
-                again.push_back(Queued {
-                    operation: 0,
-                    channel: channel.clone(),
-                    verb: Verb::Subscribe,
-                    second_try: false,
-                    revoked: false,
-                    batch: 0,
-                    alone,
-                });
+                let queued = Queued::new(0, channel.clone(), Verb::Subscribe);
+                again.push_back(Queued { alone, ..queued });
             }
         }
         again.append(&mut commands.queue);
@@ -393,14 +406,14 @@ impl Session {
                     .find(|(_, it)| {
                         it.request == request && it.phase == phase && channels.contains(&it.channel)
                     })
-                    .map(|(id, _)| *id)
+                    .map(|(id, _)| id)
             }
         };
         let Some(id) = id else { return };
-        if self.commands.pending.get(&id).map(|it| it.phase) != Some(phase) {
+        if self.commands.pending.get(id).map(|it| it.phase) != Some(phase) {
             return;
         }
-        let Some(pending) = self.commands.pending.remove(&id) else {
+        let Some(pending) = self.commands.pending.remove(id) else {
             return;
         };
         if reply.successful() == Some(true) {
@@ -462,11 +475,14 @@ impl Session {
                 }
             }
             Phase::Unsubscribe => self.emit(Event::Unsubscribed { id, channel }),
-            _ => self.emit(Event::Published { id, channel }),
+            _ => {
+                self.commands.retries.forget(id);
+                self.emit(Event::Published { id, channel });
+            }
         }
     }
 
-    pub(super) fn publish_replied(&mut self, reply: &Message) {
+    pub(super) fn publish_replied(&mut self, now: Millis, reply: &Message) {
         // A reply says whether it was successful; an event of another client
         // may have the same id (Bayeux, section 5.2).
         let Some(successful) = reply.successful() else {
@@ -478,13 +494,16 @@ impl Session {
         if self.call_acknowledged(id, successful, reply) {
             return;
         }
-        let is_ours = self.commands.pending.get(&id).is_some_and(|it| {
+        let is_ours = self.commands.pending.get(id).is_some_and(|it| {
             it.phase == Phase::Publish && Some(it.channel.as_str()) == reply.channel()
         });
         if !is_ours {
+            if successful {
+                self.accepted_late(id, reply.channel());
+            }
             return;
         }
-        let Some(pending) = self.commands.pending.remove(&id) else {
+        let Some(pending) = self.commands.pending.remove(id) else {
             return;
         };
         if successful {
@@ -492,20 +511,37 @@ impl Session {
         } else {
             // Whether the session is lost, the next connect tells.
             let error = refused(Phase::Publish, reply);
+            let advised = reply.advice(LONG_POLLING).and_then(|it| it.reconnect);
+            let code = error.bayeux.as_ref().map_or(0, |it| it.code);
+            let may_pass = may_be_accepted_later(advised, code);
+            self.publish_failed(now, pending, error, may_pass.then_some(0));
+        }
+    }
+
+    /// Ends a publish, or has it sent again `not_before` a time from now on.
+    fn publish_failed(
+        &mut self,
+        now: Millis,
+        pending: Pending,
+        mut error: Error,
+        not_before: Option<Millis>,
+    ) {
+        let ended = match not_before {
+            Some(wait) => self.retry(now, pending, &mut error, wait),
+            None => {
+                self.commands.retries.forget(pending.operation);
+                Some(pending)
+            }
+        };
+        if let Some(pending) = ended {
             self.emit_failed(pending.operation, pending.channel, error);
         }
     }
 
     /// The request that carried these messages failed; whether the server saw
-    /// them is not known, and nothing is sent twice.
+    /// them is not known, and nothing is sent twice but what the host said so of.
     pub(super) fn commands_failed(&mut self, now: Millis, request: RequestId, failure: &Failure) {
-        let ids: Vec<u64> = self
-            .commands
-            .pending
-            .iter()
-            .filter(|(_, it)| it.request == request)
-            .map(|(id, _)| *id)
-            .collect();
+        let ids = self.commands.pending.of_request(request);
         self.fail(now, &ids, failure);
         for (id, channel) in self.commands.calls.fail(request) {
             self.emit_failed(id, channel, failure.to_error(Phase::Call));
@@ -516,13 +552,7 @@ impl Session {
     }
 
     pub(super) fn commands_timed_out(&mut self, now: Millis) {
-        let ids: Vec<u64> = self
-            .commands
-            .pending
-            .iter()
-            .take_while(|(_, it)| it.deadline <= now)
-            .map(|(id, _)| *id)
-            .collect();
+        let ids = self.commands.pending.expired(now);
         self.fail(
             now,
             &ids,
@@ -555,8 +585,8 @@ impl Session {
     }
 
     fn fail(&mut self, now: Millis, ids: &[u64], failure: &Failure) {
-        let is_renewal = |id| {
-            let pending = self.commands.pending.get(id);
+        let is_renewal = |id: &u64| {
+            let pending = self.commands.pending.get(*id);
             pending.is_some_and(|it| it.operation == 0)
         };
         let mut wait = None;
@@ -568,8 +598,13 @@ impl Session {
             wait = Some(after);
         }
         for id in ids {
-            if let Some(pending) = self.commands.pending.remove(id) {
+            if let Some(pending) = self.commands.pending.remove(*id) {
                 let mut error = failure.to_error(pending.phase);
+                if pending.retried.is_some() {
+                    let not_before = is_passing(failure).then(|| failure.retry_after.unwrap_or(0));
+                    self.publish_failed(now, pending, error, not_before);
+                    continue;
+                }
                 if pending.phase == Phase::Subscribe {
                     self.want_again(&pending);
                 }
@@ -602,11 +637,11 @@ impl Session {
     }
 
     pub(super) fn fail_all_commands(&mut self) {
-        let pending = std::mem::take(&mut self.commands.pending)
-            .into_values()
-            .map(|it| (it.operation, it.channel, it.phase));
+        let pending = self.commands.pending.take_all();
+        let pending = pending.map(|it| (it.operation, it.channel, it.phase));
         let queued = std::mem::take(&mut self.commands.queue)
             .into_iter()
+            .chain(self.commands.retries.take_all())
             .map(|it| (it.operation, it.channel, it.verb.phase()));
         let calls = self.commands.calls.take_all();
         let queued = queued.chain(calls.map(|(id, channel)| (id, channel, Phase::Call)));
@@ -637,7 +672,9 @@ impl Command {
         let (id, channels, phase) = match self {
             Self::Subscribe { id, channels } => (id, channels, Phase::Subscribe),
             Self::Unsubscribe { id, channels } => (id, channels, Phase::Unsubscribe),
-            Self::Publish { id, channel, .. } => (id, vec![channel], Phase::Publish),
+            Self::Publish { id, channel, .. } | Self::PublishWithRetries { id, channel, .. } => {
+                (id, vec![channel], Phase::Publish)
+            }
             Self::Call { id, channel, .. } => (id, vec![channel], Phase::Call),
             Self::Batch(commands) => {
                 return commands.into_iter().flat_map(Self::into_aborted).collect();

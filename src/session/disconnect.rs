@@ -40,6 +40,7 @@ impl Session {
         self.next_attempt = None;
         self.refreshing = None;
         self.commands.drop_renewals();
+        self.resend_all();
         self.disconnecting = Some(Disconnecting {
             limit: limit.max(now),
             sent: None,

@@ -48,6 +48,15 @@ pub enum Command {
         channel: String,
         data: Box<RawValue>,
     },
+    /// A publish that is sent again, with the same message id, until the server
+    /// has answered: at most so often, and not after `deadline`.
+    PublishWithRetries {
+        id: OperationId,
+        channel: String,
+        data: Box<RawValue>,
+        attempts: Option<u32>,
+        deadline: Option<Millis>,
+    },
     /// A publish to a service channel whose answer is awaited until `deadline`.
     Call {
         id: OperationId,

@@ -18,8 +18,11 @@ mod calls;
 mod commands;
 mod configuration;
 mod connection;
+mod deadlines;
 mod disconnect;
 mod door;
+mod pending;
+mod retries;
 #[cfg(test)]
 mod tests;
 
@@ -283,7 +286,7 @@ impl Session {
                     }
                 }
                 _ if channel::is_meta(name) => {}
-                _ => self.publish_replied(&message),
+                _ => self.publish_replied(now, &message),
             }
         }
         if self.state == State::Closed {
@@ -431,6 +434,8 @@ impl Session {
         }
         self.commands_timed_out(now);
         self.calls_timed_out(now);
+        self.retries_timed_out(now);
+        self.resend(now);
         self.refresh_timed_out(now);
         self.proceed(now);
     }

@@ -214,3 +214,121 @@ TEST(an_echo_of_a_service_channel_comes_back)
     client_end(client);
     server_stop(server);
 }
+
+/* ---- publishes that are sent again ---- */
+
+static uint64_t insist(cometd_client *client, const char *channel, int32_t timeout_ms,
+                       uint32_t attempts)
+{
+    uint64_t id = 0;
+    CHECK_OK(cometd_client_publish_with_retries(client, channel, "{\"n\":1}", 7, timeout_ms,
+                                                attempts, &id, NULL));
+    CHECK_INT(id, >, 0);
+    return id;
+}
+
+/* Lets the first two publishes come to nothing, each in its own way. */
+static void lossy(exchange *x)
+{
+    if (!is_on(x, "/a"))
+        bayeux(x);
+    else if (peer_count(x->peer, "\"channel\":\"/a\"") == 1)
+        reset(x);
+    else if (peer_count(x->peer, "\"channel\":\"/a\"") == 2)
+        respond(x, 503, "", "busy");
+    else
+        bayeux(x);
+}
+
+TEST(with_retries_the_same_message_is_sent_until_it_is_answered_92)
+{
+    peer *peer = peer_start(lossy);
+    cometd_client *client = client_connected(peer_url(peer));
+    uint64_t id = insist(client, "/a", -1, COMETD_RETRY_FOREVER);
+    cometd_event_free(wait_event(client, COMETD_EVENT_PUBLISHED, "/a", id));
+    char *ids[3];
+    for (int i = 0; i < 3; i++) {
+        char *request = peer_request(peer, "\"channel\":\"/a\"", i + 1);
+        char *message = json_element(strstr(request, "\r\n\r\n") + 4, 0);
+        ids[i] = json_field(message, "id");
+        free(request);
+        free(message);
+    }
+    CHECK_STR(ids[0], ids[1]);
+    CHECK_STR(ids[0], ids[2]);
+    for (int i = 0; i < 3; i++)
+        free(ids[i]);
+    CHECK_INT(peer_count(peer, "\"channel\":\"/a\""), ==, 3);
+    CHECK_OK(cometd_client_disconnect(client, limit_ms(), NULL));
+    char *rest = drain(client);
+    CHECK_HAS_NOT(rest, "ERROR");
+    CHECK_HAS_NOT(rest, "PUBLISHED");
+    free(rest);
+    cometd_client_free(client);
+    peer_stop(peer);
+}
+
+TEST(retries_end_with_the_attempts_with_the_time_and_with_a_refusal_92)
+{
+    server *server = server_start(NULL);
+    cometd_client *client = client_connected(server->url);
+    server_do(server, "/fail?status=500&count=2&on=/a");
+    uint64_t id = insist(client, "/a", limit_ms(), 2);
+    cometd_event *event = wait_event(client, COMETD_EVENT_ERROR, "/a", id);
+    const cometd_error *error = cometd_event_error(event);
+    CHECK_STATUS(cometd_error_status(error), COMETD_E_HTTP_STATUS);
+    CHECK_HAS(cometd_error_message(error), "given up after 2 attempts");
+    CHECK_INT(cometd_error_phase(error), ==, COMETD_PHASE_PUBLISH);
+    CHECK_INT(cometd_error_retry_in_ms(error), ==, -1);
+    cometd_event_free(event);
+
+    server_do(server, "/fail?status=500&count=1000000&on=/a");
+    id = insist(client, "/a", 300, COMETD_RETRY_FOREVER);
+    event = wait_event(client, COMETD_EVENT_ERROR, "/a", id);
+    CHECK_STATUS(cometd_error_status(cometd_event_error(event)), COMETD_E_TIMEOUT);
+    cometd_event_free(event);
+
+    id = insist(client, "/denied/a", -1, COMETD_RETRY_FOREVER);
+    event = wait_event(client, COMETD_EVENT_ERROR, "/denied/a", id);
+    CHECK_STATUS(cometd_error_status(cometd_event_error(event)), COMETD_E_REFUSED);
+    cometd_event_free(event);
+    client_end(client);
+    server_stop(server);
+}
+
+TEST(with_retries_a_lost_session_is_no_failure)
+{
+    server *server = server_start(NULL);
+    cometd_client *client = client_connected(server->url);
+    subscribed(client, "/a");
+    server_do(server, "/forget");
+    uint64_t id = insist(client, "/a", -1, COMETD_RETRY_FOREVER);
+    cometd_event_free(wait_event(client, COMETD_EVENT_PUBLISHED, "/a", id));
+    client_end(client);
+    server_stop(server);
+}
+
+TEST(retries_are_checked_at_once)
+{
+    cometd_client *client = build(builder_new("http://127.0.0.1:1/"));
+    cometd_error *err = NULL;
+    uint64_t id = 7;
+    static const int32_t times[] = {0, -2, 1};
+    static const uint32_t attempts[] = {1, 1, 0};
+    for (int i = 0; i < 3; i++) {
+        CHECK_STATUS(cometd_client_publish_with_retries(client, "/a", "1", 1, times[i],
+                                                        attempts[i], &id, &err),
+                     COMETD_E_OUT_OF_RANGE);
+        CHECK_HAS(cometd_error_message(err), i == 2 ? "attempts" : "timeout_ms");
+        CHECK_INT(id, ==, 0);
+        cometd_error_free(err);
+    }
+    CHECK_STATUS(
+        cometd_client_publish_with_retries(client, "/a/*", "1", 1, 1, 1, &id, &err),
+        COMETD_E_INVALID_CHANNEL);
+    cometd_error_free(err);
+    CHECK_STATUS(cometd_client_publish_with_retries(client, "/a", "{", 1, 1, 1, &id, &err),
+                 COMETD_E_INVALID_JSON);
+    cometd_error_free(err);
+    cometd_client_free(client);
+}

@@ -34,7 +34,7 @@ function good(type, name) {
     if (type == "size_t" && name == "len") return "2"
     if (type == "size_t" && name == "cap" && types[i - 1] == "char *") return "sizeof f.buffer"
     if (type == "size_t") return "1"
-    if (type == "int32_t" && (name == "request_timeout_ms" || fn ~ /remote_call/)) return "1"
+    if (type == "int32_t" && (name == "request_timeout_ms" || fn ~ /remote_call|with_retries/)) return "1"
     if (type ~ /^(int32_t|uint32_t|cometd_state|cometd_status)$/)
         return type == "uint32_t" ? "1" : "0"
     if (type == "bool") return "true"

@@ -11,7 +11,8 @@ for source in examples-c/*.c examples-c/*.cpp; do
     name=$(basename "$source" .c)
     name=${name%.cpp}
     case $source in
-    */subscribe.c | */subscribe.cpp | */callback.c | */event_loop.c | */publish.c | */authorization.c) ;;
+    */retries.c | \
+        */subscribe.c | */subscribe.cpp | */callback.c | */event_loop.c | */publish.c | */authorization.c) ;;
     *) fail "$source has no test here" ;;
     esac
     [[ $source == *.cpp ]] && name=${name}_cpp
@@ -23,11 +24,12 @@ disconnects=0
 
 # What every one of them does when it is called the wrong way, and with a URL
 # that is none.
-for name in subscribe subscribe_cpp callback event_loop publish authorization; do
+for name in subscribe subscribe_cpp callback event_loop publish authorization retries; do
     expect 2 "$BIN/$name"
     contains "$ERRORS" "usage: $name "
     arguments=(/a)
     [[ $name == publish ]] && arguments=(/a 1)
+    [[ $name == retries ]] && arguments=(/a 5 1)
     expect 1 "$BIN/$name" ftp://localhost/ "${arguments[@]}"
     contains "$ERRORS" "url: has the scheme ftp"
 done
@@ -102,6 +104,19 @@ contains "$ERRORS" "given up after 3 failures"
 contains "$ERRORS" "the client closed before the server answered"
 disconnects=$((disconnects + 3))
 wait_until 10 "the disconnect of publish" counted disconnects "$disconnects"
+
+# retries: what fails on the way is sent again, until it was accepted or the time is over.
+control "/fail?status=503&count=1&on=/chat" >/dev/null
+expect 0 "$BIN/retries" "$URL" /chat 30 '"one"' '{"two":2}'
+contains "$OUTPUT" '1 published'
+contains "$OUTPUT" '2 published'
+expect 1 "$BIN/retries" "$URL" /denied 30 1
+contains "$ERRORS" "403:denied_by_security_policy:publish_denied"
+expect 1 "$BIN/retries" "$NOWHERE" /chat 1 1
+contains "$ERRORS" "not accepted within its time limit; it was not sent"
+expect 2 "$BIN/retries" "$URL" /chat 0 1
+disconnects=$((disconnects + 2))
+wait_until 10 "the disconnect of retries" counted disconnects "$disconnects"
 
 # event_loop: a line typed is published, and comes back; a bad one is refused.
 mkfifo "$WORK/keyboard"

@@ -298,15 +298,31 @@ impl Run {
             true => &[first],
             false => &[first, second],
         };
-        match self.random.below(3) {
-            0 => self.world.subscribe(id, channels),
-            1 => {
+        match self.random.below(6) {
+            0 | 1 => self.world.subscribe(id, channels),
+            2 => {
                 for channel in channels {
                     self.belief.unsubscribes(&self.world, channel);
                 }
                 self.world.unsubscribe(id, channels);
             }
-            _ => self.world.publish(id, "/x", "1"),
+            3 => self.world.publish(id, "/x", "1"),
+            4 => {
+                let deadline = self.world.now + self.random.below(60_000);
+                self.world.command(Command::PublishWithRetries {
+                    id,
+                    channel: "/y".into(),
+                    data: serde_json::from_str("2").unwrap(),
+                    attempts: self.random.pick(&[None, Some(1), Some(3)]),
+                    deadline: self.random.pick(&[None, Some(deadline)]),
+                });
+            }
+            _ => self.world.command(Command::Call {
+                id,
+                channel: "/service/s".into(),
+                data: serde_json::from_str("3").unwrap(),
+                deadline: self.world.now + self.random.below(60_000),
+            }),
         }
     }
 

@@ -14,6 +14,7 @@ mod disconnect;
 mod faults;
 mod handshake;
 mod liveness;
+mod retries;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
@@ -152,9 +153,9 @@ impl World {
                 Command::Subscribe { id, channels } | Command::Unsubscribe { id, channels } => {
                     channels.iter().map(|it| (*id, it.clone())).collect()
                 }
-                Command::Publish { id, channel, .. } | Command::Call { id, channel, .. } => {
-                    vec![(*id, channel.clone())]
-                }
+                Command::Publish { id, channel, .. }
+                | Command::PublishWithRetries { id, channel, .. }
+                | Command::Call { id, channel, .. } => vec![(*id, channel.clone())],
                 Command::Batch(commands) => commands.iter().flat_map(owed).collect(),
                 _ => Vec::new(),
             }
