@@ -744,6 +744,19 @@ cometd_status cometd_client_builder_set_overflow(cometd_client_builder *builder,
 cometd_status cometd_client_builder_set_response_capacity(cometd_client_builder *builder,
                                                           size_t bytes);
 
+/// Sets how large the server takes a request. A message that would make a larger one, counted as its channel, its data
+/// and 256 bytes for what the protocol adds, is refused where it is published, with COMETD_E_TOO_LARGE; several are
+/// divided, those of a batch too. Servers answer a larger one with an error, or end the connection: CometD's
+/// own limit is 1048576 bytes, Salesforce's 32768.
+///
+/// `bytes` is 1024 to 2147483647; by default there is no limit.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `bytes` is not in the range.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_request_capacity(cometd_client_builder *builder,
+                                                         size_t bytes);
+
 /// Sets whether the client is itself a receiver of its events. A program that reads them only
 /// through receivers of cometd_receiver_new turns it off; otherwise the client's own queue,
 /// which nobody reads, fills up.
@@ -767,6 +780,19 @@ cometd_status cometd_client_builder_set_own_receiver(cometd_client_builder *buil
 /// **Threads** one at a time. **Blocks** never. **Since** 0.1.
 cometd_status cometd_client_builder_set_acknowledgement(cometd_client_builder *builder,
                                                         bool enabled);
+
+/// Sets what follows when the server ends the session by itself: with a /meta/disconnect, with
+/// the advice not to reconnect on a connect that succeeded, or with a negative interval. By default that is
+/// the client's end, with a fatal COMETD_E_SERVER_DISCONNECTED. With this option it is an error that is not fatal, a
+/// pause of at least one backoff increment, a new handshake, and the subscriptions anew. A refusal, such as
+/// that of a token, stays final, and so it is when the retries are used up.
+///
+/// `enabled` is false by default. Some servers end sessions in the ordinary course of things, Salesforce among them.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_restart(cometd_client_builder *builder,
+                                                bool enabled);
 
 /// Builds a client. Nothing is started and nothing is sent before cometd_client_connect. The
 /// builder is not used up.
@@ -879,6 +905,7 @@ cometd_status cometd_client_unsubscribe(cometd_client *client,
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channel` or `json` is NULL;
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a channel, has a wildcard, or is a
 /// meta channel; COMETD_E_INVALID_JSON: `json` is not JSON, or is nested more than 128 levels deep;
+/// COMETD_E_TOO_LARGE: it is above cometd_client_builder_set_request_capacity;
 /// COMETD_E_FULL: too many wait for their outcome, see cometd_client_builder_set_commands_capacity;
 /// COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
@@ -910,8 +937,8 @@ cometd_status cometd_client_publish(cometd_client *client,
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channel` or `json` is NULL;
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a channel, has a wildcard, or is a
 /// meta channel; COMETD_E_INVALID_JSON: `json` is not JSON, or is nested more than 128 levels deep;
-/// COMETD_E_OUT_OF_RANGE: `timeout_ms` is 0 or less than -1, or `attempts` is 0; COMETD_E_FULL: too many wait for
-/// their outcome; COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
+/// COMETD_E_OUT_OF_RANGE: `timeout_ms` is 0 or less than -1, or `attempts` is 0; COMETD_E_TOO_LARGE: it is above
+/// cometd_client_builder_set_request_capacity; COMETD_E_FULL: too many wait for their outcome; COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
 cometd_status cometd_client_publish_with_retries(cometd_client *client,
                                                  const char *channel,
@@ -936,7 +963,8 @@ cometd_status cometd_client_publish_with_retries(cometd_client *client,
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channel` or `json` is NULL;
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a service's; COMETD_E_INVALID_JSON:
 /// `json` is not JSON, or is nested more than 128 levels deep; COMETD_E_OUT_OF_RANGE: `timeout_ms` is less
-/// than 1; COMETD_E_FULL: too many wait for their outcome; COMETD_E_CLOSED: the client has been disconnected
+/// than 1; COMETD_E_TOO_LARGE: it is above cometd_client_builder_set_request_capacity; COMETD_E_FULL: too many
+/// wait for their outcome; COMETD_E_CLOSED: the client has been disconnected
 /// or has ended; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
 cometd_status cometd_client_remote_call(cometd_client *client,

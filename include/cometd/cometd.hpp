@@ -684,6 +684,12 @@ public:
     builder &set_own_receiver(bool enabled) {
         return done("set_own_receiver", cometd_client_builder_set_own_receiver(get(), enabled));
     }
+    builder &set_restart(bool enabled) {
+        return done("set_restart", cometd_client_builder_set_restart(get(), enabled));
+    }
+    builder &set_request_capacity(std::size_t bytes) {
+        return done("set_request_capacity", cometd_client_builder_set_request_capacity(get(), bytes));
+    }
     builder &set_acknowledgement(bool enabled) {
         return done("set_acknowledgement", cometd_client_builder_set_acknowledgement(get(), enabled));
     }

@@ -98,6 +98,7 @@ struct ReplyFields {
     advice: Span,
     subscription: Span,
     supported_connection_types: Span,
+    x_messages: Span,
 }
 
 impl Default for ReplyFields {
@@ -109,6 +110,7 @@ impl Default for ReplyFields {
             advice: Span::NONE,
             subscription: Span::NONE,
             supported_connection_types: Span::NONE,
+            x_messages: Span::NONE,
         }
     }
 }
@@ -364,6 +366,15 @@ impl<'a> Message<'a> {
         json::strings(self.body.raw(self.reply()?.supported_connection_types)?)
     }
 
+    /// How many events a server says it delivers with the reply to a handshake
+    /// (CometD's field `x-messages`).
+    pub fn promised_events(&self) -> u64 {
+        self.reply()
+            .and_then(|reply| json::lenient_integer(self.body.raw(reply.x_messages)?))
+            .and_then(|number| u64::try_from(number).ok())
+            .unwrap_or(0)
+    }
+
     fn reply(&self) -> Option<&'a ReplyFields> {
         self.fields.reply.as_deref()
     }
@@ -541,6 +552,7 @@ impl<'de> Visitor<'de> for ReadMessage<'_, 'de> {
                         Field::Error => reply.error = span,
                         Field::Advice => reply.advice = span,
                         Field::Subscription => reply.subscription = span,
+                        Field::XMessages => reply.x_messages = span,
                         _ => reply.supported_connection_types = span,
                     }
                 }
@@ -571,6 +583,7 @@ enum Field {
     Advice,
     Subscription,
     SupportedConnectionTypes,
+    XMessages,
     Other,
 }
 
@@ -602,6 +615,7 @@ impl Visitor<'_> for ReadField {
             "advice" => Field::Advice,
             "subscription" => Field::Subscription,
             "supportedConnectionTypes" => Field::SupportedConnectionTypes,
+            "x-messages" => Field::XMessages,
             _ => Field::Other,
         })
     }

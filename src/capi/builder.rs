@@ -626,6 +626,24 @@ pub unsafe extern "C" fn cometd_client_builder_set_response_capacity(
     unsafe { set(builder, |it| it.set_response_capacity(bytes)) }
 }
 
+/// Sets how large the server takes a request. A message that would make a larger one, counted as its channel, its data
+/// and 256 bytes for what the protocol adds, is refused where it is published, with COMETD_E_TOO_LARGE; several are
+/// divided, those of a batch too. Servers answer a larger one with an error, or end the connection: CometD's
+/// own limit is 1048576 bytes, Salesforce's 32768.
+///
+/// `bytes` is 1024 to 2147483647; by default there is no limit.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `bytes` is not in the range.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_set_request_capacity(
+    builder: *mut cometd_client_builder,
+    bytes: usize,
+) -> cometd_status {
+    unsafe { set(builder, |it| it.set_request_capacity(bytes)) }
+}
+
 /// Sets whether the client is itself a receiver of its events. A program that reads them only
 /// through receivers of cometd_receiver_new turns it off; otherwise the client's own queue,
 /// which nobody reads, fills up.
@@ -665,6 +683,29 @@ pub unsafe extern "C" fn cometd_client_builder_set_acknowledgement(
     unsafe {
         set(builder, |it| {
             it.set_acknowledgement(enabled);
+            Ok(())
+        })
+    }
+}
+
+/// Sets what follows when the server ends the session by itself: with a /meta/disconnect, with
+/// the advice not to reconnect on a connect that succeeded, or with a negative interval. By default that is
+/// the client's end, with a fatal COMETD_E_SERVER_DISCONNECTED. With this option it is an error that is not fatal, a
+/// pause of at least one backoff increment, a new handshake, and the subscriptions anew. A refusal, such as
+/// that of a token, stays final, and so it is when the retries are used up.
+///
+/// `enabled` is false by default. Some servers end sessions in the ordinary course of things, Salesforce among them.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_set_restart(
+    builder: *mut cometd_client_builder,
+    enabled: bool,
+) -> cometd_status {
+    unsafe {
+        set(builder, |it| {
+            it.set_restart(enabled);
             Ok(())
         })
     }

@@ -319,6 +319,7 @@ pub unsafe extern "C" fn cometd_client_unsubscribe(
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channel` or `json` is NULL;
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a channel, has a wildcard, or is a
 /// meta channel; COMETD_E_INVALID_JSON: `json` is not JSON, or is nested more than 128 levels deep;
+/// COMETD_E_TOO_LARGE: it is above cometd_client_builder_set_request_capacity;
 /// COMETD_E_FULL: too many wait for their outcome, see cometd_client_builder_set_commands_capacity;
 /// COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
@@ -362,8 +363,8 @@ pub unsafe extern "C" fn cometd_client_publish(
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channel` or `json` is NULL;
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a channel, has a wildcard, or is a
 /// meta channel; COMETD_E_INVALID_JSON: `json` is not JSON, or is nested more than 128 levels deep;
-/// COMETD_E_OUT_OF_RANGE: `timeout_ms` is 0 or less than -1, or `attempts` is 0; COMETD_E_FULL: too many wait for
-/// their outcome; COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
+/// COMETD_E_OUT_OF_RANGE: `timeout_ms` is 0 or less than -1, or `attempts` is 0; COMETD_E_TOO_LARGE: it is above
+/// cometd_client_builder_set_request_capacity; COMETD_E_FULL: too many wait for their outcome; COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_publish_with_retries(
@@ -415,7 +416,8 @@ pub unsafe extern "C" fn cometd_client_publish_with_retries(
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channel` or `json` is NULL;
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a service's; COMETD_E_INVALID_JSON:
 /// `json` is not JSON, or is nested more than 128 levels deep; COMETD_E_OUT_OF_RANGE: `timeout_ms` is less
-/// than 1; COMETD_E_FULL: too many wait for their outcome; COMETD_E_CLOSED: the client has been disconnected
+/// than 1; COMETD_E_TOO_LARGE: it is above cometd_client_builder_set_request_capacity; COMETD_E_FULL: too many
+/// wait for their outcome; COMETD_E_CLOSED: the client has been disconnected
 /// or has ended; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
 #[no_mangle]

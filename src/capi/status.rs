@@ -207,7 +207,7 @@ fn describe(status: cometd_status) -> (&'static CStr, &'static CStr) {
         COMETD_E_NOT_JSON => (c"COMETD_E_NOT_JSON", c"the response is not JSON"),
         COMETD_E_TOO_LARGE => (
             c"COMETD_E_TOO_LARGE",
-            c"the response is larger than the limit",
+            c"the response is larger than the limit, or the request would be",
         ),
         COMETD_E_PROTOCOL => (
             c"COMETD_E_PROTOCOL",

@@ -35,6 +35,9 @@ pub const DEFAULT_RESPONSE: usize = 16 * 1024 * 1024;
 /// Offsets into a body are 32 bits wide.
 pub const MAXIMUM_RESPONSE: usize = i32::MAX as usize;
 
+/// Smaller requests would not hold what the protocol itself needs.
+const MINIMUM_REQUEST: usize = 1024;
+
 /// The longest header value, cookie or token that is taken.
 const MAXIMUM_HEADER: usize = 64 * 1024;
 
@@ -269,9 +272,26 @@ impl Builder {
         Ok(())
     }
 
+    /// How large a request the server takes.
+    pub fn set_request_capacity(&mut self, bytes: usize) -> Result<(), Error> {
+        if !(MINIMUM_REQUEST..=MAXIMUM_RESPONSE).contains(&bytes) {
+            return Err(Error::call(
+                ErrorKind::OutOfRange,
+                format!("bytes: is {MINIMUM_REQUEST} to {MAXIMUM_RESPONSE}"),
+            ));
+        }
+        self.session.request_capacity = Some(bytes);
+        Ok(())
+    }
+
     /// Whether servers are asked to keep events until they are acknowledged.
     pub fn set_acknowledgement(&mut self, enabled: bool) {
         self.session.acknowledgement = enabled;
+    }
+
+    /// Whether a session that the server has ended is followed by a new one.
+    pub fn set_restart(&mut self, enabled: bool) {
+        self.session.restart = enabled;
     }
 
     /// Whether the client itself is a receiver of its events.

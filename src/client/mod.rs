@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use crate::bayeux::{channel, json};
@@ -166,8 +167,12 @@ pub struct Client {
     shared: Arc<Shared>,
     own: Option<Arc<Queue>>,
     unstarted: Mutex<Option<Box<Unstarted>>>,
+    request_capacity: Option<usize>,
     process: &'static Process,
 }
+
+/// What the protocol adds to the channel and the data of a message.
+const PROTOCOL_BYTES: usize = 256;
 
 /// How long a disconnect that does not wait may take in the background.
 const DEFAULT_DISCONNECT: Duration = Duration::from_secs(10);
@@ -200,6 +205,7 @@ impl Client {
                 transport: LongPolling::new(settings)?,
                 token_provider: builder.token_provider.clone(),
             }))),
+            request_capacity: builder.session.request_capacity,
             process: Process::current(),
         })
     }
@@ -282,7 +288,7 @@ impl Client {
         channel::check_publish(channel).map_err(|error| {
             Error::call(ErrorKind::InvalidChannel, format!("channel: {error}")).on_channel(channel)
         })?;
-        let data = json::parse(data).map_err(|error| builder::json_error("json", &error))?;
+        let data = self.message(channel, data)?;
         self.accept(1, |id| Command::Publish {
             id,
             channel: channel.to_owned(),
@@ -302,7 +308,7 @@ impl Client {
         channel::check_publish(channel).map_err(|error| {
             Error::call(ErrorKind::InvalidChannel, format!("channel: {error}")).on_channel(channel)
         })?;
-        let data = json::parse(data).map_err(|error| builder::json_error("json", &error))?;
+        let data = self.message(channel, data)?;
         let deadline = timeout.map(|it| clock::now().saturating_add(clock::millis(it)));
         self.accept(1, |id| Command::PublishWithRetries {
             id,
@@ -323,13 +329,30 @@ impl Client {
         channel::check_service(channel).map_err(|error| {
             Error::call(ErrorKind::InvalidChannel, format!("channel: {error}")).on_channel(channel)
         })?;
-        let data = json::parse(data).map_err(|error| builder::json_error("json", &error))?;
+        let data = self.message(channel, data)?;
         self.accept(1, |id| Command::Call {
             id,
             channel: channel.to_owned(),
             data,
             deadline: clock::now().saturating_add(clock::millis(timeout)),
         })
+    }
+
+    /// Checks a message that is to be published.
+    fn message(&self, channel: &str, data: &[u8]) -> Result<Box<RawValue>, Error> {
+        let data = json::parse(data).map_err(|error| builder::json_error("json", &error))?;
+        let size = channel.len() + data.get().len() + PROTOCOL_BYTES;
+        if let Some(capacity) = self.request_capacity.filter(|it| size > *it) {
+            return Err(Error::call(
+                ErrorKind::TooLarge,
+                format!(
+                    "json: the message would take {size} bytes, and a request is at most \
+                     {capacity}"
+                ),
+            )
+            .on_channel(channel));
+        }
+        Ok(data)
     }
 
     fn accept(

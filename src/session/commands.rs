@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Failure, Phase};
 
 /// Messages that wait for each other are put into one request up to this many
 /// bytes; a larger one goes alone. Salesforce refuses requests above 32 KiB.
-const MAXIMUM_REQUEST: usize = 32_000;
+const COMFORTABLE_REQUEST: usize = 32_000;
 
 #[derive(Debug)]
 pub(super) enum Verb {
@@ -279,6 +279,8 @@ impl Session {
             return;
         };
         let limit = self.configuration.request_timeout;
+        let hard_limit = self.configuration.request_capacity;
+        let soft_limit = hard_limit.map_or(COMFORTABLE_REQUEST, |it| it.min(COMFORTABLE_REQUEST));
         let mut messages = Messages::new();
         let mut sent = Vec::new();
         let (mut batch, mut alone) = (0, false);
@@ -287,9 +289,11 @@ impl Session {
                 + queued.verb.data().map_or(0, |data| data.get().len())
                 + client_id.len()
                 + 100;
-            // A batch is one request, however large.
-            let divisible = queued.batch == 0 || queued.batch != batch;
-            let full = alone || queued.alone || messages.len() + size > MAXIMUM_REQUEST;
+            // A batch is one request, as large as the server takes it.
+            let divisible = queued.batch == 0
+                || queued.batch != batch
+                || hard_limit.is_some_and(|limit| messages.len() + size > limit);
+            let full = alone || queued.alone || messages.len() + size > soft_limit;
             if divisible && !messages.is_empty() && full {
                 break;
             }

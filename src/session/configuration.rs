@@ -20,9 +20,14 @@ pub struct Configuration {
     /// How long a request may take on top of the time for which the server
     /// holds it.
     pub request_timeout: Millis,
+    /// How large the server takes a request, in bytes; `None`: as it comes. A
+    /// single message that is larger is not given to the session.
+    pub request_capacity: Option<usize>,
     pub handshake_ext: Option<Box<RawValue>>,
     /// Whether servers are asked to keep events until they are acknowledged.
     pub acknowledgement: bool,
+    /// Whether a session that the server has ended is followed by a new one.
+    pub restart: bool,
     /// Whether somebody can be asked for new credentials.
     pub has_token_provider: bool,
     /// Makes the jitter of the waits repeatable.
@@ -38,8 +43,10 @@ impl Default for Configuration {
             timeout: 60_000,
             interval: 0,
             request_timeout: 10_000,
+            request_capacity: None,
             handshake_ext: None,
             acknowledgement: false,
+            restart: false,
             has_token_provider: false,
             seed: 1,
         }

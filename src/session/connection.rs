@@ -28,6 +28,7 @@ impl Session {
         self.handshake_limit.record(now);
         self.client_id = None;
         self.advice = StoredAdvice::default();
+        self.promised_events = 0;
         self.connected_since_handshake = false;
         let message_id = self.next_message_id();
         let added: Vec<_> = self.acknowledgement.for_handshake().into_iter().collect();
@@ -49,6 +50,7 @@ impl Session {
 
     pub(super) fn send_connect(&mut self, now: Millis) {
         self.next_attempt = None;
+        self.promised_events = 0;
         let Some(client_id) = self.client_id.clone() else {
             // A connect is only planned for a session; should there be none,
             // the way on is a handshake.
@@ -140,8 +142,29 @@ impl Session {
         self.connect_at_once = true;
         self.set_state(State::Connecting);
         self.resubscribe();
-        // At once: the advised interval is for the connects after this one.
-        self.next_attempt = Some((Attempt::Connect, now));
+        // At once: the advised interval is for the connects after this one. What
+        // the server delivers with the handshake comes first, in this response
+        // or another, but is not waited for longer than for a response.
+        self.promised_events = reply.promised_events();
+        let wait = match self.promised_events {
+            0 => 0,
+            _ => self.configuration.request_timeout,
+        };
+        self.next_attempt = Some((Attempt::Connect, now.saturating_add(wait)));
+    }
+
+    /// Counts events that came; the last of those that belong to the handshake
+    /// lets the first connect go.
+    pub(super) fn promised_events_came(&mut self, now: Millis, events: u64) {
+        if self.promised_events == 0 {
+            return;
+        }
+        self.promised_events = self.promised_events.saturating_sub(events);
+        if self.promised_events == 0 && self.state == State::Connecting {
+            if let Some((Attempt::Connect, at)) = &mut self.next_attempt {
+                *at = now;
+            }
+        }
     }
 
     pub(super) fn connect_replied(
@@ -199,11 +222,12 @@ impl Session {
         self.connect_at_once = false;
         self.set_state(State::Connected);
         if advice.as_ref().and_then(|it| it.reconnect) == Some(Reconnect::None) {
-            self.close(Some(Error::new(
+            let error = Error::new(
                 ErrorKind::ServerDisconnected,
                 Phase::Connect,
                 "connect: the server ended the session: advice reconnect none",
-            )));
+            );
+            self.ended_by_server(now, error);
             return;
         }
         if advice
@@ -211,11 +235,12 @@ impl Session {
             .and_then(|it| it.interval)
             .is_some_and(|it| it < 0)
         {
-            self.close(Some(Error::new(
+            let error = Error::new(
                 ErrorKind::ServerDisconnected,
                 Phase::Connect,
                 "connect: the server wants no further connect: advice interval below 0",
-            )));
+            );
+            self.ended_by_server(now, error);
             return;
         }
         let pause = self.connect_limit.pause(took, events);
@@ -262,6 +287,38 @@ impl Session {
         );
     }
 
+    /// The server wants no more of this session; without a reason why another
+    /// one should not be asked for.
+    pub(super) fn ended_by_server(&mut self, now: Millis, mut error: Error) {
+        self.failures = self.failures.saturating_add(1);
+        let retries = self.configuration.number_of_retries;
+        if !self.configuration.restart || retries.is_some_and(|it| self.failures > it) {
+            self.close(Some(error));
+            return;
+        }
+        self.commands.session_lost = false;
+        self.handshake = None;
+        // It was not for nothing: never at once, whatever has worked before.
+        let wait = self.handshake_backoff.after();
+        let wait = self.jitter.add(wait);
+        let at = self.handshake_limit.earliest(now.saturating_add(wait));
+        error.retry_in = Some(at.saturating_sub(now));
+        self.emit_error(error);
+        self.give_up_session(now, wait);
+    }
+
+    fn give_up_session(&mut self, now: Millis, wait: Millis) {
+        let connect = self.connect.take();
+        self.cancel(connect);
+        if let Some(then) = self.refreshing.as_mut().and_then(|it| it.then.as_mut()) {
+            // The provider's answer is awaited before the next attempt.
+            then.attempt = Attempt::Handshake;
+            self.state_before(Attempt::Handshake);
+            return;
+        }
+        self.rehandshake(now, wait);
+    }
+
     /// A command's reply told that the server does not know the session.
     pub(super) fn session_lost(&mut self, now: Millis) {
         if self.disconnecting.is_some()
@@ -272,17 +329,9 @@ impl Session {
         {
             return;
         }
-        let connect = self.connect.take();
-        self.cancel(connect);
-        if let Some(then) = self.refreshing.as_mut().and_then(|it| it.then.as_mut()) {
-            // The provider's answer is awaited before the next attempt.
-            then.attempt = Attempt::Handshake;
-            self.state_before(Attempt::Handshake);
-            return;
-        }
         let wait = self.handshake_backoff.before();
         let wait = self.jitter.add(wait);
-        self.rehandshake(now, wait);
+        self.give_up_session(now, wait);
     }
 
     /// Decides what follows a failed handshake or connect.

@@ -117,6 +117,9 @@ pub struct Session {
     /// The next connect asks to be answered at once: the first one after a
     /// handshake or a failure.
     connect_at_once: bool,
+    /// Events that come with the handshake, and have to before the first
+    /// connect.
+    promised_events: u64,
 
     advice: StoredAdvice,
     handshake_backoff: Backoff,
@@ -172,6 +175,7 @@ impl Session {
             connect: None,
             next_attempt: None,
             connect_at_once: true,
+            promised_events: 0,
             advice: StoredAdvice::default(),
             handshake_backoff: backoff.clone(),
             connect_backoff: backoff.clone(),
@@ -242,7 +246,7 @@ impl Session {
                         continue;
                     }
                 }
-                seen.events = true;
+                seen.events += 1;
                 match &mut run {
                     Some((_, end)) if *end == index => *end += 1,
                     _ => {
@@ -327,7 +331,7 @@ impl Session {
                 ),
             );
             told.bayeux = error;
-            self.close(Some(told));
+            self.ended_by_server(now, told);
             return;
         }
         if let Some(refusal) = seen
@@ -344,7 +348,7 @@ impl Session {
             .and_then(|index| body.message(index as usize))
         {
             let took = now.saturating_sub(flight.sent);
-            self.connect_replied(now, &reply, took, seen.events);
+            self.connect_replied(now, &reply, took, seen.events > 0);
         } else if self.connect.is_some_and(|it| it.request == request) {
             self.connect = None;
             self.connect_failed(
@@ -356,6 +360,7 @@ impl Session {
                 .with_status(200),
             );
         }
+        self.promised_events_came(now, seen.events);
         match flight.purpose {
             Purpose::Handshake if self.handshake.is_some_and(|it| it.request == request) => {
                 self.handshake = None;
@@ -612,7 +617,7 @@ impl Session {
 /// What one response held.
 #[derive(Default)]
 struct Seen {
-    events: bool,
+    events: u64,
     unusable: usize,
     connect_reply: Option<u32>,
     handshake_refusal: Option<u32>,

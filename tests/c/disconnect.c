@@ -318,3 +318,27 @@ TEST(the_time_limit_holds_though_nobody_reads)
     cometd_client_free(client);
     server_stop(server);
 }
+
+TEST(by_option_a_server_that_ends_the_session_does_not_end_the_client_114)
+{
+    server *server = server_start(NULL);
+    cometd_client_builder *builder = builder_new(server->url);
+    CHECK_OK(cometd_client_builder_set_restart(builder, true));
+    cometd_client *client = build(builder);
+    CHECK_OK(cometd_client_connect(client, NULL));
+    subscribed(client, "/a");
+    wait_state(client, COMETD_STATE_CONNECTED);
+    server_do(server, "/disconnect");
+    cometd_event *event = wait_error(client);
+    const cometd_error *error = cometd_event_error(event);
+    CHECK_STATUS(cometd_error_status(error), COMETD_E_SERVER_DISCONNECTED);
+    CHECK(!cometd_error_is_fatal(error));
+    CHECK_INT(cometd_error_retry_in_ms(error), >, 0);
+    cometd_event_free(event);
+    wait_state_event(client, COMETD_STATE_CONNECTED);
+    /* With what it had subscribed to. */
+    server_do(server, "/publish?channel=/a");
+    cometd_event_free(wait_event(client, COMETD_EVENT_MESSAGE, "/a", 0));
+    client_end(client);
+    server_stop(server);
+}

@@ -215,6 +215,50 @@ TEST(an_echo_of_a_service_channel_comes_back)
     server_stop(server);
 }
 
+TEST(what_a_server_would_not_take_is_refused_at_once_166)
+{
+    server *server = server_start(NULL);
+    cometd_client_builder *builder = builder_new(server->url);
+    CHECK_STATUS(cometd_client_builder_set_request_capacity(builder, 1023),
+                 COMETD_E_OUT_OF_RANGE);
+    CHECK_OK(cometd_client_builder_set_request_capacity(builder, 2048));
+    cometd_client *client = build(builder);
+    CHECK_OK(cometd_client_connect(client, NULL));
+    wait_state(client, COMETD_STATE_CONNECTED);
+    char *large = repeated('x', 2048);
+    char *json = text("\"%s\"", large);
+    uint64_t id = 7;
+    cometd_error *err = NULL;
+    CHECK_STATUS(cometd_client_publish(client, "/a", json, strlen(json), &id, &err),
+                 COMETD_E_TOO_LARGE);
+    CHECK_INT(id, ==, 0);
+    CHECK_HAS(cometd_error_message(err), "2048");
+    CHECK_STR(cometd_error_channel(err), "/a");
+    cometd_error_free(err);
+    CHECK_STATUS(cometd_client_remote_call(client, "/service/a", json, strlen(json), 1, NULL, NULL),
+                 COMETD_E_TOO_LARGE);
+    CHECK_STATUS(cometd_client_publish_with_retries(client, "/a", json, strlen(json), 1, 1, NULL,
+                                                    NULL),
+                 COMETD_E_TOO_LARGE);
+    CHECK_INT(server_stat(server, "publishes"), ==, 0);
+    /* What fits goes, a batch of them in as many requests as it takes. */
+    json[1000] = '"';
+    uint64_t last = 0;
+    CHECK_OK(cometd_client_batch_begin(client, NULL));
+    for (int i = 0; i < 4; i++)
+        CHECK_OK(cometd_client_publish(client, "/a", json, 1001, &last, NULL));
+    int requests = server_stat(server, "requests");
+    CHECK_OK(cometd_client_batch_end(client, NULL));
+    cometd_event_free(wait_event(client, COMETD_EVENT_PUBLISHED, "/a", last));
+    CHECK_INT(server_stat(server, "publishes"), ==, 4);
+    CHECK_INT(server_stat(server, "requests"), >=, requests + 4);
+    CHECK_INT(cometd_client_state(client), ==, COMETD_STATE_CONNECTED);
+    free(large);
+    free(json);
+    client_end(client);
+    server_stop(server);
+}
+
 /* ---- publishes that are sent again ---- */
 
 static uint64_t insist(cometd_client *client, const char *channel, int32_t timeout_ms,

@@ -33,6 +33,7 @@ function good(type, name) {
     if (type ~ /^cometd_(event|free|token|log)_fn$/ || type == "void *") return "NULL"
     if (type == "size_t" && name == "len") return "2"
     if (type == "size_t" && name == "cap" && types[i - 1] == "char *") return "sizeof f.buffer"
+    if (type == "size_t" && name == "bytes") return "1024"
     if (type == "size_t") return "1"
     if (type == "int32_t" && (name == "request_timeout_ms" || fn ~ /remote_call|with_retries/)) return "1"
     if (type ~ /^(int32_t|uint32_t|cometd_state|cometd_status)$/)

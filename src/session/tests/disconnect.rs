@@ -198,6 +198,90 @@ fn the_servers_own_disconnect_ends_it_113() {
     assert_eq!(world.cancelled, [publish.id]);
 }
 
+/// What a server sends that ends a session by itself, and the connect's reply.
+const ENDED: &str = r#"[{"channel":"/meta/disconnect","successful":true},
+    {"channel":"/meta/connect","id":"$id","successful":true,"advice":{"reconnect":"none"}}]"#;
+
+#[test]
+fn by_option_a_new_session_follows_the_one_that_the_server_ended_114() {
+    for body in [
+        ENDED,
+        r#"[{"channel":"/meta/connect","id":"$id","successful":true,"advice":{"reconnect":"none"}}]"#,
+        r#"[{"channel":"/x","data":1},{"channel":"/meta/disconnect","successful":true}]"#,
+    ] {
+        let (mut world, held) = World::connected_with(|it| it.restart = true);
+        world.subscribe(1, &["/a"]);
+        let sent = world.request(Endpoint::Messages);
+        world.accept(&sent);
+        world.publish(2, "/x", "1");
+        let publish = world.request(Endpoint::Messages);
+        world.events();
+        world.answer(&held, body);
+        let told = world.events();
+        let error = world.last_error();
+        assert!(
+            !error.fatal && error.kind == ErrorKind::ServerDisconnected,
+            "{told:?}"
+        );
+        assert_eq!(world.state(), State::Rehandshaking);
+        let wait = error.retry_in.unwrap();
+        assert!((1_100..=1_200).contains(&wait), "not at once: {wait}");
+        world.publish(3, "/x", "3");
+        let (took, handshake) = world.next_request(Endpoint::Handshake);
+        assert_eq!(took, wait);
+        world.answer(&handshake, &handshake_ok("c2", ""));
+        let again = world.request(Endpoint::Messages);
+        assert_eq!(again.summary(), ["/meta/subscribe /a", "/x"]);
+        world.events();
+        world.accept(&publish);
+        assert_eq!(
+            world.events(),
+            ["Published 2 /x"],
+            "its answer came all the same"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_ends_every_session_is_not_stormed_114() {
+    let mut world = World::with(|it| it.restart = true);
+    world.connect();
+    let mut handshakes = 0;
+    while world.now < 1_000_000 + 600_000 {
+        let sent = world.open.values().next().cloned();
+        match sent {
+            Some(sent) if sent.endpoint == Endpoint::Handshake => {
+                handshakes += 1;
+                world.answer(&sent, &handshake_ok("c", ""));
+            }
+            Some(sent) => world.answer(&sent, ENDED),
+            None => assert!(world.next_timer()),
+        }
+    }
+    assert!(
+        (20..=121).contains(&handshakes),
+        "{handshakes} in ten minutes"
+    );
+}
+
+#[test]
+fn a_restart_counts_as_a_failure_and_a_refusal_is_no_end_to_be_followed() {
+    let (mut world, held) = World::connected_with(|it| {
+        it.restart = true;
+        it.number_of_retries = Some(0);
+    });
+    world.answer(&held, ENDED);
+    assert!(world.closed);
+
+    let (mut world, held) = World::connected_with(|it| it.restart = true);
+    world.refuse(
+        &held,
+        "401::Authentication invalid",
+        r#"{"reconnect":"none"}"#,
+    );
+    assert!(world.closed, "with a reason, it is final");
+}
+
 #[test]
 fn pending_publishes_are_sent_and_end_before_the_disconnect_115() {
     let (mut world, held) = World::connected();

@@ -1,5 +1,54 @@
 use super::*;
 
+/// A handshake was answered, with the promise of so many events.
+fn promised(more: &str, events: &str) -> (World, Vec<String>) {
+    let (mut world, handshake) = World::handshaking(|_| {});
+    let reply = handshake_ok("c", more);
+    let body = format!("{}{events}]", reply.trim_end_matches(']'));
+    world.answer(&handshake, &body);
+    let told = world.events();
+    (world, told)
+}
+
+#[test]
+fn events_that_come_with_the_handshake_come_before_the_first_connect_15() {
+    let event = r#",{"channel":"/x","data":1}"#;
+    let two = format!("{event}{event}");
+    let (mut world, told) = promised(r#","x-messages":2"#, &two);
+    assert_eq!(told, ["-> Handshaking", "-> Connecting", "/x 1", "/x 1"]);
+    world.request(Endpoint::Connect);
+
+    // One is missing: another response may bring it.
+    let (mut world, _) = promised(r#","x-messages":2"#, event);
+    world.assert_nothing_sent();
+    world.publish(1, "/y", "1");
+    let publish = world.request(Endpoint::Messages);
+    world.answer(
+        &publish,
+        r#"[{"channel":"/x","data":2},{"channel":"/y","id":"$id","successful":true}]"#,
+    );
+    assert_eq!(world.events(), ["/x 2", "Published 1 /y"]);
+    world.request(Endpoint::Connect);
+
+    // Or none does: the wait has a bound.
+    let (mut world, _) = promised(r#","x-messages":"2""#, event);
+    let (wait, connect) = world.next_request(Endpoint::Connect);
+    assert_eq!(wait, 10_000);
+    // Afterwards it is over.
+    world.answer(&connect, &connect_ok(""));
+    world.request(Endpoint::Connect);
+}
+
+#[test]
+fn a_promise_that_makes_no_sense_is_none_15() {
+    for promise in ["0", "-1", "null", "[]", "\"many\"", "true"] {
+        let (mut world, _) = promised(&format!(r#","x-messages":{promise}"#), "");
+        world.request(Endpoint::Connect);
+    }
+    let (mut world, _) = promised(r#","x-messages":1e300"#, "");
+    assert_eq!(world.next_request(Endpoint::Connect).0, 10_000);
+}
+
 #[test]
 fn one_handshake_alone_without_client_id_1() {
     let (mut world, handshake) = World::handshaking(|_| {});

@@ -131,6 +131,7 @@ impl Run {
         let world = World::with(|it| {
             it.seed = seed;
             it.has_token_provider = random.one_in(2);
+            it.restart = random.one_in(2);
             it.number_of_retries = match random.below(8) {
                 0 => Some(0),
                 1 => Some(3),
