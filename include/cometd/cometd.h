@@ -199,6 +199,15 @@
 /// credentials in use; see cometd_client_builder_set_token_provider.
 #define COMETD_TOKEN_REFUSED 1
 
+/// Messages do not say when they are sent.
+#define COMETD_TIMESTAMP_NONE 0
+
+/// "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, section 5.6.7), as CometD's own clients write it.
+#define COMETD_TIMESTAMP_HTTP 1
+
+/// "1994-11-06T08:49:37.12", in UTC (Bayeux 1.0, section 3.4).
+#define COMETD_TIMESTAMP_ISO 2
+
 /// Built, not yet connected.
 #define COMETD_STATE_IDLE 0
 
@@ -781,6 +790,27 @@ cometd_status cometd_client_builder_set_own_receiver(cometd_client_builder *buil
 cometd_status cometd_client_builder_set_acknowledgement(cometd_client_builder *builder,
                                                         bool enabled);
 
+/// Sets whether the server's clock is asked for, with each message to a meta channel (CometD's timesync extension); see
+/// cometd_client_server_time. Servers without the extension are not disturbed by it.
+///
+/// `enabled` is false by default.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_timesync(cometd_client_builder *builder,
+                                                 bool enabled);
+
+/// Sets whether each message has a `timestamp` field, the time at which it is sent by this machine's clock (CometD's
+/// timestamp extension).
+///
+/// `format` is COMETD_TIMESTAMP_NONE (the default), COMETD_TIMESTAMP_HTTP or COMETD_TIMESTAMP_ISO.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `format` is none of these.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_timestamp(cometd_client_builder *builder,
+                                                  int32_t format);
+
 /// Sets what follows when the server ends the session by itself: with a /meta/disconnect, with
 /// the advice not to reconnect on a connect that succeeded, or with a negative interval. By default that is
 /// the client's end, with a fatal COMETD_E_SERVER_DISCONNECTED. With this option it is an error that is not fatal, a
@@ -1002,10 +1032,23 @@ cometd_status cometd_client_batch_end(cometd_client *client,
 cometd_status cometd_client_set_authorization(cometd_client *client,
                                               const char *header_value);
 
+/// Tells what the server's clock says now, as the timesync extension has found out; see
+/// cometd_client_builder_set_timesync. It is exact to about half the time that a message and its reply are on their
+/// way, goes on by the client's own clock, and does not jump when somebody sets that.
+///
+/// `*time_ms` receives milliseconds since 1970-01-01 00:00 UTC.
+///
+/// **Returns** COMETD_OK; COMETD_NONE: it is not known, because the option is off, the server does not know the
+/// extension, or its first reply has not come yet; COMETD_E_INVALID_ARGUMENT: an argument is NULL; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_server_time(cometd_client *client,
+                                        int64_t *time_ms);
+
 /// Writes what the client has done so far as a JSON object:
 ///
 /// "requests", "bytes_sent", "bytes_received" (bodies, after decompression), "events_received",
 /// "handshakes", "reconnects"; "round_trip_ms" of the last request that the server did not hold;
+/// "server_time_ms", what cometd_client_server_time gives, or null;
 /// "failures", an object that counts the errors of the client itself by kind, such as "timeout", "tcp" or
 /// "http_status"; "receivers", an array with "queued", "queued_most", "delivered" and "dropped" of each
 /// receiver, the client's own first. More may come.

@@ -475,6 +475,12 @@ public:
     void batch_end() {
         detail::checked("batch_end", [&](cometd_error **err) { return cometd_client_batch_end(get(), err); });
     }
+    /// What the server's clock says, in milliseconds since 1970; nothing when that is not known.
+    std::optional<std::int64_t> server_time() {
+        std::int64_t time = 0;
+        const cometd_status status = detail::check(cometd_client_server_time(get(), &time), "server_time");
+        return status == COMETD_OK ? std::optional<std::int64_t>(time) : std::nullopt;
+    }
     /// What the client has done so far, as a JSON object.
     std::string statistics() {
         // It may grow between two calls, so its length is asked with each of them.
@@ -683,6 +689,12 @@ public:
     }
     builder &set_own_receiver(bool enabled) {
         return done("set_own_receiver", cometd_client_builder_set_own_receiver(get(), enabled));
+    }
+    builder &set_timesync(bool enabled) {
+        return done("set_timesync", cometd_client_builder_set_timesync(get(), enabled));
+    }
+    builder &set_timestamp(std::int32_t format) {
+        return done("set_timestamp", cometd_client_builder_set_timestamp(get(), format));
     }
     builder &set_restart(bool enabled) {
         return done("set_restart", cometd_client_builder_set_restart(get(), enabled));

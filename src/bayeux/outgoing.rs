@@ -29,6 +29,8 @@ struct Outgoing<'a> {
     data: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ext: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,6 +54,7 @@ impl<'a> Outgoing<'a> {
             advice: None,
             data: None,
             ext: None,
+            timestamp: None,
         }
     }
 }
@@ -61,6 +64,8 @@ impl<'a> Outgoing<'a> {
 pub struct Messages {
     json: Vec<u8>,
     count: usize,
+    /// When they are sent, if they are to say so (section 3.4).
+    timestamp: Option<String>,
 }
 
 impl Default for Messages {
@@ -74,7 +79,18 @@ impl Messages {
         // Room for a connect, the message that is sent over and over.
         let mut json = Vec::with_capacity(256);
         json.push(b'[');
-        Self { json, count: 0 }
+        Self {
+            json,
+            count: 0,
+            timestamp: None,
+        }
+    }
+
+    pub fn at(timestamp: Option<String>) -> Self {
+        Self {
+            timestamp,
+            ..Self::new()
+        }
     }
 
     /// Bytes so far.
@@ -90,19 +106,28 @@ impl Messages {
         self.count == 0
     }
 
-    fn push(&mut self, message: &Outgoing) {
-        if self.count > 0 {
-            self.json.push(b',');
+    fn push(&mut self, message: Outgoing) {
+        let Self {
+            json,
+            count,
+            timestamp,
+        } = self;
+        if *count > 0 {
+            json.push(b',');
         }
-        self.count += 1;
+        *count += 1;
+        let message = Outgoing {
+            timestamp: timestamp.as_deref(),
+            ..message
+        };
         // Writing to a Vec fails never, and none of the fields can fail.
-        let written = serde_json::to_writer(&mut self.json, message);
+        let written = serde_json::to_writer(json, &message);
         debug_assert!(written.is_ok());
     }
 
     /// A handshake (Bayeux specification, section 4.1). It never names a client id.
     pub fn handshake(&mut self, id: u64, timeout: u64, interval: u64, ext: Option<&RawValue>) {
-        self.push(&Outgoing {
+        self.push(Outgoing {
             version: Some(VERSION),
             minimum_version: Some(VERSION),
             supported_connection_types: Some([LONG_POLLING]),
@@ -117,7 +142,7 @@ impl Messages {
 
     /// A connect (section 4.2); `at_once` asks the server not to hold it.
     pub fn connect(&mut self, id: u64, client_id: &str, at_once: bool, ext: Option<&RawValue>) {
-        self.push(&Outgoing {
+        self.push(Outgoing {
             client_id: Some(client_id),
             connection_type: Some(LONG_POLLING),
             advice: at_once.then_some(OutgoingAdvice {
@@ -129,31 +154,34 @@ impl Messages {
         });
     }
 
-    pub fn disconnect(&mut self, id: u64, client_id: &str) {
-        self.push(&Outgoing {
+    pub fn disconnect(&mut self, id: u64, client_id: &str, ext: Option<&RawValue>) {
+        self.push(Outgoing {
             client_id: Some(client_id),
+            ext,
             ..Outgoing::new(meta::DISCONNECT, id)
         });
     }
 
-    pub fn subscribe(&mut self, id: u64, client_id: &str, channel: &str) {
-        self.push(&Outgoing {
+    pub fn subscribe(&mut self, id: u64, client_id: &str, channel: &str, ext: Option<&RawValue>) {
+        self.push(Outgoing {
             client_id: Some(client_id),
             subscription: Some(channel),
+            ext,
             ..Outgoing::new(meta::SUBSCRIBE, id)
         });
     }
 
-    pub fn unsubscribe(&mut self, id: u64, client_id: &str, channel: &str) {
-        self.push(&Outgoing {
+    pub fn unsubscribe(&mut self, id: u64, client_id: &str, channel: &str, ext: Option<&RawValue>) {
+        self.push(Outgoing {
             client_id: Some(client_id),
             subscription: Some(channel),
+            ext,
             ..Outgoing::new(meta::UNSUBSCRIBE, id)
         });
     }
 
     pub fn publish(&mut self, id: u64, client_id: &str, channel: &str, data: &RawValue) {
-        self.push(&Outgoing {
+        self.push(Outgoing {
             client_id: Some(client_id),
             data: Some(data),
             ..Outgoing::new(channel, id)
@@ -203,7 +231,7 @@ mod tests {
         let data: Box<RawValue> =
             serde_json::from_str(r#"{ "n": 9007199254740993, "x":1e400 }"#).unwrap();
         let mut messages = Messages::new();
-        messages.subscribe(4, "c", "/a\"b");
+        messages.subscribe(4, "c", "/a\"b", None);
         messages.publish(5, "c", "/x", &data);
         assert_eq!(
             text(messages),

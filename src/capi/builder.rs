@@ -14,6 +14,7 @@ use super::status::{self, cometd_status, COMETD_OK};
 use crate::client::{Builder, TokenReason};
 use crate::delivery::{HostData, Overflow};
 use crate::error::{Error, ErrorKind};
+use crate::session::Timestamp;
 use crate::transport::http::authorization;
 use crate::transport::http::endpoints::Append;
 
@@ -683,6 +684,59 @@ pub unsafe extern "C" fn cometd_client_builder_set_acknowledgement(
     unsafe {
         set(builder, |it| {
             it.set_acknowledgement(enabled);
+            Ok(())
+        })
+    }
+}
+
+/// Messages do not say when they are sent.
+pub const COMETD_TIMESTAMP_NONE: i32 = 0;
+/// "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, section 5.6.7), as CometD's own clients write it.
+pub const COMETD_TIMESTAMP_HTTP: i32 = 1;
+/// "1994-11-06T08:49:37.12", in UTC (Bayeux 1.0, section 3.4).
+pub const COMETD_TIMESTAMP_ISO: i32 = 2;
+
+/// Sets whether the server's clock is asked for, with each message to a meta channel (CometD's timesync extension); see
+/// cometd_client_server_time. Servers without the extension are not disturbed by it.
+///
+/// `enabled` is false by default.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_set_timesync(
+    builder: *mut cometd_client_builder,
+    enabled: bool,
+) -> cometd_status {
+    unsafe {
+        set(builder, |it| {
+            it.set_timesync(enabled);
+            Ok(())
+        })
+    }
+}
+
+/// Sets whether each message has a `timestamp` field, the time at which it is sent by this machine's clock (CometD's
+/// timestamp extension).
+///
+/// `format` is COMETD_TIMESTAMP_NONE (the default), COMETD_TIMESTAMP_HTTP or COMETD_TIMESTAMP_ISO.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `format` is none of these.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_set_timestamp(
+    builder: *mut cometd_client_builder,
+    format: i32,
+) -> cometd_status {
+    unsafe {
+        set(builder, |it| {
+            it.set_timestamp(match format {
+                COMETD_TIMESTAMP_NONE => None,
+                COMETD_TIMESTAMP_HTTP => Some(Timestamp::Http),
+                COMETD_TIMESTAMP_ISO => Some(Timestamp::Iso),
+                other => return Err(unknown("format", other)),
+            });
             Ok(())
         })
     }

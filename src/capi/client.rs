@@ -499,10 +499,40 @@ pub unsafe extern "C" fn cometd_client_set_authorization(
     }
 }
 
+/// Tells what the server's clock says now, as the timesync extension has found out; see
+/// cometd_client_builder_set_timesync. It is exact to about half the time that a message and its reply are on their
+/// way, goes on by the client's own clock, and does not jump when somebody sets that.
+///
+/// `*time_ms` receives milliseconds since 1970-01-01 00:00 UTC.
+///
+/// **Returns** COMETD_OK; COMETD_NONE: it is not known, because the option is off, the server does not know the
+/// extension, or its first reply has not come yet; COMETD_E_INVALID_ARGUMENT: an argument is NULL; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_server_time(
+    client: *mut cometd_client,
+    time_ms: *mut i64,
+) -> cometd_status {
+    write(time_ms, 0);
+    unsafe {
+        with(client, std::ptr::null_mut(), |client| {
+            let time_ms = required("time_ms", time_ms)?;
+            Ok(match client.server_time() {
+                Some(time) => {
+                    write(time_ms, time);
+                    COMETD_OK
+                }
+                None => COMETD_NONE,
+            })
+        })
+    }
+}
+
 /// Writes what the client has done so far as a JSON object:
 ///
 /// "requests", "bytes_sent", "bytes_received" (bodies, after decompression), "events_received",
 /// "handshakes", "reconnects"; "round_trip_ms" of the last request that the server did not hold;
+/// "server_time_ms", what cometd_client_server_time gives, or null;
 /// "failures", an object that counts the errors of the client itself by kind, such as "timeout", "tcp" or
 /// "http_status"; "receivers", an array with "queued", "queued_most", "delivered" and "dropped" of each
 /// receiver, the client's own first. More may come.

@@ -11,7 +11,7 @@ use super::Client;
 use crate::bayeux::json::{self, JsonError};
 use crate::delivery::{Limits, Overflow};
 use crate::error::{Error, ErrorKind};
-use crate::session::Configuration;
+use crate::session::{Configuration, Timestamp};
 use crate::transport::http::authorization::{self, Authorization};
 use crate::transport::http::cookies::{self, Jar};
 use crate::transport::http::endpoints::{self, Append, BasePaths, Endpoints};
@@ -287,6 +287,16 @@ impl Builder {
     /// Whether servers are asked to keep events until they are acknowledged.
     pub fn set_acknowledgement(&mut self, enabled: bool) {
         self.session.acknowledgement = enabled;
+    }
+
+    /// Whether the server's clock is asked for.
+    pub fn set_timesync(&mut self, enabled: bool) {
+        self.session.timesync = enabled;
+    }
+
+    /// Whether messages say when they are sent, and how.
+    pub fn set_timestamp(&mut self, format: Option<Timestamp>) {
+        self.session.timestamp = format;
     }
 
     /// Whether a session that the server has ended is followed by a new one.

@@ -1,8 +1,17 @@
 //! The one clock that sessions live by.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::session::Millis;
+
+/// What the calendar says at the clock's 0, in milliseconds since 1970.
+pub fn calendar() -> i64 {
+    let since_1970 = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let since_1970 = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
+    since_1970.saturating_sub(i64::try_from(now()).unwrap_or(i64::MAX))
+}
 
 /// A duration in the clock's unit.
 pub fn millis(duration: Duration) -> Millis {

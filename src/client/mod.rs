@@ -185,6 +185,7 @@ impl Client {
         let own = builder.own_receiver.then(|| hub.add());
         let mut configuration = builder.session.clone();
         configuration.seed = seed();
+        configuration.calendar = clock::calendar();
         let shared = Arc::new(Shared {
             hub,
             board: Board::new(),
@@ -238,6 +239,7 @@ impl Client {
             .commands
             .insert(0, Command::Connect);
         let task = Task {
+            timestamps: start.configuration.timestamp.is_some(),
             session: Session::new(start.configuration),
             transport: Arc::new(start.transport),
             shared: self.shared.clone(),
@@ -430,6 +432,11 @@ impl Client {
     pub fn set_authorization(&self, value: &str) -> Result<(), Error> {
         self.shared.authorization.set(authorization::any(value)?);
         Ok(())
+    }
+
+    /// What the server's clock says, in milliseconds since 1970, if it has told.
+    pub fn server_time(&self) -> Option<i64> {
+        self.shared.counters.server_time(clock::now())
     }
 
     /// What it has done so far.

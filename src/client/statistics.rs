@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use serde::Serialize;
 
+use super::clock;
 use crate::delivery::QueueStatistics;
 use crate::error::{Error, ErrorKind};
 use crate::runtime::lock;
@@ -21,6 +22,7 @@ pub(super) struct Counters {
     handshakes: AtomicU64,
     connected: AtomicU64,
     round_trip: AtomicU64,
+    server_clock: Mutex<Option<i64>>,
     /// Failures of the client itself; those of single messages are told to
     /// whoever sent them.
     failures: Mutex<BTreeMap<&'static str, u64>>,
@@ -37,6 +39,8 @@ pub struct Statistics {
     pub reconnects: u64,
     /// Of the last request that the server did not hold.
     pub round_trip_ms: u64,
+    /// What the server's clock says, since 1970.
+    pub server_time_ms: Option<i64>,
     pub failures: BTreeMap<&'static str, u64>,
     /// The client's own receiver first, if it has one.
     pub receivers: Vec<QueueStatistics>,
@@ -76,6 +80,16 @@ impl Counters {
         *lock(&self.failures).entry(name(error.kind)).or_default() += 1;
     }
 
+    /// The server's clock is so far ahead of the client's.
+    pub fn server_clock(&self, ahead: i64) {
+        *lock(&self.server_clock) = Some(ahead);
+    }
+
+    pub fn server_time(&self, now: Millis) -> Option<i64> {
+        let ahead = (*lock(&self.server_clock))?;
+        Some(ahead.saturating_add(i64::try_from(now).unwrap_or(i64::MAX)))
+    }
+
     pub fn read(&self, receivers: Vec<QueueStatistics>) -> Statistics {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Statistics {
@@ -86,6 +100,7 @@ impl Counters {
             handshakes: get(&self.handshakes),
             reconnects: get(&self.connected).saturating_sub(1),
             round_trip_ms: get(&self.round_trip),
+            server_time_ms: self.server_time(clock::now()),
             failures: lock(&self.failures).clone(),
             receivers,
         }

@@ -40,6 +40,8 @@ pub(super) struct Task {
     pub transport: Arc<LongPolling>,
     pub shared: Arc<Shared>,
     pub token_provider: Option<Arc<TokenProvider>>,
+    /// Whether messages say when they are sent.
+    pub timestamps: bool,
     /// Keeps the runtime alive as long as the client lives.
     pub _runtime: Arc<Runtime>,
 }
@@ -62,6 +64,9 @@ impl Task {
         let mut credentials: Option<Credentials> = None;
         let mut sleep = pin!(sleep_until(Instant::now()));
         loop {
+            if self.timestamps {
+                self.session.set_calendar(clock::calendar());
+            }
             for command in self.shared.take_commands() {
                 #[cfg(test)]
                 super::tests::maybe_panic(&command);
@@ -119,6 +124,7 @@ impl Task {
                         sending: Box::pin(async move { transport.send(endpoint, body).await }),
                     });
                 }
+                Output::ServerClock(ahead) => self.shared.counters.server_clock(ahead),
                 Output::Cancel(id) => requests.retain(|request| request.id != id),
                 Output::Event(event) => self.shared.publish(event),
                 // One that is still busy with the last time is not asked

@@ -10,7 +10,6 @@ use super::connection::refused;
 use super::pending::{Pending, PendingMessages};
 use super::retries::{is_passing, may_be_accepted_later, Retried, Retries};
 use super::{Command, Event, Millis, OperationId, Output, Purpose, RequestId, Session, State};
-use crate::bayeux::outgoing::Messages;
 use crate::bayeux::{meta, Message, Reconnect, LONG_POLLING};
 use crate::error::{Error, ErrorKind, Failure, Phase};
 
@@ -281,7 +280,8 @@ impl Session {
         let limit = self.configuration.request_timeout;
         let hard_limit = self.configuration.request_capacity;
         let soft_limit = hard_limit.map_or(COMFORTABLE_REQUEST, |it| it.min(COMFORTABLE_REQUEST));
-        let mut messages = Messages::new();
+        let ext = self.meta_ext(now, None);
+        let mut messages = self.messages(now);
         let mut sent = Vec::new();
         let (mut batch, mut alone) = (0, false);
         while let Some(queued) = self.commands.queue.front() {
@@ -314,8 +314,10 @@ impl Session {
             };
             let channel = &queued.channel;
             match &queued.verb {
-                Verb::Subscribe => messages.subscribe(id, &client_id, channel),
-                Verb::Unsubscribe => messages.unsubscribe(id, &client_id, channel),
+                Verb::Subscribe => messages.subscribe(id, &client_id, channel, ext.as_deref()),
+                Verb::Unsubscribe => {
+                    messages.unsubscribe(id, &client_id, channel, ext.as_deref());
+                }
                 Verb::Publish(data) | Verb::Call(data) => {
                     messages.publish(id, &client_id, channel, data);
                 }

@@ -6,6 +6,16 @@ use serde_json::value::RawValue;
 /// looks at a clock.
 pub type Millis = u64;
 
+/// How a message says when it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timestamp {
+    /// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7), as CometD's
+    /// own clients do.
+    Http,
+    /// `1994-11-06T08:49:37.12` (Bayeux specification, section 3.4).
+    Iso,
+}
+
 #[derive(Clone)]
 pub struct Configuration {
     /// How many attempts may follow a failure before the session gives up;
@@ -26,6 +36,13 @@ pub struct Configuration {
     pub handshake_ext: Option<Box<RawValue>>,
     /// Whether servers are asked to keep events until they are acknowledged.
     pub acknowledgement: bool,
+    /// Whether the server's clock is asked for.
+    pub timesync: bool,
+    /// Whether messages say when they are sent, and how.
+    pub timestamp: Option<Timestamp>,
+    /// What the calendar says at the session's time 0, in milliseconds since
+    /// 1970.
+    pub calendar: i64,
     /// Whether a session that the server has ended is followed by a new one.
     pub restart: bool,
     /// Whether somebody can be asked for new credentials.
@@ -46,6 +63,9 @@ impl Default for Configuration {
             request_capacity: None,
             handshake_ext: None,
             acknowledgement: false,
+            timesync: false,
+            timestamp: None,
+            calendar: 0,
             restart: false,
             has_token_provider: false,
             seed: 1,

@@ -4,7 +4,6 @@ use super::{
     Attempt, Exchange, Millis, Output, Purpose, RefreshedAttempt, Refreshing, Session, State,
     StoredAdvice, MAXIMUM_HOLD, MAXIMUM_INTERVAL, MAXIMUM_REFRESHES, REFRESH_LIMIT,
 };
-use crate::bayeux::outgoing::Messages;
 use crate::bayeux::{json, Advice, ErrorText, Message, Reconnect, LONG_POLLING};
 use crate::error::{Error, ErrorKind, Failure, Phase};
 
@@ -31,9 +30,13 @@ impl Session {
         self.promised_events = 0;
         self.connected_since_handshake = false;
         let message_id = self.next_message_id();
-        let added: Vec<_> = self.acknowledgement.for_handshake().into_iter().collect();
+        let added = [
+            self.acknowledgement.for_handshake(),
+            self.timesync.for_meta(now),
+        ];
+        let added: Vec<_> = added.into_iter().flatten().collect();
         let ext = json::with_fields(self.configuration.handshake_ext.as_deref(), &added);
-        let mut messages = Messages::new();
+        let mut messages = self.messages(now);
         messages.handshake(
             message_id,
             self.configuration.timeout,
@@ -58,11 +61,8 @@ impl Session {
             return;
         };
         let message_id = self.next_message_id();
-        let ext = self
-            .acknowledgement
-            .for_connect()
-            .and_then(|field| json::with_fields(None, &[field]));
-        let mut messages = Messages::new();
+        let ext = self.meta_ext(now, self.acknowledgement.for_connect());
+        let mut messages = self.messages(now);
         messages.connect(message_id, &client_id, self.connect_at_once, ext.as_deref());
         let hold = if self.connect_at_once {
             0

@@ -1,7 +1,6 @@
 //! The end that the host asks for, within a time limit that always holds.
 
 use super::{Exchange, Millis, Purpose, Session, State};
-use crate::bayeux::outgoing::Messages;
 use crate::error::{Error, ErrorKind, Phase};
 
 /// How long the held connect's reply is awaited after the disconnect's: a
@@ -63,8 +62,9 @@ impl Session {
             };
             let limit = disconnecting.limit.saturating_sub(now);
             let message_id = self.next_message_id();
-            let mut messages = Messages::new();
-            messages.disconnect(message_id, &client_id);
+            let ext = self.meta_ext(now, None);
+            let mut messages = self.messages(now);
+            messages.disconnect(message_id, &client_id, ext.as_deref());
             let request = self.send(now, Purpose::Disconnect, messages, limit);
             if let Some(disconnecting) = &mut self.disconnecting {
                 disconnecting.sent = Some(Exchange {

@@ -103,6 +103,9 @@ pub enum Output {
     Cancel(RequestId),
     /// Tell the host.
     Event(Event),
+    /// The server's clock is so many milliseconds since 1970 ahead of the
+    /// session's.
+    ServerClock(i64),
     /// Ask the token provider; its answer goes to `handle_credentials`.
     RefreshCredentials,
 }

@@ -25,11 +25,12 @@ mod pending;
 mod retries;
 #[cfg(test)]
 mod tests;
+mod time;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-pub use configuration::{Configuration, Millis};
+pub use configuration::{Configuration, Millis, Timestamp};
 pub use door::{Command, Endpoint, Event, OperationId, Output, Request, RequestId, State};
 
 use crate::bayeux::outgoing::Messages;
@@ -39,6 +40,7 @@ use acknowledgement::Acknowledgement;
 use backoff::{Backoff, ConnectLimit, HandshakeLimit, Jitter};
 use commands::Commands;
 use disconnect::Disconnecting;
+use time::Timesync;
 
 /// A request under way.
 #[derive(Debug, Clone, Copy)]
@@ -136,6 +138,9 @@ pub struct Session {
     gone: u32,
 
     acknowledgement: Acknowledgement,
+    timesync: Timesync,
+    /// What the calendar says at time 0.
+    calendar: i64,
 
     refreshing: Option<Refreshing>,
     /// Credentials asked for since the last successful connect.
@@ -188,6 +193,8 @@ impl Session {
             connected_since_handshake: false,
             gone: 0,
             acknowledgement: Acknowledgement::new(configuration.acknowledgement),
+            timesync: Timesync::new(configuration.timesync, configuration.calendar),
+            calendar: configuration.calendar,
             refreshing: None,
             refreshes: 0,
             commands: Commands::default(),
@@ -199,6 +206,11 @@ impl Session {
 
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// What the calendar says at time 0, for timestamps; people set clocks.
+    pub fn set_calendar(&mut self, calendar: i64) {
+        self.calendar = calendar;
     }
 
     /// The host wants something.
@@ -257,6 +269,9 @@ impl Session {
                 continue;
             }
             self.emit_run(body, run.take());
+            if channel::is_meta(name) {
+                self.time_replied(now, &message);
+            }
             match name {
                 meta::HANDSHAKE => {
                     if self.is_awaited(self.handshake, message.id(), request) {

@@ -17,6 +17,7 @@ typedef struct fixture {
     cometd_error *err;
     uint64_t id;
     size_t len;
+    int64_t number;
     int32_t code;
     cometd_state previous;
     char buffer[4096];

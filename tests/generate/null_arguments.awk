@@ -28,6 +28,7 @@ function good(type, name) {
     if (type == "cometd_error **" && name == "err") return "&f.err"
     if (type == "uint64_t *" && name == "id") return "&f.id"
     if (type == "size_t *" && name == "len") return "&f.len"
+    if (type == "int64_t *") return "&f.number"
     if (type == "int32_t *" && name == "code") return "&f.code"
     if (type == "cometd_state *" && name == "previous") return "&f.previous"
     if (type ~ /^cometd_(event|free|token|log)_fn$/ || type == "void *") return "NULL"

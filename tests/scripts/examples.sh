@@ -12,6 +12,7 @@ for source in examples-c/*.c examples-c/*.cpp; do
     name=${name%.cpp}
     case $source in
     */retries.c | \
+        */server_time.c | \
         */subscribe.c | */subscribe.cpp | */callback.c | */event_loop.c | */publish.c | */authorization.c) ;;
     *) fail "$source has no test here" ;;
     esac
@@ -117,6 +118,15 @@ contains "$ERRORS" "not accepted within its time limit; it was not sent"
 expect 2 "$BIN/retries" "$URL" /chat 0 1
 disconnects=$((disconnects + 2))
 wait_until 10 "the disconnect of retries" counted disconnects "$disconnects"
+
+# server_time: a server that does not know the extension says nothing.
+expect 2 "$BIN/server_time"
+contains "$ERRORS" "usage: server_time "
+expect 1 "$BIN/server_time" "$URL"
+contains "$ERRORS" "the server does not tell its time"
+expect 1 "$BIN/server_time" "$NOWHERE"
+disconnects=$((disconnects + 1))
+wait_until 10 "the disconnect of server_time" counted disconnects "$disconnects"
 
 # event_loop: a line typed is published, and comes back; a bad one is refused.
 mkfifo "$WORK/keyboard"

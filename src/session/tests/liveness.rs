@@ -132,6 +132,8 @@ impl Run {
             it.seed = seed;
             it.has_token_provider = random.one_in(2);
             it.restart = random.one_in(2);
+            it.timesync = random.one_in(4);
+            it.acknowledgement = random.one_in(4);
             it.number_of_retries = match random.below(8) {
                 0 => Some(0),
                 1 => Some(3),

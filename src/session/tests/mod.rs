@@ -15,6 +15,7 @@ mod faults;
 mod handshake;
 mod liveness;
 mod retries;
+mod time;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
@@ -76,6 +77,7 @@ struct World {
     told: Vec<String>,
     errors: Vec<Error>,
     refreshes: usize,
+    server_clock: Option<i64>,
     /// Endings that the host is owed, by operation and channel.
     owed: BTreeMap<(OperationId, String), usize>,
     handshakes: VecDeque<Millis>,
@@ -102,6 +104,7 @@ impl World {
             told: Vec::new(),
             errors: Vec::new(),
             refreshes: 0,
+            server_clock: None,
             owed: BTreeMap::new(),
             handshakes: VecDeque::new(),
             closed: false,
@@ -357,6 +360,7 @@ impl World {
                     assert!(self.open.remove(&request).is_some(), "cancelled what ended");
                     self.cancelled.push(request);
                 }
+                Output::ServerClock(ahead) => self.server_clock = Some(ahead),
                 Output::RefreshCredentials => self.refreshes += 1,
                 Output::Event(event) => self.collect_event(event),
             }
