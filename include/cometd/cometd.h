@@ -264,6 +264,11 @@
 /// cometd_event_error, which is not NULL when the service says that it failed.
 #define COMETD_EVENT_RESULT 9
 
+/// The server advises the program rather than the library: other hosts to go to ("hosts"), or that it has found several
+/// clients on one connection ("multiple-clients"; Bayeux 1.0, section 3.2); see cometd_event_advice. The
+/// library honours the rest of the advice, such as a longer interval, by itself.
+#define COMETD_EVENT_ADVICE 10
+
 /// No log lines. The default.
 #define COMETD_LOG_OFF 0
 
@@ -790,6 +795,32 @@ cometd_status cometd_client_builder_set_own_receiver(cometd_client_builder *buil
 cometd_status cometd_client_builder_set_acknowledgement(cometd_client_builder *builder,
                                                         bool enabled);
 
+/// Adds the URL of a further server, to go to when those before it do not give a session: after a handshake that
+/// failed on the way (a refusal is an answer, and no reason to ask another server), and after three failures of
+/// the connect in a row. Then the session is a new one, and the subscriptions are made anew. After the last server
+/// comes the first; the waits between attempts are those of cometd_client_builder_set_backoff_ms.
+///
+/// `url` is as in cometd_client_builder_new, of the same scheme as the first, without user and password. Authorization,
+/// headers and added cookies go to all of them; so do base paths. There can be 16 in all.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_URL: it
+/// is no http or https URL, of another scheme than the first, or holds a user; COMETD_E_OUT_OF_RANGE: there are 16.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_add_url(cometd_client_builder *builder,
+                                            const char *url);
+
+/// Sets whether a server may send the client to other hosts (advice.hosts; Bayeux 1.0, section 3.2): they are asked in
+/// their order when it wants a new handshake, or fails. Authorization, headers and cookies that were added go there as
+/// well, so turn it on only for servers that you trust with that. Whether or not, the advice is told by
+/// COMETD_EVENT_ADVICE.
+///
+/// `enabled` is false by default. Scheme, path and, unless the advice names another, port stay those of the first URL.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_follow_hosts(cometd_client_builder *builder,
+                                                     bool enabled);
+
 /// Sets whether the server's clock is asked for, with each message to a meta channel (CometD's timesync extension); see
 /// cometd_client_server_time. Servers without the extension are not disturbed by it.
 ///
@@ -1275,6 +1306,15 @@ uint64_t cometd_event_id(const cometd_event *event);
 /// **Returns** the channel; NULL when it is about none, and for NULL.
 /// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
 const char *cometd_event_channel(const cometd_event *event);
+
+/// The advice of a COMETD_EVENT_ADVICE: a JSON object, as the server sent it. It comes again only when it has changed.
+///
+/// `*len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the JSON text, ended by NUL; NULL for events of other types, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
+const char *cometd_event_advice(const cometd_event *event,
+                                size_t *len);
 
 /// How many messages a COMETD_EVENT_DROPPED stands for. Each dropped message is
 /// counted in exactly one of these events, which stands where they were missed.

@@ -298,6 +298,12 @@ public:
     /// What `subscribe`, `unsubscribe`, `publish` or `remote_call` returned; 0 when it is about none.
     std::uint64_t id() const noexcept { return cometd_event_id(raw()); }
     std::optional<std::string_view> channel() const noexcept { return view(cometd_event_channel(raw())); }
+    /// The JSON of a COMETD_EVENT_ADVICE.
+    std::optional<std::string_view> advice() const noexcept {
+        std::size_t length = 0;
+        const char *text = cometd_event_advice(raw(), &length);
+        return text == nullptr ? std::nullopt : std::optional<std::string_view>({text, length});
+    }
     /// How many messages a COMETD_EVENT_DROPPED stands for.
     std::uint64_t dropped() const noexcept { return cometd_event_dropped(raw()); }
 
@@ -689,6 +695,12 @@ public:
     }
     builder &set_own_receiver(bool enabled) {
         return done("set_own_receiver", cometd_client_builder_set_own_receiver(get(), enabled));
+    }
+    builder &add_url(const std::string &url) {
+        return done("add_url", cometd_client_builder_add_url(get(), detail::text(url, "add_url")));
+    }
+    builder &set_follow_hosts(bool enabled) {
+        return done("set_follow_hosts", cometd_client_builder_set_follow_hosts(get(), enabled));
     }
     builder &set_timesync(bool enabled) {
         return done("set_timesync", cometd_client_builder_set_timesync(get(), enabled));

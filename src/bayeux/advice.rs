@@ -26,7 +26,7 @@ pub struct Advice {
     /// keeps a session that does not connect.
     pub maximum_interval: Option<i64>,
     pub multiple_clients: bool,
-    /// Hosts to handshake with instead; reported, never followed by itself.
+    /// Hosts to handshake with instead.
     pub hosts: Vec<String>,
 }
 

@@ -353,6 +353,11 @@ impl<'a> Message<'a> {
         Advice::parse(self.body.raw(self.reply()?.advice)?, connection_type)
     }
 
+    /// The advice as JSON.
+    pub fn advice_json(&self) -> Option<&'a str> {
+        self.body.text(self.reply()?.advice)
+    }
+
     /// The subscription of a reply, a string or an array of them.
     pub fn subscriptions(&self) -> Vec<String> {
         self.reply()

@@ -689,6 +689,47 @@ pub unsafe extern "C" fn cometd_client_builder_set_acknowledgement(
     }
 }
 
+/// Adds the URL of a further server, to go to when those before it do not give a session: after a handshake that
+/// failed on the way (a refusal is an answer, and no reason to ask another server), and after three failures of
+/// the connect in a row. Then the session is a new one, and the subscriptions are made anew. After the last server
+/// comes the first; the waits between attempts are those of cometd_client_builder_set_backoff_ms.
+///
+/// `url` is as in cometd_client_builder_new, of the same scheme as the first, without user and password. Authorization,
+/// headers and added cookies go to all of them; so do base paths. There can be 16 in all.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_URL: it
+/// is no http or https URL, of another scheme than the first, or holds a user; COMETD_E_OUT_OF_RANGE: there are 16.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_add_url(
+    builder: *mut cometd_client_builder,
+    url: *const c_char,
+) -> cometd_status {
+    unsafe { set(builder, |it| it.add_url(text("url", url)?)) }
+}
+
+/// Sets whether a server may send the client to other hosts (advice.hosts; Bayeux 1.0, section 3.2): they are asked in
+/// their order when it wants a new handshake, or fails. Authorization, headers and cookies that were added go there as
+/// well, so turn it on only for servers that you trust with that. Whether or not, the advice is told by
+/// COMETD_EVENT_ADVICE.
+///
+/// `enabled` is false by default. Scheme, path and, unless the advice names another, port stay those of the first URL.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_set_follow_hosts(
+    builder: *mut cometd_client_builder,
+    enabled: bool,
+) -> cometd_status {
+    unsafe {
+        set(builder, |it| {
+            it.set_follow_hosts(enabled);
+            Ok(())
+        })
+    }
+}
+
 /// Messages do not say when they are sent.
 pub const COMETD_TIMESTAMP_NONE: i32 = 0;
 /// "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, section 5.6.7), as CometD's own clients write it.

@@ -32,6 +32,10 @@ pub const COMETD_EVENT_CLOSED: i32 = 8;
 /// The answer to a remote call; see cometd_event_id, cometd_event_message, and
 /// cometd_event_error, which is not NULL when the service says that it failed.
 pub const COMETD_EVENT_RESULT: i32 = 9;
+/// The server advises the program rather than the library: other hosts to go to ("hosts"), or that it has found several
+/// clients on one connection ("multiple-clients"; Bayeux 1.0, section 3.2); see cometd_event_advice. The
+/// library honours the rest of the advice, such as a longer interval, by itself.
+pub const COMETD_EVENT_ADVICE: i32 = 10;
 
 /// Gets each event of a receiver.
 ///
@@ -70,6 +74,18 @@ struct Texts {
     channel: Option<CString>,
     error: Option<cometd_error>,
     message: Option<cometd_message>,
+    advice: Option<CString>,
+}
+
+impl Texts {
+    fn on(channel: Option<CString>) -> Self {
+        Self {
+            channel,
+            error: None,
+            message: None,
+            advice: None,
+        }
+    }
 }
 
 impl cometd_event {
@@ -92,22 +108,24 @@ impl cometd_event {
                         Notice::State { .. } | Notice::Closed => None,
                         Notice::Subscribed { channel, .. }
                         | Notice::Unsubscribed { channel, .. }
-                        | Notice::Published { channel, .. } => Some(Box::new(Texts {
-                            channel: Some(c_text(channel)),
-                            error: None,
-                            message: None,
+                        | Notice::Published { channel, .. } => {
+                            Some(Box::new(Texts::on(Some(c_text(channel)))))
+                        }
+                        Notice::Advice { json } => Some(Box::new(Texts {
+                            advice: Some(c_text(json)),
+                            ..Texts::on(None)
                         })),
                         Notice::Error { error, .. } => Some(Box::new(Texts {
-                            channel: error.channel.as_deref().map(c_text),
                             error: Some(cometd_error::borrowed(error.clone())),
-                            message: None,
+                            ..Texts::on(error.channel.as_deref().map(c_text))
                         })),
                         Notice::Result { message, error, .. } => {
                             let message = cometd_message::borrowed(message.clone());
+                            let channel = message.channel().map(c_text);
                             Some(Box::new(Texts {
-                                channel: message.channel().map(c_text),
                                 error: error.clone().map(cometd_error::borrowed),
                                 message: Some(message),
+                                ..Texts::on(channel)
                             }))
                         }
                     };
@@ -151,6 +169,7 @@ pub unsafe extern "C" fn cometd_event_type(event: *const cometd_event) -> i32 {
                 Notice::Unsubscribed { .. } => COMETD_EVENT_UNSUBSCRIBED,
                 Notice::Published { .. } => COMETD_EVENT_PUBLISHED,
                 Notice::Result { .. } => COMETD_EVENT_RESULT,
+                Notice::Advice { .. } => COMETD_EVENT_ADVICE,
                 Notice::Error { .. } => COMETD_EVENT_ERROR,
                 Notice::Closed => COMETD_EVENT_CLOSED,
             },
@@ -260,6 +279,29 @@ pub unsafe extern "C" fn cometd_event_channel(event: *const cometd_event) -> *co
                 .and_then(|it| it.channel.as_ref())
                 .map_or(std::ptr::null(), |it| it.as_ptr()),
         }
+    })
+}
+
+/// The advice of a COMETD_EVENT_ADVICE: a JSON object, as the server sent it. It comes again only when it has changed.
+///
+/// `*len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the JSON text, ended by NUL; NULL for events of other types, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_advice(
+    event: *const cometd_event,
+    len: *mut usize,
+) -> *const c_char {
+    write(len, 0);
+    access(std::ptr::null(), || {
+        unsafe { event.as_ref() }
+            .and_then(cometd_event::texts)
+            .and_then(|it| it.advice.as_ref())
+            .map_or(std::ptr::null(), |it| {
+                write(len, it.as_bytes().len());
+                it.as_ptr()
+            })
     })
 }
 

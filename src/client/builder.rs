@@ -35,6 +35,9 @@ pub const DEFAULT_RESPONSE: usize = 16 * 1024 * 1024;
 /// Offsets into a body are 32 bits wide.
 pub const MAXIMUM_RESPONSE: usize = i32::MAX as usize;
 
+/// Servers of one client, at most.
+const MAXIMUM_URLS: usize = 16;
+
 /// Smaller requests would not hold what the protocol itself needs.
 const MINIMUM_REQUEST: usize = 1024;
 
@@ -44,6 +47,8 @@ const MAXIMUM_HEADER: usize = 64 * 1024;
 #[derive(Clone)]
 pub struct Builder {
     url: Url,
+    /// To go to when that server fails.
+    further_urls: Vec<Url>,
     base_paths: BasePaths,
     append: Append,
     authorization: Option<HeaderValue>,
@@ -72,6 +77,7 @@ impl Builder {
         };
         let builder = Self {
             url,
+            further_urls: Vec::new(),
             base_paths: BasePaths::default(),
             append: Append::default(),
             authorization,
@@ -89,16 +95,50 @@ impl Builder {
             own_receiver: true,
         };
         // Whatever a URL may be wrong for is found here, not at build.
-        builder.endpoints()?;
+        builder.endpoints(&builder.url)?;
         Ok(builder)
     }
 
-    fn endpoints(&self) -> Result<Endpoints, Error> {
-        Endpoints::new(&self.url, &self.base_paths, self.append)
+    fn endpoints(&self, url: &Url) -> Result<Endpoints, Error> {
+        Endpoints::new(url, &self.base_paths, self.append)
+    }
+
+    fn urls(&self) -> impl Iterator<Item = &Url> {
+        std::iter::once(&self.url).chain(&self.further_urls)
+    }
+
+    /// Adds a server to go to when those before it fail.
+    pub fn add_url(&mut self, url: &str) -> Result<(), Error> {
+        let refuse = |kind, why: String| Err(Error::call(kind, format!("url: {why}")));
+        let url = endpoints::parse(url)?;
+        if url.scheme() != self.url.scheme() {
+            let why = format!("is {}, unlike the first one", url.scheme());
+            return refuse(ErrorKind::InvalidUrl, why);
+        }
+        if endpoints::userinfo(&url)?.is_some() {
+            let why = "only the first one may hold a user and a password".into();
+            return refuse(ErrorKind::InvalidUrl, why);
+        }
+        if self.further_urls.len() + 1 >= MAXIMUM_URLS {
+            return refuse(
+                ErrorKind::OutOfRange,
+                format!("there are at most {MAXIMUM_URLS}"),
+            );
+        }
+        self.endpoints(&url)?;
+        self.further_urls.push(url);
+        Ok(())
+    }
+
+    /// Whether servers may name others to go to.
+    pub fn set_follow_hosts(&mut self, enabled: bool) {
+        self.session.follow_hosts = enabled;
     }
 
     fn base_path(&self, path: &str) -> Result<Option<String>, Error> {
-        endpoints::check_base_path(&self.url, path)?;
+        for url in self.urls() {
+            endpoints::check_base_path(url, path)?;
+        }
         Ok((!path.is_empty()).then(|| path.to_owned()))
     }
 
@@ -321,8 +361,9 @@ impl Builder {
             self.session.handshake_ext.as_ref().map(|it| it.get()),
         );
         let request_timeout = Duration::from_millis(self.session.request_timeout);
+        let servers = self.urls().map(|url| self.endpoints(url));
         let settings = Settings {
-            endpoints: self.endpoints()?,
+            servers: servers.collect::<Result<_, _>>()?,
             authorization,
             cookies,
             headers: self.headers.clone(),
@@ -330,7 +371,8 @@ impl Builder {
             // Less than a request has, so that it can say what failed.
             connect_timeout: request_timeout.mul_f32(0.8),
         };
-        Client::new(self, settings, secrets)
+        let hosts = self.urls().map(endpoints::host_and_port).collect();
+        Client::new(self, hosts, settings, secrets)
     }
 }
 

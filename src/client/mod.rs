@@ -103,6 +103,7 @@ impl Shared {
                 return;
             }
             Event::Messages { range, .. } => self.counters.events(range.len()),
+            Event::Advice { .. } => {}
             Event::Closed => {
                 // Under the lock under which commands are accepted: what came
                 // too late for the session ends here, and none comes after.
@@ -180,11 +181,17 @@ const DEFAULT_DISCONNECT: Duration = Duration::from_secs(10);
 const DISCONNECT_SLACK: Duration = Duration::from_millis(500);
 
 impl Client {
-    fn new(builder: &Builder, settings: Settings, secrets: Secrets) -> Result<Self, Error> {
+    fn new(
+        builder: &Builder,
+        hosts: Vec<String>,
+        settings: Settings,
+        secrets: Secrets,
+    ) -> Result<Self, Error> {
         let hub = Hub::new(builder.limits);
         let own = builder.own_receiver.then(|| hub.add());
         let mut configuration = builder.session.clone();
         configuration.seed = seed();
+        configuration.servers = hosts;
         configuration.calendar = clock::calendar();
         let shared = Arc::new(Shared {
             hub,

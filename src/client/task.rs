@@ -113,7 +113,12 @@ impl Task {
     fn perform(&mut self, requests: &mut Vec<Underway>, credentials: &mut Option<Credentials>) {
         while let Some(output) = self.session.poll_output() {
             match output {
-                Output::Send(Request { id, endpoint, body }) => {
+                Output::Send(Request {
+                    id,
+                    server,
+                    endpoint,
+                    body,
+                }) => {
                     tracing::debug!(target: "cometd::client", ?endpoint, bytes = body.len(), "request");
                     self.shared.counters.sent(endpoint, body.len());
                     let transport = self.transport.clone();
@@ -121,7 +126,9 @@ impl Task {
                         id,
                         endpoint,
                         sent: clock::now(),
-                        sending: Box::pin(async move { transport.send(endpoint, body).await }),
+                        sending: Box::pin(
+                            async move { transport.send(server, endpoint, body).await },
+                        ),
                     });
                 }
                 Output::ServerClock(ahead) => self.shared.counters.server_clock(ahead),

@@ -44,6 +44,9 @@ pub enum Notice {
         id: OperationId,
         error: Error,
     },
+    Advice {
+        json: String,
+    },
     Closed,
 }
 
@@ -56,6 +59,7 @@ impl Notice {
             | Self::Unsubscribed { channel, .. }
             | Self::Published { channel, .. } => channel.len(),
             Self::Result { message, .. } => message.share(),
+            Self::Advice { json } => 2 * json.len(),
             Self::Error { error, .. } => 2 * error.message.len(),
         }
     }

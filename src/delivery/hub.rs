@@ -89,6 +89,7 @@ impl Hub {
             session::Event::Unsubscribed { id, channel } => Notice::Unsubscribed { id, channel },
             session::Event::Published { id, channel } => Notice::Published { id, channel },
             session::Event::Result { id, message, error } => Notice::Result { id, message, error },
+            session::Event::Advice { json } => Notice::Advice { json },
             session::Event::Error { id, error } => Notice::Error { id, error },
             session::Event::Closed => {
                 state.closed = true;

@@ -36,6 +36,10 @@ pub struct Configuration {
     pub handshake_ext: Option<Box<RawValue>>,
     /// Whether servers are asked to keep events until they are acknowledged.
     pub acknowledgement: bool,
+    /// The hosts of the servers, with their ports; at least one.
+    pub servers: Vec<String>,
+    /// Whether servers may name others to go to.
+    pub follow_hosts: bool,
     /// Whether the server's clock is asked for.
     pub timesync: bool,
     /// Whether messages say when they are sent, and how.
@@ -63,6 +67,8 @@ impl Default for Configuration {
             request_capacity: None,
             handshake_ext: None,
             acknowledgement: false,
+            servers: vec![String::new()],
+            follow_hosts: false,
             timesync: false,
             timestamp: None,
             calendar: 0,

@@ -7,6 +7,10 @@ use super::{
 use crate::bayeux::{json, Advice, ErrorText, Message, Reconnect, LONG_POLLING};
 use crate::error::{Error, ErrorKind, Failure, Phase};
 
+/// How many failures in a row a session is held on to, where there are other
+/// servers to go to.
+const PATIENCE: u32 = 2;
+
 /// A clientId travels with every message; servers' are some 30 bytes long.
 const MAXIMUM_CLIENT_ID: usize = 1024;
 
@@ -81,6 +85,7 @@ impl Session {
         self.handshake = None;
         let advice = reply.advice(LONG_POLLING);
         if reply.successful() != Some(true) {
+            self.advised(reply, advice.as_ref(), true);
             let error = refused(Phase::Handshake, reply);
             let code = error.bayeux.as_ref().map_or(0, |it| it.code);
             self.setback(
@@ -135,6 +140,7 @@ impl Session {
         }
         self.client_id = Some(client_id);
         self.sessions += 1;
+        self.advised(reply, advice.as_ref(), false);
         self.acknowledgement.handshake_replied(reply);
         // The server keeps this session from now on, whatever was before.
         self.unconnected_since = None;
@@ -182,6 +188,8 @@ impl Session {
             let error = refused(Phase::Connect, reply);
             let code = error.bayeux.as_ref().map_or(0, |it| it.code);
             let advised = advice.as_ref().and_then(|it| it.reconnect);
+            let wants_handshake = advised == Some(Reconnect::Handshake);
+            self.advised(reply, advice.as_ref(), wants_handshake);
             self.setback(
                 now,
                 Attempt::Connect,
@@ -202,14 +210,7 @@ impl Session {
         }
         if let Some(advice) = &advice {
             self.store_advice(Some(advice));
-            if !advice.hosts.is_empty() || advice.multiple_clients {
-                tracing::info!(
-                    target: "cometd::session",
-                    hosts = advice.hosts.len(),
-                    multiple_clients = advice.multiple_clients,
-                    "the server advises hosts or tells of multiple clients"
-                );
-            }
+            self.advised(reply, Some(advice), false);
         }
         self.acknowledgement.connect_replied(reply);
         self.failures = 0;
@@ -249,6 +250,7 @@ impl Session {
     }
 
     pub(super) fn handshake_failed(&mut self, now: Millis, failure: &Failure) {
+        self.servers.failed();
         self.setback(
             now,
             Attempt::Handshake,
@@ -273,6 +275,10 @@ impl Session {
             }
         } else {
             self.gone = 0;
+        }
+        if self.servers.count() > 1 && self.failures >= PATIENCE {
+            // A session is worth some patience; another server has another.
+            action = Reconnect::Handshake;
         }
         self.setback(
             now,

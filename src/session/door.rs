@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::configuration::Millis;
+use super::servers::Server;
 use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::Body;
 use crate::error::Error;
@@ -90,6 +91,7 @@ pub enum Endpoint {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
     pub id: RequestId,
+    pub server: Server,
     pub endpoint: Endpoint,
     /// A JSON array of messages.
     pub body: Vec<u8>,
@@ -132,6 +134,11 @@ pub enum Event {
     Published {
         id: OperationId,
         channel: String,
+    },
+    /// What a server advises the host rather than the client: other hosts, or
+    /// that several clients share its connections.
+    Advice {
+        json: String,
     },
     /// The answer to a call; with an error when the service says that it failed.
     Result {

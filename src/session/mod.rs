@@ -23,6 +23,7 @@ mod disconnect;
 mod door;
 mod pending;
 mod retries;
+mod servers;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -40,6 +41,8 @@ use acknowledgement::Acknowledgement;
 use backoff::{Backoff, ConnectLimit, HandshakeLimit, Jitter};
 use commands::Commands;
 use disconnect::Disconnecting;
+pub use servers::Server;
+use servers::Servers;
 use time::Timesync;
 
 /// A request under way.
@@ -137,6 +140,7 @@ pub struct Session {
     /// How often in a row a connect was answered 404 or 410.
     gone: u32,
 
+    servers: Servers,
     acknowledgement: Acknowledgement,
     timesync: Timesync,
     /// What the calendar says at time 0.
@@ -193,6 +197,7 @@ impl Session {
             connected_since_handshake: false,
             gone: 0,
             acknowledgement: Acknowledgement::new(configuration.acknowledgement),
+            servers: Servers::new(configuration.servers.clone(), configuration.follow_hosts),
             timesync: Timesync::new(configuration.timesync, configuration.calendar),
             calendar: configuration.calendar,
             refreshing: None,
@@ -577,6 +582,7 @@ impl Session {
         );
         self.outputs.push_back(Output::Send(Request {
             id,
+            server: self.servers.current(),
             endpoint: match purpose {
                 Purpose::Handshake => Endpoint::Handshake,
                 Purpose::Connect => Endpoint::Connect,

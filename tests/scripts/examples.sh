@@ -12,7 +12,7 @@ for source in examples-c/*.c examples-c/*.cpp; do
     name=${name%.cpp}
     case $source in
     */retries.c | \
-        */server_time.c | \
+        */server_time.c | */failover.c | \
         */subscribe.c | */subscribe.cpp | */callback.c | */event_loop.c | */publish.c | */authorization.c) ;;
     *) fail "$source has no test here" ;;
     esac
@@ -127,6 +127,18 @@ contains "$ERRORS" "the server does not tell its time"
 expect 1 "$BIN/server_time" "$NOWHERE"
 disconnects=$((disconnects + 1))
 wait_until 10 "the disconnect of server_time" counted disconnects "$disconnects"
+
+# failover: the second server, where the first is not there.
+expect 2 "$BIN/failover" /ticks
+contains "$ERRORS" "usage: failover "
+expect 1 "$BIN/failover" /ticks "$URL" ftp://localhost/
+start failover "$BIN/failover" /ticks "$NOWHERE" "$URL"
+seen failover "connection refused"
+seen failover '{"tick":'
+kill -INT "$STARTED"
+ended "$STARTED" 0
+disconnects=$((disconnects + 1))
+wait_until 10 "the disconnect of failover" counted disconnects "$disconnects"
 
 # event_loop: a line typed is published, and comes back; a bad one is refused.
 mkfifo "$WORK/keyboard"

@@ -32,7 +32,9 @@ impl Random {
     }
 }
 
-const ADVICE: [&str; 14] = [
+const ADVICE: [&str; 16] = [
+    r#","advice":{"reconnect":"handshake","hosts":["c","b"]}"#,
+    r#","advice":{"hosts":["d"],"multiple-clients":true,"interval":50}"#,
     "",
     "",
     "",
@@ -132,6 +134,11 @@ impl Run {
             it.seed = seed;
             it.has_token_provider = random.one_in(2);
             it.restart = random.one_in(2);
+            it.servers = ["a", "b"][..1 + random.below(2) as usize]
+                .iter()
+                .map(|it| it.to_string())
+                .collect();
+            it.follow_hosts = random.one_in(2);
             it.timesync = random.one_in(4);
             it.acknowledgement = random.one_in(4);
             it.number_of_retries = match random.below(8) {

@@ -15,6 +15,7 @@ mod faults;
 mod handshake;
 mod liveness;
 mod retries;
+mod servers;
 mod time;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +31,7 @@ use super::*;
 #[derive(Debug, Clone)]
 struct Sent {
     id: RequestId,
+    server: Server,
     endpoint: Endpoint,
     at: Millis,
     text: String,
@@ -385,6 +387,7 @@ impl World {
         }
         let sent = Sent {
             id: request.id,
+            server: request.server,
             endpoint: request.endpoint,
             at: self.now,
             text,
@@ -413,6 +416,7 @@ impl World {
             Event::Subscribed { id, channel } => self.ended("Subscribed", id, channel),
             Event::Unsubscribed { id, channel } => self.ended("Unsubscribed", id, channel),
             Event::Published { id, channel } => self.ended("Published", id, channel),
+            Event::Advice { json } => self.told.push(format!("Advice {json}")),
             Event::Result { id, message, error } => {
                 let message = message.get().unwrap();
                 let (channel, data) = (message.channel().unwrap(), message.data().unwrap());

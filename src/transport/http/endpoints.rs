@@ -84,6 +84,15 @@ pub fn parse(text: &str) -> Result<Url, Error> {
     Ok(url)
 }
 
+/// The host of a URL as advice would name it.
+pub fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
 /// The credentials in a URL, percent-decoded.
 pub fn userinfo(url: &Url) -> Result<Option<(String, Option<String>)>, Error> {
     if url.username().is_empty() && url.password().is_none() {
@@ -204,7 +213,36 @@ impl Endpoints {
         }
     }
 
-    pub fn any_is_https(&self) -> bool {
+    /// The same places at another host, `name` or `name:port`; without a port
+    /// it is the same one. `None` when that is no host.
+    pub fn at_host(&self, host: &str) -> Option<Self> {
+        let at = |target: &Target| {
+            let mut url = target.url.clone();
+            let other = Url::parse(&format!("{}://{host}/", url.scheme())).ok()?;
+            let is_plain = other.path() == "/"
+                && other.username().is_empty()
+                && other.password().is_none()
+                && other.query().is_none()
+                && other.fragment().is_none();
+            url.set_host(other.host_str().filter(|_| is_plain)).ok()?;
+            // The parser takes the default port for none.
+            let has_port = host.rsplit_once(':').is_some_and(|(_, port)| {
+                !port.is_empty() && port.bytes().all(|it| it.is_ascii_digit())
+            });
+            if has_port {
+                url.set_port(other.port_or_known_default()).ok()?;
+            }
+            Target::new(url).ok()
+        };
+        Some(Self {
+            handshake: at(&self.handshake)?,
+            connect: at(&self.connect)?,
+            disconnect: at(&self.disconnect)?,
+            messages: at(&self.messages)?,
+        })
+    }
+
+    pub fn is_https(&self) -> bool {
         self.messages.url.scheme() == "https"
     }
 
@@ -227,6 +265,38 @@ mod tests {
             Endpoint::Messages,
         ]
         .map(|endpoint| endpoints.target(endpoint).uri.to_string())
+    }
+
+    #[test]
+    fn another_host_has_the_same_places_60() {
+        let at = |url: &str, host: &str| {
+            let endpoints =
+                Endpoints::new(&parse(url).unwrap(), &BasePaths::default(), Append::Auto).unwrap();
+            let other = endpoints.at_host(host)?;
+            Some(other.target(Endpoint::Connect).uri.to_string())
+        };
+        let url = "http://a:8080/cometd";
+        assert_eq!(
+            at(url, "b").unwrap(),
+            "http://b:8080/cometd/connect",
+            "the same port"
+        );
+        assert_eq!(at(url, "b:81").unwrap(), "http://b:81/cometd/connect");
+        assert_eq!(at(url, "b:80").unwrap(), "http://b/cometd/connect");
+        assert_eq!(
+            at(url, "[::1]").unwrap(),
+            "http://[::1]:8080/cometd/connect"
+        );
+        assert_eq!(at(url, "[::1]:9").unwrap(), "http://[::1]:9/cometd/connect");
+        assert_eq!(
+            at("https://a/c", "b:444").unwrap(),
+            "https://b:444/c/connect"
+        );
+        for bad in [
+            "", ":", "b:99999", "b:x", "b/c", "u@b", "b?c", "b#c", "[::1", "a b",
+        ] {
+            assert_eq!(at(url, bad), None, "{bad:?}");
+        }
     }
 
     fn path(text: &str) -> Option<String> {

@@ -27,7 +27,7 @@ use crate::bayeux::error_text::one_line;
 use crate::bayeux::Body;
 use crate::error::{Error, ErrorKind, Failure};
 use crate::runtime::lock;
-use crate::session::Endpoint;
+use crate::session::{Endpoint, Server};
 use authorization::Authorization;
 use connector::{ConnectFailure, Connector, Heard};
 use cookies::Jar;
@@ -45,7 +45,8 @@ const CROSSED: Duration = Duration::from_millis(500);
 
 /// What a transport is made from.
 pub struct Settings {
-    pub endpoints: Endpoints,
+    /// Of each server that the host gave; at least one.
+    pub servers: Vec<Endpoints>,
     pub authorization: Arc<Authorization>,
     pub cookies: Arc<Mutex<Jar>>,
     /// Sent with each request beside the library's own.
@@ -59,7 +60,9 @@ pub struct Settings {
 /// One client's way to its server: its connections, cookies and headers.
 pub struct LongPolling {
     client: Client<Connector, Full<Bytes>>,
-    endpoints: Endpoints,
+    servers: Vec<Arc<Endpoints>>,
+    /// The server that advice has led to.
+    advised: Mutex<Option<(Arc<str>, Arc<Endpoints>)>>,
     authorization: Arc<Authorization>,
     cookies: Arc<Mutex<Jar>>,
     headers: HeaderMap,
@@ -88,10 +91,11 @@ impl LongPolling {
                 .pool_timer(TokioTimer::new())
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
                 .build(Connector::new(
-                    settings.endpoints.any_is_https(),
+                    settings.servers.iter().any(Endpoints::is_https),
                     settings.connect_timeout,
                 )?),
-            endpoints: settings.endpoints,
+            servers: settings.servers.into_iter().map(Arc::new).collect(),
+            advised: Mutex::default(),
             authorization: settings.authorization,
             cookies: settings.cookies,
             headers,
@@ -101,9 +105,15 @@ impl LongPolling {
 
     /// Posts a JSON array of messages and reads the messages that come back.
     /// Dropping the future closes the connection that it used.
-    pub async fn send(&self, endpoint: Endpoint, body: Vec<u8>) -> Result<Body, Failure> {
+    pub async fn send(
+        &self,
+        server: Server,
+        endpoint: Endpoint,
+        body: Vec<u8>,
+    ) -> Result<Body, Failure> {
         let body = Bytes::from(body);
-        let target = self.endpoints.target(endpoint);
+        let endpoints = self.endpoints(server)?;
+        let target = endpoints.target(endpoint);
         // Saying these twice does no harm; a publish must not be sent twice.
         let repeatable = matches!(endpoint, Endpoint::Handshake | Endpoint::Connect);
         let mut redirected: Option<Target> = None;
@@ -112,7 +122,7 @@ impl LongPolling {
             let at = redirected.as_ref().unwrap_or(target);
             let response = self.post(at, &body, repeatable).await?;
             status = response.status().as_u16();
-            self.keep_cookies(at, response.headers());
+            self.keep_cookies(at, endpoints.base(), response.headers());
             if let Some(next) = redirection(at, &response)? {
                 redirected = Some(next);
                 continue;
@@ -124,6 +134,28 @@ impl LongPolling {
             format!("more than {MAXIMUM_REDIRECTS} redirects"),
         )
         .with_status(status))
+    }
+
+    fn endpoints(&self, server: Server) -> Result<Arc<Endpoints>, Failure> {
+        let refuse = |why| Failure::new(ErrorKind::InvalidUrl, why);
+        let given = |index| self.servers.get(index).cloned();
+        match server {
+            Server::Given(index) => {
+                given(index).ok_or_else(|| refuse("there is no such server".into()))
+            }
+            Server::Advised(host) => {
+                let mut advised = lock(&self.advised);
+                if let Some((_, endpoints)) = advised.as_ref().filter(|it| it.0 == host) {
+                    return Ok(endpoints.clone());
+                }
+                let endpoints = given(0).and_then(|it| it.at_host(&host)).ok_or_else(|| {
+                    refuse(format!("the server advises the host {host}, which is none"))
+                })?;
+                let endpoints = Arc::new(endpoints);
+                *advised = Some((host, endpoints.clone()));
+                Ok(endpoints)
+            }
+        }
     }
 
     async fn post(
@@ -158,11 +190,11 @@ impl LongPolling {
         Ok(request)
     }
 
-    fn keep_cookies(&self, target: &Target, headers: &HeaderMap) {
+    fn keep_cookies(&self, target: &Target, base: &Url, headers: &HeaderMap) {
         if headers.contains_key(SET_COOKIE) {
             let mut jar = lock(&self.cookies);
             for value in headers.get_all(SET_COOKIE) {
-                jar.store(value, &target.url, self.endpoints.base());
+                jar.store(value, &target.url, base);
             }
         }
     }

@@ -1,0 +1,141 @@
+//! Which server a session is asked of: one of those that the host gave, and by
+//! option one of those that a server's advice names (`hosts`; Bayeux
+//! specification, section 3.2).
+
+use std::sync::Arc;
+
+use super::{Event, Session};
+use crate::bayeux::{Advice, Message};
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Server {
+    /// One of those that the host gave, in their order.
+    Given(usize),
+    /// A host that a server has named, perhaps with a port.
+    Advised(Arc<str>),
+}
+
+/// A list of more hosts is cut, a name that is longer passed over.
+const MAXIMUM_HOSTS: usize = 16;
+const MAXIMUM_HOST: usize = 255;
+
+/// Advice that is longer is not told to the host.
+const MAXIMUM_ADVICE: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Servers {
+    /// The hosts of those that the host gave.
+    given: Vec<String>,
+    follow: bool,
+    advised: Vec<Arc<str>>,
+    /// In the one list after the other.
+    current: usize,
+    /// The advice that the host was told of last.
+    told: Option<String>,
+}
+
+impl Servers {
+    pub(super) fn new(given: Vec<String>, follow: bool) -> Self {
+        Self {
+            given,
+            follow,
+            advised: Vec::new(),
+            current: 0,
+            told: None,
+        }
+    }
+
+    pub(super) fn current(&self) -> Server {
+        let past = self.current.checked_sub(self.given.len());
+        match past.and_then(|index| self.advised.get(index)) {
+            Some(host) => Server::Advised(host.clone()),
+            None => Server::Given(self.current),
+        }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.given.len() + self.advised.len()
+    }
+
+    /// The current one did not give a session: the next one is asked.
+    pub(super) fn failed(&mut self) {
+        if self.count() > 1 {
+            self.current = (self.current + 1) % self.count();
+            tracing::info!(target: "cometd::session", server = ?self.current(), "another server is asked");
+        }
+    }
+
+    fn position(&self, host: &str) -> Option<usize> {
+        let all = self.given.iter().map(String::as_str);
+        all.chain(self.advised.iter().map(AsRef::as_ref))
+            .position(|it| it.eq_ignore_ascii_case(host))
+    }
+
+    fn current_host(&self) -> Option<String> {
+        match self.current() {
+            Server::Given(index) => self.given.get(index).cloned(),
+            Server::Advised(host) => Some(host.to_string()),
+        }
+    }
+
+    /// The server names other hosts. When it wants a new session at the same
+    /// time and is none of them, the first of them is asked.
+    fn advise(&mut self, hosts: &[String], wants_handshake: bool) {
+        let hosts: Vec<&String> = hosts
+            .iter()
+            .filter(|host| is_host(host))
+            .take(MAXIMUM_HOSTS)
+            .collect();
+        if !self.follow || hosts.is_empty() {
+            return;
+        }
+        let current = self.current_host();
+        let is_named = |current: &String| hosts.iter().any(|it| it.eq_ignore_ascii_case(current));
+        let goes_on = current.filter(|it| !wants_handshake || is_named(it));
+        self.advised.clear();
+        // One in use that is not in the list keeps a place all the same.
+        for host in hosts.iter().copied().chain(&goes_on) {
+            if self.position(host).is_none() {
+                self.advised.push(host.as_str().into());
+            }
+        }
+        let next = goes_on.as_ref().or(hosts.first().copied());
+        self.current = next.and_then(|it| self.position(it)).unwrap_or(0);
+    }
+}
+
+/// Whether this can be a host, with or without a port; what it is exactly, the
+/// transport finds out.
+fn is_host(text: &str) -> bool {
+    (1..=MAXIMUM_HOST).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
+}
+
+impl Session {
+    /// Looks at what an advice says of servers, and tells the host of what only
+    /// it can act on.
+    pub(super) fn advised(
+        &mut self,
+        reply: &Message,
+        advice: Option<&Advice>,
+        wants_handshake: bool,
+    ) {
+        let Some(advice) = advice else { return };
+        if advice.hosts.is_empty() && !advice.multiple_clients {
+            return;
+        }
+        self.servers.advise(&advice.hosts, wants_handshake);
+        let Some(json) = reply.advice_json() else {
+            return;
+        };
+        if json.len() <= MAXIMUM_ADVICE && self.servers.told.as_deref() != Some(json) {
+            self.servers.told = Some(json.to_owned());
+            self.emit(Event::Advice {
+                json: json.to_owned(),
+            });
+        }
+    }
+}
