@@ -14,9 +14,10 @@ use crate::channel::{
     self, META_CONNECT, META_DISCONNECT, META_HANDSHAKE, META_SUBSCRIBE, META_UNSUBSCRIBE,
 };
 use crate::message::{self, Ack, Advice, Ext, Message, Reply, Text};
+use crate::service;
 use crate::session::{Session, State};
+use crate::timesync::{self, Question};
 
-const ECHO: &str = "/service/echo";
 const SUBSCRIBE_DENIED: &str = "403:denied_by_security_policy:subscribe_denied";
 const PUBLISH_DENIED: &str = "403:denied_by_security_policy:publish_denied";
 const CHANNEL_INVALID: &str = "405::channel_invalid";
@@ -94,6 +95,7 @@ struct Connect {
     number: u64,
     id: Option<Box<RawValue>>,
     wants_advice: bool,
+    timesync: Option<Question>,
 }
 
 /// A handshake came together with other messages.
@@ -130,20 +132,32 @@ impl Bayeux {
         if !alone && messages.iter().any(is_handshake) {
             return Err(HandshakeNotAlone);
         }
+        let received = timesync::now();
+        let timed = |reply: Reply<'_>, message: &Message| {
+            let question = Question::of(message, received);
+            let answer = question.and_then(|it| it.answer(timesync::now()));
+            reply.timed(answer).text()
+        };
         let mut answer = Answer::default();
         for message in messages {
             let reply = match message.channel.as_deref() {
-                Some(META_HANDSHAKE) => self.handshake(message, sender, &mut answer),
-                Some(META_CONNECT) => match self.connect(message, sender, alone) {
+                Some(META_HANDSHAKE) => {
+                    let client_id = random_name();
+                    timed(
+                        self.handshake(message, sender, &client_id, &mut answer),
+                        message,
+                    )
+                }
+                Some(META_CONNECT) => match self.connect(message, sender, alone, received) {
                     Connected::Answer(messages) => {
                         answer.messages.extend(messages);
                         continue;
                     }
                     Connected::Hold(held) => return Ok(Outcome::Hold(held)),
                 },
-                Some(META_SUBSCRIBE) => self.subscribe(message, sender).text(),
-                Some(META_UNSUBSCRIBE) => self.unsubscribe(message, sender).text(),
-                Some(META_DISCONNECT) => self.disconnect(message, sender).text(),
+                Some(META_SUBSCRIBE) => timed(self.subscribe(message, sender), message),
+                Some(META_UNSUBSCRIBE) => timed(self.unsubscribe(message, sender), message),
+                Some(META_DISCONNECT) => timed(self.disconnect(message, sender), message),
                 Some(channel) => self.publish(channel, message, sender).text(),
                 None => Reply::failure(message, "400::channel_missing").text(),
             };
@@ -152,7 +166,13 @@ impl Bayeux {
         Ok(Outcome::Answer(answer))
     }
 
-    fn handshake(&mut self, message: &Message, sender: &Sender, answer: &mut Answer) -> Text {
+    fn handshake<'a>(
+        &mut self,
+        message: &'a Message,
+        sender: &Sender,
+        client_id: &'a str,
+        answer: &mut Answer,
+    ) -> Reply<'a> {
         self.stats.handshakes += 1;
         let accepted = &self.settings.authorizations;
         let is_accepted = |value: &String| accepted.contains(value);
@@ -160,33 +180,36 @@ impl Bayeux {
             return Reply {
                 advice: Some(Advice::reconnect("none")),
                 ..Reply::failure(message, "403::handshake_denied")
-            }
-            .text();
+            };
         }
         if self.settings.cookie {
             // A browser that has the cookie keeps it for all its sessions.
             answer.browser = Some(sender.browser.clone().unwrap_or_else(random_name));
         }
-        let client_id = random_name();
         let with_acks = message.offers_ack();
         let session = Session::new(answer.browser.clone(), with_acks);
-        let reply = Reply {
+        self.sessions.insert(client_id.to_owned(), session);
+        Reply {
             version: Some("1.0"),
             minimum_version: Some("1.0"),
             supported_connection_types: Some(&["long-polling"]),
-            client_id: Some(&client_id),
+            client_id: Some(client_id),
             advice: Some(self.settings.advice()),
-            ext: with_acks.then_some(Ext {
-                ack: Ack::Supported(true),
+            ext: with_acks.then(|| Ext {
+                ack: Some(Ack::Supported(true)),
+                ..Ext::default()
             }),
             ..Reply::success(message)
         }
-        .text();
-        self.sessions.insert(client_id, session);
-        reply
     }
 
-    fn connect(&mut self, message: &Message, sender: &Sender, may_hold: bool) -> Connected {
+    fn connect(
+        &mut self,
+        message: &Message,
+        sender: &Sender,
+        may_hold: bool,
+        received: i64,
+    ) -> Connected {
         self.stats.connects += 1;
         let server_timeout = self.settings.timeout;
         let Some((client_id, session)) = self.find(message, sender) else {
@@ -202,6 +225,7 @@ impl Bayeux {
             number,
             id: message.id.clone(),
             wants_advice: first || message.advice.is_some(),
+            timesync: Question::of(message, received),
         };
         let timeout = message
             .advised_timeout()
@@ -240,8 +264,9 @@ impl Bayeux {
             return vec![refuse_unknown_session(reply).text()];
         };
         let (mut messages, batch) = session.take_batch();
-        reply.ext = batch.map(|batch| Ext {
-            ack: Ack::Batch(batch),
+        reply.ext = Some(Ext {
+            ack: batch.map(Ack::Batch),
+            timesync: connect.timesync.and_then(|it| it.answer(timesync::now())),
         });
         let state = session.state;
         if state == State::Open {
@@ -330,8 +355,8 @@ impl Bayeux {
         let Some(data) = message.data.as_deref() else {
             return Reply::failure(message, "400::data_missing");
         };
-        if channel == ECHO {
-            session.enqueue(message::event(channel, data));
+        if let Some(answer) = service::answer(channel, message, data) {
+            session.enqueue(answer);
         } else if !channel::is_service(channel) {
             self.broadcast(channel, data);
         }
@@ -755,11 +780,15 @@ mod tests {
         subscribe(&mut server, &other, json!("/service/echo"));
         let held = hold(&mut server, &client);
         let mut other_held = hold(&mut server, &other);
-        publish(&mut server, &client, ECHO, json!({"x": [1]}));
+        let reply = publish(&mut server, &client, "/service/echo", json!({"x": [1]}));
+        assert_eq!(
+            reply,
+            json!({"channel": "/service/echo", "id": 1, "successful": true})
+        );
         let messages = server.finish(&held).unwrap();
         assert_eq!(
             &*messages[0],
-            r#"{"channel":"/service/echo","data":{"x":[1]}}"#
+            r#"{"channel":"/service/echo","id":1,"successful":true,"data":{"x":[1]}}"#
         );
         assert!(!is_woken(&mut other_held));
     }
@@ -837,6 +866,24 @@ mod tests {
         let reply = publish(&mut server, &silent, "/a", json!(1));
         assert_eq!(reply["error"], "402::session_unknown");
         assert_eq!(server.finish(&held).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_time_is_told_with_replies_of_the_meta_channels() {
+        let mut server = server();
+        let ext = json!({"timesync": {"tc": 5, "l": 0, "o": 0}});
+        let handshake = json!({"channel": META_HANDSHAKE, "ext": ext});
+        let reply = ask(&mut server, handshake).remove(0);
+        assert_eq!(reply["ext"]["timesync"]["tc"], 5);
+        let client = reply["clientId"].as_str().unwrap().to_owned();
+        for channel in [META_CONNECT, META_SUBSCRIBE, "/a", META_DISCONNECT] {
+            let message = json!({"channel": channel, "clientId": client, "ext": ext,
+                "subscription": "/b", "data": 1});
+            let reply = ask(&mut server, message).remove(0);
+            assert_eq!(reply["successful"], true, "{channel}");
+            let timesync = reply.pointer("/ext/timesync");
+            assert_eq!(timesync.is_some(), channel != "/a", "{channel}");
+        }
     }
 
     #[test]

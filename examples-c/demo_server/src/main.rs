@@ -11,7 +11,9 @@ mod message;
 mod options;
 mod script;
 mod server;
+mod service;
 mod session;
+mod timesync;
 
 use std::cell::RefCell;
 use std::error::Error;

@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::Value;
 
+use crate::timesync;
+
 /// A message in the form in which it is sent. One event is queued for many
 /// sessions, hence the reference count.
 pub type Text = Rc<str>;
@@ -108,7 +110,7 @@ pub struct Reply<'a> {
     pub subscription: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<Advice>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Ext::is_empty")]
     pub ext: Option<Ext>,
 }
 
@@ -130,9 +132,20 @@ impl Advice {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Ext {
-    pub ack: Ack,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ack: Option<Ack>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timesync: Option<timesync::Answer>,
+}
+
+impl Ext {
+    /// Nothing at all when none of its fields is there.
+    fn is_empty(ext: &Option<Self>) -> bool {
+        ext.as_ref()
+            .is_none_or(|ext| ext.ack.is_none() && ext.timesync.is_none())
+    }
 }
 
 /// `true` in the reply to a handshake, the number of the batch in the reply to
@@ -165,6 +178,11 @@ impl<'a> Reply<'a> {
     pub fn text(&self) -> Text {
         to_text(self)
     }
+
+    pub fn timed(mut self, timesync: Option<timesync::Answer>) -> Self {
+        self.ext.get_or_insert_default().timesync = timesync;
+        self
+    }
 }
 
 /// An event: what subscribers receive for a published message.
@@ -175,6 +193,24 @@ pub fn event(channel: &str, data: &RawValue) -> Text {
         data: &'a RawValue,
     }
     to_text(&Event { channel, data })
+}
+
+/// What a service answers to one session.
+pub fn service_answer(channel: &str, call: &Message, successful: bool, data: &RawValue) -> Text {
+    #[derive(Serialize)]
+    struct ServiceAnswer<'a> {
+        channel: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<&'a RawValue>,
+        successful: bool,
+        data: &'a RawValue,
+    }
+    to_text(&ServiceAnswer {
+        channel,
+        id: call.id.as_deref(),
+        successful,
+        data,
+    })
 }
 
 fn to_text(message: &impl Serialize) -> Text {
