@@ -378,6 +378,235 @@ static void service_answers(void) {
     finish(client);
 }
 
+/* ---- remote calls: cometd-java and the demo server ---- */
+
+static uint64_t call(cometd_client *client, const char *channel, int32_t timeout_ms) {
+    uint64_t id;
+    OK(cometd_client_remote_call(client, channel, "{\"n\":42}", 8, timeout_ms, &id, NULL));
+    return id;
+}
+
+static void remote_call_has_a_result(void) {
+    cometd_client *client = new_client();
+    /* Several at once: each gets its own. */
+    uint64_t ids[5];
+    for (int i = 0; i < 5; i++) {
+        char json[32];
+        int length = snprintf(json, sizeof json, "{\"n\":%d}", i);
+        OK(cometd_client_remote_call(client, "/service/echo", json, (size_t)length, LIMIT_MS, &ids[i], NULL));
+    }
+    bool came[5] = {false};
+    for (int i = 0; i < 5; i++) {
+        cometd_event *event = AWAIT(client, COMETD_EVENT_RESULT, "/service/echo");
+        long n = number_of(cometd_event_message(event));
+        CHECK(n >= 0 && n < 5 && !came[n] && cometd_event_id(event) == ids[n]);
+        CHECK(cometd_event_error(event) == NULL);
+        came[n] = true;
+        cometd_event_free(event);
+    }
+    finish(client);
+}
+
+static void remote_call_that_fails_has_data_and_an_error(void) {
+    cometd_client *client = new_client();
+    uint64_t id = call(client, "/service/fail", LIMIT_MS);
+    cometd_event *event = AWAIT(client, COMETD_EVENT_RESULT, "/service/fail");
+    CHECK(cometd_event_id(event) == id);
+    CHECK(number_of(cometd_event_message(event)) == 42);
+    const cometd_error *error = cometd_event_error(event);
+    CHECK(cometd_error_status(error) == COMETD_E_REFUSED);
+    CHECK(cometd_error_phase(error) == COMETD_PHASE_CALL);
+    CHECK(!cometd_error_is_fatal(error));
+    cometd_event_free(event);
+    finish(client);
+}
+
+static void remote_call_without_an_answer_times_out(void) {
+    cometd_client *client = new_client();
+    OK(cometd_client_wait(client, COMETD_STATE_CONNECTED, LIMIT_MS));
+    uint64_t id = call(client, "/service/slow", 200);
+    cometd_event *event = AWAIT(client, COMETD_EVENT_ERROR, "/service/slow");
+    CHECK(cometd_event_id(event) == id);
+    CHECK(cometd_error_status(cometd_event_error(event)) == COMETD_E_TIMEOUT);
+    CHECK(cometd_error_phase(cometd_event_error(event)) == COMETD_PHASE_CALL);
+    cometd_event_free(event);
+    /* That one was in vain is nothing to the next. */
+    id = call(client, "/service/echo", LIMIT_MS);
+    event = AWAIT(client, COMETD_EVENT_RESULT, "/service/echo");
+    CHECK(cometd_event_id(event) == id);
+    cometd_event_free(event);
+    finish(client);
+}
+
+/* ---- batches ---- */
+
+static void batch_has_an_outcome_for_each(void) {
+    cometd_client *client = new_client();
+    OK(cometd_client_wait(client, COMETD_STATE_CONNECTED, LIMIT_MS));
+    uint64_t one, two, denied;
+    OK(cometd_client_batch_begin(client, NULL));
+    uint64_t subscription = subscribe(client, "/batched/x");
+    OK(cometd_client_publish(client, "/batched/x", "{\"n\":1}", 7, &one, NULL));
+    OK(cometd_client_publish(client, "/denied/x", "{\"n\":2}", 7, &denied, NULL));
+    OK(cometd_client_publish(client, "/batched/x", "{\"n\":3}", 7, &two, NULL));
+    cometd_event *event;
+    while (cometd_client_poll(client, 0, &event) == COMETD_OK) {
+        CHECK(cometd_event_id(event) == 0);
+        cometd_event_free(event);
+    }
+    OK(cometd_client_batch_end(client, NULL));
+    int outcomes = 0, messages = 0;
+    while (outcomes < 4 || messages < 2) {
+        OK(cometd_client_poll(client, LIMIT_MS, &event));
+        uint64_t id = cometd_event_id(event);
+        switch (cometd_event_type(event)) {
+        case COMETD_EVENT_MESSAGE:
+            CHECK(number_of(cometd_event_message(event)) == (messages++ == 0 ? 1 : 3));
+            break;
+        case COMETD_EVENT_SUBSCRIBED:
+            CHECK(id == subscription);
+            outcomes++;
+            break;
+        case COMETD_EVENT_PUBLISHED:
+            CHECK(id == one || id == two);
+            outcomes++;
+            break;
+        case COMETD_EVENT_ERROR:
+            CHECK(id == denied);
+            outcomes++;
+            break;
+        }
+        cometd_event_free(event);
+    }
+    finish(client);
+}
+
+/* ---- acknowledgement: cometd-java and the demo server ---- */
+
+/* Between client and server; breaks the connection over which the first event of /acked comes. */
+static struct {
+    pthread_mutex_t lock;
+    int server_port, port;
+    bool breaks, broke;
+} relay = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static bool must_break(const char *data, size_t size) {
+    static const char needle[] = "\"/acked\"";
+    bool found = false;
+    for (size_t i = 0; i + sizeof needle - 1 <= size; i++)
+        found |= memcmp(data + i, needle, sizeof needle - 1) == 0;
+    pthread_mutex_lock(&relay.lock);
+    bool must = found && relay.breaks && !relay.broke;
+    relay.broke |= must;
+    pthread_mutex_unlock(&relay.lock);
+    return must;
+}
+
+static void *relay_connection(void *user) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)relay.server_port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int client = *(int *)user, upstream = socket(AF_INET, SOCK_STREAM, 0);
+    free(user);
+    CHECK(upstream >= 0 && connect(upstream, (struct sockaddr *)&address, sizeof address) == 0);
+    struct pollfd ends[] = {{.fd = client, .events = POLLIN}, {.fd = upstream, .events = POLLIN}};
+    static const size_t capacity = 65536;
+    char *data = malloc(capacity);
+    CHECK(data != NULL);
+    for (bool open = true; open && poll(ends, 2, -1) > 0;)
+        for (int i = 0; i < 2 && open; i++) {
+            if (ends[i].revents == 0)
+                continue;
+            ssize_t size = read(ends[i].fd, data, capacity);
+            open = size > 0 && !(i == 1 && must_break(data, (size_t)size)) &&
+                   send(ends[1 - i].fd, data, (size_t)size, MSG_NOSIGNAL) == size;
+        }
+    free(data);
+    close(upstream);
+    close(client);
+    return NULL;
+}
+
+static void *relay_listener(void *user) {
+    for (;;) {
+        int *client = malloc(sizeof *client);
+        pthread_t thread;
+        CHECK(client != NULL);
+        if ((*client = accept(*(int *)user, NULL, NULL)) < 0)
+            FAIL("the relay cannot accept");
+        CHECK(pthread_create(&thread, NULL, relay_connection, client) == 0);
+        pthread_detach(thread);
+    }
+    return NULL;
+}
+
+/* It ends with the process. */
+static void start_relay(void) {
+    static int listener;
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof address;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    listener = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(listener >= 0 && bind(listener, (struct sockaddr *)&address, sizeof address) == 0);
+    CHECK(listen(listener, 16) == 0 && getsockname(listener, (struct sockaddr *)&address, &size) == 0);
+    CHECK(sscanf(url, "http://127.0.0.1:%d/", &relay.server_port) == 1);
+    relay.port = ntohs(address.sin_port);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, relay_listener, &listener) == 0);
+    pthread_detach(thread);
+}
+
+/* The first of five events gets lost on its way; which one is the first to arrive? */
+static long first_after_a_loss(bool acknowledgement) {
+    start_relay();
+    char relayed[64];
+    snprintf(relayed, sizeof relayed, "http://127.0.0.1:%d/cometd", relay.port);
+    url = relayed;
+    cometd_client_builder *builder = new_builder();
+    OK(cometd_client_builder_set_acknowledgement(builder, acknowledgement));
+    OK(cometd_client_builder_set_backoff_ms(builder, 10, 100));
+    cometd_client *client = build(builder);
+    OK(cometd_client_connect(client, NULL));
+    subscribe(client, "/acked");
+    AWAIT_ONLY(client, COMETD_EVENT_SUBSCRIBED, "/acked");
+    OK(cometd_client_wait(client, COMETD_STATE_CONNECTED, LIMIT_MS));
+    pthread_mutex_lock(&relay.lock);
+    relay.breaks = true;
+    pthread_mutex_unlock(&relay.lock);
+    control("/publish?channel=/acked&count=1&size=10");
+    /* Without acknowledgement nothing brings it back; what comes later does come. */
+    for (bool broke = false; !broke;) {
+        struct timespec moment = {0, 1000000};
+        nanosleep(&moment, NULL);
+        pthread_mutex_lock(&relay.lock);
+        broke = relay.broke;
+        pthread_mutex_unlock(&relay.lock);
+    }
+    control("/publish?channel=/acked&count=5&size=20");
+    long first = -1;
+    for (long next = 0; next < 5;) {
+        cometd_event *event = AWAIT(client, COMETD_EVENT_MESSAGE, "/acked");
+        size_t length;
+        const cometd_message *message = cometd_event_message(event);
+        cometd_message_data(message, &length);
+        long n = number_of(message);
+        /* The lost one is shorter. */
+        if (length < strlen("{\"n\":0,\"pad\":\"\"}") + 20) {
+            CHECK(next == 0 && first == -1);
+            first = 0;
+        } else {
+            CHECK(n == next);
+            first = first == -1 ? 1 : first;
+            next++;
+        }
+        cometd_event_free(event);
+    }
+    finish(client);
+    return first;
+}
+
+static void acknowledged_events_survive_a_lost_response(void) { CHECK(first_after_a_loss(true) == 0); }
+static void other_events_are_lost_with_their_response(void) { CHECK(first_after_a_loss(false) == 1); }
+
 /* Subscribed before the server loses the session, and nothing done about it. */
 static void flows_again_after(const char *loss) {
     cometd_client *client = new_client();
@@ -520,6 +749,12 @@ static const struct {
     CASE(denied_subscribe_tells_which_channel),
     CASE(publish_has_an_outcome),
     CASE(service_answers),
+    CASE(remote_call_has_a_result),
+    CASE(remote_call_that_fails_has_data_and_an_error),
+    CASE(remote_call_without_an_answer_times_out),
+    CASE(batch_has_an_outcome_for_each),
+    CASE(acknowledged_events_survive_a_lost_response),
+    CASE(other_events_are_lost_with_their_response),
     CASE(two_clients_do_not_mix),
     CASE(clean_disconnect_is_seen),
     CASE(forgotten_session_comes_back),

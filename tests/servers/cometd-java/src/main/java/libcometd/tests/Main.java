@@ -25,6 +25,8 @@ import org.cometd.bayeux.server.ServerSession;
 import org.cometd.server.BayeuxServerImpl;
 import org.cometd.server.DefaultSecurityPolicy;
 import org.cometd.server.ServerSessionImpl;
+import org.cometd.server.ext.AcknowledgedMessagesExtension;
+import org.cometd.server.ext.TimesyncExtension;
 import org.cometd.server.http.jakarta.CometDServlet;
 import org.eclipse.jetty.ee10.servlet.ServletContextHandler;
 import org.eclipse.jetty.ee10.servlet.ServletHolder;
@@ -40,7 +42,6 @@ import org.eclipse.jetty.websocket.server.WebSocketUpgradeHandler;
  */
 public final class Main {
     private static final String NAME = "cometd-java";
-    private static final String ECHO = "/service/echo";
     /** Set on a session while the server holds its /meta/connect. */
     private static final String HELD = "held";
 
@@ -193,12 +194,31 @@ public final class Main {
                     return true;
                 }
             });
-            impl.createChannelIfAbsent(ECHO, channel -> {
+            impl.addExtension(new AcknowledgedMessagesExtension());
+            impl.addExtension(new TimesyncExtension());
+            serve("/service/echo", true);
+            serve("/service/fail", false);
+            // Somebody is there, but never answers.
+            impl.createChannelIfAbsent("/service/slow", channel -> channel.setPersistent(true));
+        }
+
+        /**
+         * Answers remote calls by what came, as a result or as a failure. This
+         * is what CometD's annotation RemoteCall does, whose module is one
+         * dependency more.
+         */
+        private void serve(String name, boolean successful) {
+            impl.createChannelIfAbsent(name, channel -> {
                 channel.setPersistent(true);
                 channel.addListener(new ServerChannel.MessageListener() {
                     @Override
                     public boolean onMessage(ServerSession from, ServerChannel channel, ServerMessage.Mutable message) {
-                        from.deliver(null, ECHO, message.getData(), Promise.noop());
+                        ServerMessage.Mutable answer = impl.newMessage();
+                        answer.setChannel(name);
+                        answer.setId(message.getId());
+                        answer.setSuccessful(successful);
+                        answer.setData(message.getData());
+                        from.deliver(null, answer, Promise.noop());
                         return true;
                     }
                 });
