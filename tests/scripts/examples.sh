@@ -11,9 +11,9 @@ for source in examples-c/*.c examples-c/*.cpp; do
     name=$(basename "$source" .c)
     name=${name%.cpp}
     case $source in
-    */retries.c | \
-        */server_time.c | */failover.c | \
-        */subscribe.c | */subscribe.cpp | */callback.c | */event_loop.c | */publish.c | */authorization.c) ;;
+    */subscribe.c | */subscribe.cpp | */callback.c | */event_loop.c | */publish.c | */authorization.c) ;;
+    */acknowledgement.c | */batch.c | */remote_call.c | */statistics.c) ;;
+    */retries.c | */server_time.c | */failover.c) ;;
     *) fail "$source has no test here" ;;
     esac
     [[ $source == *.cpp ]] && name=${name}_cpp
@@ -25,12 +25,15 @@ disconnects=0
 
 # What every one of them does when it is called the wrong way, and with a URL
 # that is none.
-for name in subscribe subscribe_cpp callback event_loop publish authorization retries; do
+for name in subscribe subscribe_cpp callback event_loop publish authorization \
+    acknowledgement batch remote_call statistics retries; do
     expect 2 "$BIN/$name"
     contains "$ERRORS" "usage: $name "
     arguments=(/a)
-    [[ $name == publish ]] && arguments=(/a 1)
-    [[ $name == retries ]] && arguments=(/a 5 1)
+    case $name in
+    publish | batch | remote_call) arguments=(/a 1) ;;
+    retries) arguments=(/a 5 1) ;;
+    esac
     expect 1 "$BIN/$name" ftp://localhost/ "${arguments[@]}"
     contains "$ERRORS" "url: has the scheme ftp"
 done
@@ -59,7 +62,7 @@ for name in subscribe subscribe_cpp; do
 done
 
 # Ctrl-C and kill, for each that runs until then.
-for name in subscribe subscribe_cpp callback authorization; do
+for name in subscribe subscribe_cpp callback authorization acknowledgement; do
     for signal in INT TERM; do
         start "$name" "$BIN/$name" "$URL" /ticks
         seen "$name" '{"tick":'
@@ -72,7 +75,7 @@ for name in subscribe subscribe_cpp callback authorization; do
 done
 
 # A server that is not there, and Ctrl-C while the client tries again: the end is clean.
-for name in subscribe subscribe_cpp callback authorization; do
+for name in subscribe subscribe_cpp callback authorization acknowledgement statistics; do
     start "$name" "$BIN/$name" "$NOWHERE" /ticks
     seen "$name" "handshake: tcp connect to 127.0.0.1:9: connection refused"
     kill -INT "$STARTED"
@@ -119,11 +122,11 @@ expect 2 "$BIN/retries" "$URL" /chat 0 1
 disconnects=$((disconnects + 2))
 wait_until 10 "the disconnect of retries" counted disconnects "$disconnects"
 
-# server_time: a server that does not know the extension says nothing.
+# server_time: the clock of the server on this machine is this one's.
 expect 2 "$BIN/server_time"
 contains "$ERRORS" "usage: server_time "
-expect 1 "$BIN/server_time" "$URL"
-contains "$ERRORS" "the server does not tell its time"
+expect 0 "$BIN/server_time" "$URL"
+grep -qE "the server's clock is -?[0-9]{1,3} ms ahead" <<<"$OUTPUT" || fail "server_time printed $OUTPUT"
 expect 1 "$BIN/server_time" "$NOWHERE"
 disconnects=$((disconnects + 1))
 wait_until 10 "the disconnect of server_time" counted disconnects "$disconnects"
@@ -164,6 +167,83 @@ expect 0 "$BIN/event_loop" "$URL" /chat <<<'"last words"'
 wait_until 10 "the publish of event_loop" counted publishes $((publishes + 1))
 disconnects=$((disconnects + 1))
 wait_until 10 "the disconnect of event_loop" counted disconnects "$disconnects"
+
+# batch: one request for all of it, and an outcome for each; one that is refused is told.
+expect 0 "$BIN/batch" "$URL" /batch '"one"' '{"two":2}'
+[[ $OUTPUT == $'"one"\n{"two":2}' ]] || fail "batch printed $OUTPUT"
+(($(grep -c accepted <<<"$ERRORS") == 3)) || fail "batch told not 3 outcomes: $ERRORS"
+together='[{\"channel\":\"/meta/subscribe\"'
+contains "$(control /headers | grep -oF -e "$together" -e '\"data\":\"one\"' -e '\"two\":2' | tr '\n' ' ')" \
+    "$together \\\"data\\\":\\\"one\\\" \\\"two\\\":2"
+expect 1 "$BIN/batch" "$URL" /denied 1
+contains "$ERRORS" "403:denied_by_security_policy:subscribe_denied"
+contains "$ERRORS" "403:denied_by_security_policy:publish_denied"
+expect 1 "$BIN/batch" "$URL" /batch '1' 'not JSON'
+contains "$ERRORS" "json: not JSON"
+(($(grep -c accepted <<<"$ERRORS") == 2)) || fail "what came before the mistake was not sent: $ERRORS"
+expect 1 "$BIN/batch" "$NOWHERE" /batch 1
+contains "$ERRORS" "given up after 3 failures"
+disconnects=$((disconnects + 3))
+wait_until 10 "the disconnect of batch" counted disconnects "$disconnects"
+
+# remote_call: the answer, a failure with its data, none in time, and no service's channel.
+expect 0 "$BIN/remote_call" "$URL" /service/echo '{"question":[1]}'
+[[ $OUTPUT == '{"question":[1]}' ]] || fail "remote_call printed $OUTPUT"
+expect 1 "$BIN/remote_call" "$URL" /service/fail '"sorry"'
+[[ $OUTPUT == '"sorry"' ]] || fail "remote_call printed $OUTPUT"
+contains "$ERRORS" "failed call: "
+expect 1 "$BIN/remote_call" -t 200 "$URL" /service/slow 1
+contains "$ERRORS" "the service did not answer in time"
+expect 1 "$BIN/remote_call" "$URL" /service/echo 'not JSON'
+contains "$ERRORS" "json: not JSON"
+expect 1 "$BIN/remote_call" "$URL" /chat 1
+contains "$ERRORS" "/service/"
+expect 1 "$BIN/remote_call" -t 200 "$NOWHERE" /service/echo 1
+contains "$ERRORS" "did not answer in time"
+for milliseconds in 0 x 9999999999; do
+    expect 2 "$BIN/remote_call" -t "$milliseconds" "$URL" /service/echo 1
+done
+disconnects=$((disconnects + 3))
+wait_until 10 "the disconnect of remote_call" counted disconnects "$disconnects"
+
+# statistics: a line a second while events come, and one after the end.
+start statistics "$BIN/statistics" "$URL" /ticks
+lines() { (($(wc -l <"$WORK/statistics.out") >= $1)); }
+wait_until 60 "two lines of statistics" lines 2
+kill -INT "$STARTED"
+ended "$STARTED" 0
+last=$(tail -n 1 "$WORK/statistics.out")
+contains "$last" '"handshakes":1,'
+[[ $last =~ \"events_received\":([0-9]+) ]] && ((BASH_REMATCH[1] > 10)) || fail "few events: $last"
+[[ $last =~ \"queued\":0,.*\"dropped\":0 ]] || fail "left in the queue, or dropped: $last"
+expect 1 "$BIN/statistics" "$URL" /denied
+disconnects=$((disconnects + 2))
+wait_until 10 "the disconnect of statistics" counted disconnects "$disconnects"
+
+# acknowledgement: two events are lost with the response that brings them, and come again.
+start_server --tick-ms 0 --timeout-ms 500
+lossy() { # OPTION...: sets ARRIVED
+    local lost
+    lost=$(control /lost)
+    start acknowledgement "$BIN/acknowledgement" "$@" "$URL" /precious
+    seen acknowledgement subscribed
+    seen acknowledgement "state CONNECTED"
+    control "/lose?count=1" >"$WORK/lose.out"
+    control "/publish?channel=/precious&count=2" >"$WORK/lose.out"
+    wait_until 60 "the loss of a response" lost_more_than "$lost"
+    control "/publish?channel=/precious&count=1&size=4" >"$WORK/lose.out"
+    seen acknowledgement xxxx
+    kill -INT "$STARTED"
+    ended "$STARTED" 0
+    ARRIVED=$(tr '\n' ' ' <"$WORK/acknowledgement.out")
+}
+lost_more_than() { (($(control /lost) > $1)); }
+lossy
+[[ $ARRIVED == '{"n":0,"pad":""} {"n":1,"pad":""} {"n":0,"pad":"xxxx"} ' ]] || fail "with acknowledgement came: $ARRIVED"
+lossy -p
+[[ $ARRIVED == '{"n":0,"pad":"xxxx"} ' ]] || fail "without acknowledgement came: $ARRIVED"
+expect 1 "$BIN/acknowledgement" "$URL" /denied
+contains "$ERRORS" "403:denied_by_security_policy:subscribe_denied"
 
 # authorization: each kind of it, refused without, and changed while it runs.
 start_server --tick-ms 50 --timeout-ms 500 --token first --token second --basic 'ä:päss:wörd'

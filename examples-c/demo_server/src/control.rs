@@ -27,7 +27,7 @@ pub async fn serve(listener: TcpListener, shared: Rc<Shared>) {
         let shared = Rc::clone(&shared);
         tokio::task::spawn_local(http::serve_connection(stream, move |request| {
             let response = respond(&request, &shared);
-            async { response }
+            async { Ok(response) }
         }));
     }
 }
@@ -92,6 +92,12 @@ fn command(path: &str, query: Query, shared: &Shared) -> Result<Answer, Refusal>
             script.borrow_mut().add_failure(failure);
             answer
         }
+        "/lose" => {
+            let count = query.get_or("count", 1)?;
+            script.borrow_mut().lose(count);
+            format!("losing {count}")
+        }
+        "/lost" => script.borrow().lost.to_string(),
         "/set-cookie" => {
             let cookie: HeaderValue = query.require("value")?;
             if let Some(status) = query.get("status")? {
@@ -206,6 +212,8 @@ mod tests {
             ("/sessions", "0"),
             ("/restart?down_ms=5", "restarting"),
             ("/fail?status=503&count=2&on=/meta/connect", "failing 2"),
+            ("/lose?count=2", "losing 2"),
+            ("/lost", "0"),
             ("/set-cookie?value=a%3D1%3B%20Path%3D%2F", "set"),
         ] {
             let expected = Ok(Answer::Text(answer.to_owned()));

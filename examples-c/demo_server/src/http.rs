@@ -48,15 +48,24 @@ pub async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
+/// Instead of a response: the connection breaks.
+#[derive(Debug)]
+pub struct Broken;
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("broken on purpose")
+    }
+}
+
+impl std::error::Error for Broken {}
+
 /// Serves one connection until either side closes it.
 pub async fn serve_connection<F>(stream: TcpStream, handle: impl Fn(Request<Incoming>) -> F)
 where
-    F: Future<Output = HttpResponse>,
+    F: Future<Output = Result<HttpResponse, Broken>>,
 {
-    let service = service_fn(|request| {
-        let response = handle(request);
-        async { Ok::<_, std::convert::Infallible>(response.await) }
-    });
+    let service = service_fn(handle);
     // The error tells only how the client went away.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)

@@ -12,6 +12,9 @@ const RECORDED_REQUESTS: usize = 100;
 #[derive(Debug, Default)]
 pub struct Script {
     failures: VecDeque<Failure>,
+    losses: u64,
+    /// How many responses got lost so far.
+    pub lost: u64,
     cookie: Option<HeaderValue>,
     requests: VecDeque<Record>,
 }
@@ -76,6 +79,22 @@ impl Script {
         Some(due)
     }
 
+    /// The next `count` responses that bring events do not arrive: their
+    /// connections break.
+    pub fn lose(&mut self, count: u64) {
+        self.losses = count;
+    }
+
+    /// Whether a response that brings events is to be lost.
+    pub fn take_loss(&mut self) -> bool {
+        let due = self.losses > 0;
+        if due {
+            self.losses -= 1;
+            self.lost += 1;
+        }
+        due
+    }
+
     pub fn set_cookie(&mut self, cookie: HeaderValue) {
         self.cookie = Some(cookie);
     }
@@ -132,6 +151,15 @@ mod tests {
         script.add_failure(failure(503, 2, None));
         script.add_failure(failure(503, 0, None));
         assert!(script.next_failure(&[]).is_none());
+    }
+
+    #[test]
+    fn responses_get_lost_as_often_as_was_said() {
+        let mut script = Script::default();
+        assert!(!script.take_loss());
+        script.lose(2);
+        assert!(script.take_loss() && script.take_loss() && !script.take_loss());
+        assert_eq!(script.lost, 2);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::bayeux::{Bayeux, HeldConnect, Outcome, Replaced, Sender};
-use crate::http::{self, HttpResponse};
+use crate::http::{self, Broken, HttpResponse};
 use crate::message::{Message, Text};
 use crate::script::{Record, Script};
 
@@ -63,27 +63,27 @@ pub async fn serve(
     }
 }
 
-async fn handle(request: Request<Incoming>, shared: Rc<Shared>) -> HttpResponse {
+async fn handle(request: Request<Incoming>, shared: Rc<Shared>) -> Result<HttpResponse, Broken> {
     if !request.uri().path().starts_with(PATH) {
-        return http::error_page(StatusCode::NOT_FOUND);
+        return Ok(http::error_page(StatusCode::NOT_FOUND));
     }
     if request.method() != Method::POST {
         let mut response = http::error_page(StatusCode::METHOD_NOT_ALLOWED);
         let allowed = HeaderValue::from_static("POST");
         response.headers_mut().insert(ALLOW, allowed);
-        return response;
+        return Ok(response);
     }
-    let mut response = receive(request, &shared).await;
+    let mut response = receive(request, &shared).await?;
     if let Some(cookie) = shared.script.borrow_mut().take_cookie() {
         response.headers_mut().append(SET_COOKIE, cookie);
     }
-    response
+    Ok(response)
 }
 
-async fn receive(request: Request<Incoming>, shared: &Shared) -> HttpResponse {
+async fn receive(request: Request<Incoming>, shared: &Shared) -> Result<HttpResponse, Broken> {
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, MAXIMUM_BODY).collect().await else {
-        return http::error_page(StatusCode::PAYLOAD_TOO_LARGE);
+        return Ok(http::error_page(StatusCode::PAYLOAD_TOO_LARGE));
     };
     let body = body.to_bytes();
     let messages = Message::parse_all(&body);
@@ -100,17 +100,25 @@ async fn receive(request: Request<Incoming>, shared: &Shared) -> HttpResponse {
         scripted_response(&mut script, &channels)
     };
     if let Some(response) = scripted {
-        return response;
+        return Ok(response);
     }
     let Ok(messages) = messages else {
-        return http::error_page(StatusCode::BAD_REQUEST);
+        return Ok(http::error_page(StatusCode::BAD_REQUEST));
     };
 
     let sender = sender(&head.headers);
     let outcome = shared.bayeux.borrow_mut().receive(&messages, &sender);
-    match outcome {
+    // A response with events holds more messages than the request.
+    let deliver = |answers: &[Text]| {
+        let brings_events = answers.len() > messages.len();
+        if brings_events && shared.script.borrow_mut().take_loss() {
+            return Err(Broken);
+        }
+        Ok(messages_response(answers))
+    };
+    Ok(match outcome {
         Ok(Outcome::Answer(answer)) => {
-            let mut response = messages_response(&answer.messages);
+            let mut response = deliver(&answer.messages)?;
             let cookie = answer.browser.and_then(|value| {
                 HeaderValue::from_str(&format!("{BROWSER}={value}; Path=/")).ok()
             });
@@ -120,12 +128,12 @@ async fn receive(request: Request<Incoming>, shared: &Shared) -> HttpResponse {
             response
         }
         Ok(Outcome::Hold(held)) => match hold(held, &shared.bayeux).await {
-            Ok(messages) => messages_response(&messages),
+            Ok(messages) => deliver(&messages)?,
             Err(Replaced) => http::error_page(StatusCode::REQUEST_TIMEOUT),
         },
         // The status with which CometD refuses it.
         Err(_) => http::error_page(StatusCode::INTERNAL_SERVER_ERROR),
-    }
+    })
 }
 
 /// The response that the control interface has asked for instead of the
