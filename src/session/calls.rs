@@ -104,6 +104,13 @@ impl Calls {
             .collect()
     }
 
+    /// How many are sent, and how many have not ended.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> [usize; 2] {
+        assert!(self.given_up.len() <= REMEMBERED);
+        [self.sent.len(), self.deadlines.len()]
+    }
+
     /// Ends all that were sent.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = (OperationId, String)> {
         self.deadlines.clear();
@@ -141,7 +148,14 @@ impl Session {
         let Some(call) = calls.end(id) else {
             return false;
         };
-        let error = (!successful).then(|| refused(Phase::Call, reply).on_channel(call.channel));
+        let error = (!successful).then(|| {
+            let mut error = refused(Phase::Call, reply);
+            if error.bayeux.is_none() {
+                // A service says why in the data, which the host gets with it.
+                "call: the service failed".clone_into(&mut error.message);
+            }
+            error.on_channel(call.channel)
+        });
         self.emit(Event::Result {
             id: call.operation,
             message: OwnedMessage::new(body.clone(), index),

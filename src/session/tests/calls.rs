@@ -46,6 +46,17 @@ fn an_answer_that_failed_is_a_result_with_an_error_96() {
 }
 
 #[test]
+fn a_service_that_fails_says_why_in_its_data_96() {
+    let (mut world, _, sent) = called();
+    world.answer(
+        &sent,
+        r#"[{"channel":"/service/s","id":"$id","successful":false,"data":"why"}]"#,
+    );
+    assert_eq!(world.events(), [r#"Failed None "why" 1 /service/s"#]);
+    assert_eq!(world.last_error().message, "call: the service failed");
+}
+
+#[test]
 fn the_answer_may_ride_the_connect_reply_98() {
     let (mut world, held, sent) = called();
     world.answer(

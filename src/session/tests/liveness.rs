@@ -9,25 +9,25 @@ const ENDINGS: u64 = 2_000;
 const RETURNS: u64 = 1_000;
 const STEPS: u32 = 120;
 
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) % limit
     }
 
-    fn one_in(&mut self, count: u64) -> bool {
+    pub(super) fn one_in(&mut self, count: u64) -> bool {
         self.below(count) == 0
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize]
     }
 }
@@ -468,76 +468,4 @@ fn after_any_storm_it_comes_back_with_its_subscriptions() {
     let mut subscriptions = 0;
     for_each_seed(RETURNS, |run| subscriptions += run.calm_down());
     println!("they came back with {subscriptions} subscriptions");
-}
-
-/// Sends at once what the session wants, and answers it as told.
-fn reconnect(session: &mut Session, now: &mut Millis, replies: &mut dyn FnMut(&Request) -> String) {
-    while let Some(output) = session.poll_output() {
-        if let Output::Send(request) = output {
-            let text = replies(&request);
-            let body = Arc::new(Body::parse(text.into_bytes()).unwrap());
-            session.handle_reply(*now, request.id, &body);
-            return;
-        }
-    }
-    *now = session.poll_timeout().expect("a timer");
-    session.handle_timeout(*now);
-}
-
-#[test]
-fn a_long_life_needs_no_more_room_than_a_short_one_213() {
-    const RECONNECTS: u32 = 200_000;
-    let mut session = Session::new(Configuration::default());
-    let mut now = 0;
-    session.handle_command(now, Command::Connect);
-    session.handle_command(
-        now,
-        Command::Subscribe {
-            id: 1,
-            channels: vec!["/a".to_owned(), "/b".to_owned()],
-        },
-    );
-    let mut connects = 0;
-    let mut handshakes = 0;
-    while connects < RECONNECTS {
-        reconnect(&mut session, &mut now, &mut |request| {
-            // Ids count up and are the only text in the way of constants.
-            let text = std::str::from_utf8(&request.body).unwrap();
-            let id = |text: &str| {
-                let start = text.find(r#""id":""#).unwrap() + 6;
-                text[start..start + text[start..].find('"').unwrap()].to_owned()
-            };
-            match request.endpoint {
-                Endpoint::Handshake => {
-                    handshakes += 1;
-                    handshake_ok("c", "").replace("$id", &id(text))
-                }
-                Endpoint::Connect => {
-                    connects += 1;
-                    let more = match connects % 1_000 {
-                        0 => connect_refused(UNKNOWN),
-                        _ => connect_ok(""),
-                    };
-                    more.replace("$id", &id(text))
-                }
-                _ => {
-                    let replies: Vec<_> = text
-                        .split("},{")
-                        .map(|it| {
-                            format!(
-                                r#"{{"channel":"/meta/subscribe","id":"{}","successful":true}}"#,
-                                id(it)
-                            )
-                        })
-                        .collect();
-                    format!("[{}]", replies.join(","))
-                }
-            }
-        });
-        assert!(session.flights.len() <= 2);
-        assert!(session.outputs.capacity() <= 64);
-    }
-    assert!(handshakes >= RECONNECTS / 1_000);
-    assert_eq!(session.commands.counts(), [0, 0, 2]);
-    assert!(std::mem::size_of::<Session>() <= 2_048);
 }

@@ -17,6 +17,7 @@ mod liveness;
 mod retries;
 mod servers;
 mod time;
+mod longevity;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
@@ -420,6 +421,7 @@ impl World {
             Event::Result { id, message, error } => {
                 let message = message.get().unwrap();
                 let (channel, data) = (message.channel().unwrap(), message.data().unwrap());
+                self.errors.extend(error.clone());
                 let what = match error {
                     Some(error) => format!("Failed {:?} {data}", error.bayeux.map(|it| it.text)),
                     None => format!("Result {data}"),
