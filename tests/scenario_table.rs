@@ -50,20 +50,11 @@ fn rust_tests(source: &str) -> Vec<&str> {
     tests
 }
 
-/// The functions of a C source that are defined, not only declared.
+/// The tests of a C source: TEST(name), at the start of a line.
 fn c_tests(source: &str) -> Vec<&str> {
-    let lines: Vec<_> = source.lines().collect();
-    lines
-        .windows(2)
-        .filter_map(|pair| {
-            let [line, next] = pair else { return None };
-            let rest = line.strip_prefix("static ").unwrap_or(line);
-            let rest = ["void ", "int ", "bool "]
-                .iter()
-                .find_map(|kind| rest.strip_prefix(kind))?;
-            let (name, _) = rest.split_once('(')?;
-            (next.starts_with('{') || line.trim_end().ends_with('{')).then_some(name)
-        })
+    source
+        .lines()
+        .filter_map(|line| line.strip_prefix("TEST(")?.split(')').next())
         .collect()
 }
 
@@ -219,7 +210,7 @@ fn numbers_are_read_from_the_end_of_names() {
         ["a_1", "c_3"]
     );
     assert_eq!(
-        c_tests("static void a_1(void)\n{\n}\nvoid b_2(int x);\nint c_3(void) {\n}\n"),
+        c_tests("TEST(a_1)\n{\n    b_2();\n}\nTEST(c_3) {\n}\n#define TEST(name)\n"),
         ["a_1", "c_3"]
     );
 }

@@ -214,7 +214,7 @@ mod tests {
     use crate::capi::status::{COMETD_E_PANIC, COMETD_NONE};
 
     #[test]
-    fn a_panic_becomes_a_status_design_2() {
+    fn design_2_a_panic_becomes_a_status_210() {
         let mut error = std::ptr::null_mut();
         let status = call(&mut error, || panic!("a test asked for it"));
         assert_eq!(status, COMETD_E_PANIC);

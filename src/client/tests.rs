@@ -11,7 +11,7 @@ pub(super) fn maybe_panic(command: &Command) {
 }
 
 #[test]
-fn a_panic_ends_the_client_and_nothing_else_design_2() {
+fn design_2_a_panic_ends_the_client_and_nothing_else_210() {
     let client = Builder::new("http://127.0.0.1:9/")
         .unwrap()
         .build()

@@ -300,7 +300,7 @@ static void look_for_a_secret(void)
     pthread_mutex_unlock(&said.lock);
 }
 
-TEST(contract_13_no_secret_is_in_a_log_line_or_an_error)
+TEST(contract_13_no_secret_is_in_a_log_line_or_an_error_125)
 {
     CHECK_OK(cometd_log_set(COMETD_LOG_TRACE, on_log, NULL, NULL));
     run_secretive(refuse_all);
@@ -339,7 +339,7 @@ TEST(contract_13_no_secret_is_in_a_log_line_or_an_error)
     look_for_a_secret();
 }
 
-TEST(contract_13_no_secret_is_in_the_error_of_a_call)
+TEST(contract_13_no_secret_is_in_the_error_of_a_call_125)
 {
     cometd_client_builder *builder = NULL;
     cometd_error *error;

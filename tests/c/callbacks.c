@@ -39,7 +39,7 @@ static void note(void *user, const cometd_event *event)
     it->inside--;
 }
 
-TEST(contract_02_in_order_and_one_at_a_time)
+TEST(contract_02_in_order_and_one_at_a_time_170_207)
 {
     enum { CLIENTS = 8, COUNT = 1000 };
     static record records[CLIENTS];
@@ -169,7 +169,7 @@ static void try_to_block(void *user, const cometd_event *event)
     checked = 1;
 }
 
-TEST(contract_03_inside_a_callback_what_would_block_returns_at_once)
+TEST(contract_03_inside_a_callback_what_would_block_returns_at_once_207)
 {
     server *server = server_start(NULL);
     cometd_client *client = build(builder_new(server->url));
@@ -193,7 +193,7 @@ static void disconnect_inside(void *user, const cometd_event *event)
     it->closed += cometd_event_type(event) == COMETD_EVENT_CLOSED;
 }
 
-TEST(contract_03_disconnect_with_0_inside_a_callback)
+TEST(contract_03_disconnect_with_0_inside_a_callback_207)
 {
     server *server = server_start(NULL);
     record record = {.client = build(builder_new(server->url))};

@@ -242,7 +242,7 @@ static void count_freed(void *user)
     freed++;
 }
 
-TEST(contract_03_free_in_a_callback_of_its_own)
+TEST(contract_03_free_in_a_callback_of_its_own_207)
 {
     server *server = server_start(NULL);
     cometd_client *client = build(builder_new(server->url));

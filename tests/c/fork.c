@@ -127,14 +127,14 @@ static void end_family(family *it)
     server_stop(it->server);
 }
 
-TEST(contract_11_old_handles_are_dead_and_free_does_not_block)
+TEST(contract_11_old_handles_are_dead_and_free_does_not_block_214)
 {
     family it = start_family();
     in_child(use_old_handles, &it);
     end_family(&it);
 }
 
-TEST(contract_11_new_clients_work_in_the_child)
+TEST(contract_11_new_clients_work_in_the_child_214)
 {
     family it = start_family();
     in_child(use_new_client, &it);

@@ -37,7 +37,7 @@ static void check_closed(cometd_client *client)
     CHECK_STATUS(cometd_client_wait(client, COMETD_STATE_UNCONNECTED, -1), COMETD_CLOSED);
 }
 
-TEST(everything_after_disconnect)
+TEST(everything_after_disconnect_is_refused_212_214)
 {
     server *server = server_start(NULL);
     cometd_client *client = client_connected(server->url);

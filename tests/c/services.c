@@ -23,7 +23,7 @@ static uint64_t call(cometd_client *client, const char *channel, int timeout_ms)
     return id;
 }
 
-TEST(a_call_ends_in_its_result)
+TEST(a_call_ends_in_its_result_95)
 {
     peer *peer = peer_start(service);
     cometd_client *client = client_connected(peer_url(peer));
@@ -36,7 +36,7 @@ TEST(a_call_ends_in_its_result)
     peer_stop(peer);
 }
 
-TEST(a_call_that_the_service_fails_has_a_result_and_an_error)
+TEST(a_call_that_the_service_fails_has_a_result_and_an_error_96)
 {
     peer *peer = peer_start(service);
     cometd_client *client = client_connected(peer_url(peer));
@@ -84,7 +84,7 @@ TEST(a_call_goes_to_a_service_and_has_a_limit)
     cometd_client_free(client);
 }
 
-TEST(a_batch_is_one_request)
+TEST(a_batch_is_one_request_99_100)
 {
     peer *peer = peer_start(bayeux);
     cometd_client *client = client_connected(peer_url(peer));
@@ -109,7 +109,7 @@ TEST(a_batch_is_one_request)
     peer_stop(peer);
 }
 
-TEST(connects_acknowledge_what_has_arrived)
+TEST(connects_acknowledge_what_has_arrived_174)
 {
     server *server = server_start("--timeout-ms", "60000", NULL);
     char *url = text("http://127.0.0.1:%d/cometd", server->port);

@@ -760,3 +760,35 @@ fn a_batch_before_the_handshake_is_held_99() {
         ["/meta/subscribe /a", "/meta/unsubscribe /a"]
     );
 }
+
+#[test]
+fn a_connect_travels_alone_whatever_waits_beside_it_106() {
+    let (mut world, handshake) = World::handshaking(|_| {});
+    let batch = |id: OperationId| {
+        let channels = vec!["/a".to_owned(), "/b".to_owned()];
+        Command::Batch(vec![Command::Subscribe { id, channels }])
+    };
+    world.command(batch(1));
+    world.publish(2, "/x", "1");
+    world.answer(&handshake, &handshake_ok("c1", ""));
+    let sent = world.request(Endpoint::Messages);
+    assert_eq!(
+        sent.summary(),
+        ["/meta/subscribe /a", "/meta/subscribe /b", "/x"]
+    );
+    let first = world.request(Endpoint::Connect);
+    assert!(first.at_once());
+    assert_eq!(first.summary(), [meta::CONNECT]);
+    world.accept(&sent);
+    // While the server says when the next connect is due.
+    world.answer(&first, &connect_ok(r#","advice":{"interval":1000}"#));
+    world.command(batch(3));
+    world.publish(4, "/x", "1");
+    world.wait(1_000);
+    // One request of commands at a time; the connect waits for none of them.
+    let sent = world.request(Endpoint::Messages);
+    assert_eq!(sent.summary(), ["/meta/subscribe /a", "/meta/subscribe /b"]);
+    let second = world.request(Endpoint::Connect);
+    assert!(!second.at_once());
+    assert_eq!(second.summary(), [meta::CONNECT]);
+}

@@ -379,6 +379,13 @@ impl World {
         // A number that no f64 holds is for the text only.
         let messages: Vec<Value> = serde_json::from_str(&text.replace("1e400", "1")).unwrap();
         assert!(!messages.is_empty());
+        // A connect that travelled with others would hold them up.
+        let connects = |message: &Value| message["channel"] == meta::CONNECT;
+        assert!(messages.len() == 1 || !messages.iter().any(connects));
+        assert_eq!(
+            request.endpoint == Endpoint::Connect,
+            connects(&messages[0])
+        );
         if request.endpoint == Endpoint::Handshake {
             self.handshakes.push_back(self.now);
             if self.handshakes.len() > HANDSHAKES_A_MINUTE {
