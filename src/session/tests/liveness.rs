@@ -439,17 +439,24 @@ impl Drop for Seed {
     }
 }
 
-/// All seeds, or the one that is to be replayed, with all that happens in it.
+fn number_from_environment(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(_) => panic!("{name} is no number: {text}"),
+    }
+}
+
+/// So many seeds, or COMETD_SEEDS; or only COMETD_SEED, with all that happens in
+/// it.
 fn for_each_seed(count: u64, mut run: impl FnMut(Run)) {
-    let seed = std::env::var("COMETD_SEED").ok();
+    let seed = number_from_environment("COMETD_SEED");
     let replay = seed.is_some();
     let seeds = match seed {
-        Some(seed) => {
-            let seed: u64 = seed.parse().expect("COMETD_SEED is a number");
-            seed..seed + 1
-        }
-        None => 0..count,
+        Some(seed) => seed..seed + 1,
+        None => 0..number_from_environment("COMETD_SEEDS").unwrap_or(count),
     };
+    println!("seeds {seeds:?}");
     for seed in seeds {
         let _seed = Seed(seed);
         let mut one = Run::new(seed);
