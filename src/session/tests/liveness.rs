@@ -308,7 +308,8 @@ impl Run {
             true => &[first],
             false => &[first, second],
         };
-        match self.random.below(6) {
+        let data = || serde_json::from_str("1").unwrap();
+        match self.random.below(7) {
             0 | 1 => self.world.subscribe(id, channels),
             2 => {
                 for channel in channels {
@@ -316,7 +317,6 @@ impl Run {
                 }
                 self.world.unsubscribe(id, channels);
             }
-            3 => self.world.publish(id, "/x", "1"),
             4 => {
                 let deadline = self.world.now + self.random.below(60_000);
                 self.world.command(Command::PublishWithRetries {
@@ -327,12 +327,29 @@ impl Run {
                     deadline: self.random.pick(&[None, Some(deadline)]),
                 });
             }
-            _ => self.world.command(Command::Call {
+            5 => self.world.command(Command::Call {
                 id,
-                channel: "/service/s".into(),
-                data: serde_json::from_str("3").unwrap(),
-                deadline: self.world.now + self.random.below(60_000),
+                channel: "/service/x".to_owned(),
+                data: data(),
+                deadline: self.world.now + 1 + self.random.below(20_000),
             }),
+            6 => {
+                self.operations += 1;
+                let publish = |id| Command::Publish {
+                    id,
+                    channel: "/x".to_owned(),
+                    data: data(),
+                };
+                let channels = channels.iter().map(|it| (*it).to_owned()).collect();
+                self.world.command(Command::Batch(vec![
+                    publish(id),
+                    Command::Subscribe {
+                        id: self.operations,
+                        channels,
+                    },
+                ]));
+            }
+            _ => self.world.publish(id, "/x", "1"),
         }
     }
 
@@ -392,6 +409,11 @@ impl Run {
                 1 if self.random.one_in(3) => String::new(),
                 1 => format!(r#","successful":true{}"#, self.advice()),
                 _ => r#","successful":true"#.to_owned(),
+            };
+            // The answer of a service, in time or not.
+            let outcome = match channel.starts_with("/service/") && self.random.one_in(2) {
+                true => format!(r#"{outcome},"data":1"#),
+                false => outcome,
             };
             let session = match channel {
                 "/meta/handshake" if !self.random.one_in(8) => format!(

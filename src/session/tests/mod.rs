@@ -14,10 +14,10 @@ mod disconnect;
 mod faults;
 mod handshake;
 mod liveness;
+mod longevity;
 mod retries;
 mod servers;
 mod time;
-mod longevity;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
