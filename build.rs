@@ -24,6 +24,7 @@ fn main() {
         .with_src(root.join("src/capi/error.rs"))
         .with_src(root.join("src/capi/builder.rs"))
         .with_src(root.join("src/capi/client.rs"))
+        .with_src(root.join("src/capi/replay.rs"))
         .with_src(root.join("src/capi/receiver.rs"))
         .with_src(root.join("src/capi/event.rs"))
         .with_src(root.join("src/capi/message.rs"))

@@ -37,6 +37,8 @@ pub enum ErrorKind {
     ServerDisconnected,
     Aborted,
     Credentials,
+    /// A function of the host's failed with this status.
+    Host(i32),
 }
 
 /// What the client was doing.

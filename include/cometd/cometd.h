@@ -232,6 +232,15 @@
 /// The end. A client is not connected a second time; another one is built.
 #define COMETD_STATE_CLOSED 7
 
+/// As a replay position: new events only.
+#define COMETD_REPLAY_NEW -1
+
+/// As a replay position: all events that the server still has.
+#define COMETD_REPLAY_ALL -2
+
+/// As a fallback: none, a subscribe whose position is refused fails.
+#define COMETD_REPLAY_FAIL -3
+
 /// A message on a channel that was subscribed to; see cometd_event_message.
 #define COMETD_EVENT_MESSAGE 1
 
@@ -352,6 +361,30 @@ typedef int32_t cometd_state;
 /// and, should hundreds block at once, others. An exception or a longjmp must not
 /// leave it.
 typedef void (*cometd_event_fn)(void *user, const cometd_event *event);
+
+/// Looks up the position that the host has stored for a channel; see
+/// cometd_client_builder_set_replay_store.
+///
+/// `channel` has no "?query". `*position` receives the position: the id of the last
+/// event that need not come again, or one of COMETD_REPLAY_….
+///
+/// It returns COMETD_OK; COMETD_NONE: nothing is stored; a negative status: it could
+/// not look. It runs inside cometd_client_subscribe, on that thread, and may block
+/// it. Inside it, what holds inside a callback holds.
+typedef cometd_status (*cometd_replay_load_fn)(void *user,
+                                               const char *channel,
+                                               int64_t *position);
+
+/// Stores a position of a channel, in place of the one before; see
+/// cometd_client_builder_set_replay_store.
+///
+/// `channel` has no "?query"; `position` is the id of an event.
+///
+/// It returns COMETD_OK; any other status means that it could not. It runs on the
+/// thread that is done with an event, and may block it; never twice at a time for
+/// one channel of a client, but for several channels. Inside it, what holds inside a
+/// callback holds.
+typedef cometd_status (*cometd_replay_save_fn)(void *user, const char *channel, int64_t position);
 
 /// Gets each log line: its level, one of COMETD_LOG_…; the part of the library that it comes from,
 /// "cometd::session"; and its text, one line without a newline. Both texts end with the call.
@@ -922,8 +955,10 @@ cometd_state cometd_client_state(const cometd_client *client);
 /// ("foo", "/a//b", "/a/**/b"), is a meta channel, or is longer than 4096 bytes; the error names it,
 /// and none was accepted; COMETD_E_FULL: too many wait for their outcome, see
 /// cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or
-/// has ended; COMETD_E_FORKED.
-/// **Threads** any. **Blocks** never. **Ownership** the channels are copied. **Since** 0.1.
+/// has ended; COMETD_E_FORKED; with a replay store, the negative status that its function for loading
+/// returned, or COMETD_E_OUT_OF_RANGE: what it gave is no position; then nothing was accepted.
+/// **Threads** any. **Blocks** never, except for what the host's own function for loading does.
+/// **Ownership** the channels are copied. **Since** 0.1.
 cometd_status cometd_client_subscribe(cometd_client *client,
                                       const char *const *channels,
                                       size_t count,
@@ -1183,6 +1218,110 @@ cometd_status cometd_client_set_callback(cometd_client *client,
                                          void *user,
                                          cometd_free_fn free_user);
 
+/// Turns Salesforce's replay extension on: each subscribe tells the server after which
+/// event it wants to start, and a new session goes on after the newest event of each
+/// channel that was received in the one before, so that nothing of the time between is
+/// lost or comes twice.
+///
+/// `start` is where a channel starts that has no position of its own:
+/// COMETD_REPLAY_NEW, COMETD_REPLAY_ALL, or the id of an event. A position belongs to the
+/// channel without its "?query". Patterns ("/a/*") have none, and are subscribed to
+/// without. From COMETD_REPLAY_NEW on there is a position with the first event; what is
+/// published in a gap before that one is lost.
+///
+/// A server without the extension is told of once, by a COMETD_EVENT_ERROR with
+/// COMETD_E_NEGOTIATION that is not fatal; subscriptions are then made without it.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `start` is less than COMETD_REPLAY_ALL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_replay(cometd_client_builder *builder, int64_t start);
+
+/// Sets where the first subscribe to a channel starts: after this event. It is in force
+/// with cometd_client_builder_set_replay only.
+///
+/// A "?query" of `channel` is ignored. `position` is the id of an event,
+/// COMETD_REPLAY_NEW or COMETD_REPLAY_ALL. Of one channel the last one set counts.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` or `channel` is NULL;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is no channel, a meta
+/// channel, or a pattern; COMETD_E_OUT_OF_RANGE: `position` is less than
+/// COMETD_REPLAY_ALL; COMETD_E_FULL: there are 10000.
+/// **Threads** one at a time. **Blocks** never. **Ownership** the channel is copied.
+/// **Since** 0.1.
+cometd_status cometd_client_builder_set_replay_position(cometd_client_builder *builder,
+                                                        const char *channel,
+                                                        int64_t position);
+
+/// Sets what happens when the server no longer has the event that a subscribe wants to
+/// start after, and refuses it ("400::The replayId … was invalid").
+///
+/// `position` is COMETD_REPLAY_ALL (the default) or COMETD_REPLAY_NEW: the library
+/// subscribes again from there, after a COMETD_EVENT_ERROR with the id 0, the channel, the
+/// server's text, and 0 as its time until the next attempt. Or COMETD_REPLAY_FAIL: the
+/// refusal is the end of the subscribe, as any other.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `position` is none of these.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_replay_fallback(cometd_client_builder *builder,
+                                                        int64_t position);
+
+/// Installs functions that keep positions where they outlive the process, so that the
+/// next one goes on where this one was. They are in force with
+/// cometd_client_builder_set_replay only.
+///
+/// `load` is called by cometd_client_subscribe for each channel of which neither the
+/// client nor the host has a position; an error of it is the error of that call, and
+/// nothing is sent.
+///
+/// `save` is called when the host is done with an event of the client's own receiver:
+/// after its callback has returned, on that thread; or inside cometd_event_free, on the
+/// caller's. When several threads work on events of one channel, it is told the newest
+/// one before which all are done, in the order in which they were handed out; so after a
+/// crash none that was not is skipped, and those that were done and not yet saved come
+/// again. An event that is never freed holds its channel back; a retained message does
+/// not, nor do events that were dropped. While one thread saves a position of a channel,
+/// others leave theirs for it and do not wait. When it fails, that is logged, counted in
+/// the statistics' failures as "replay_store", and tried again with the next event. In a
+/// forked child nothing is saved.
+///
+/// Either may be NULL. Without `save` the host saves by itself, when and what it likes,
+/// with cometd_message_replay_id: an event whose handling failed is then one whose
+/// position it does not store. Both NULL removes the functions that were set before. They
+/// serve all clients that the builder builds.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; then `free_user`
+/// is not called.
+/// **Threads** one at a time. **Blocks** never. **Ownership** `user` is the library's
+/// until it calls `free_user` (may be NULL), once: when the builder, all clients that it
+/// built and all their events are gone, or the builder has other functions.
+/// **Since** 0.1.
+cometd_status cometd_client_builder_set_replay_store(cometd_client_builder *builder,
+                                                     cometd_replay_load_fn load,
+                                                     cometd_replay_save_fn save,
+                                                     void *user,
+                                                     cometd_free_fn free_user);
+
+/// Sets where the next cometd_client_subscribe to a channel starts, in the order of the
+/// calls: also one that the client is subscribed to already, whose events then come again
+/// from there.
+///
+/// A "?query" of `channel` is ignored. `position` is the id of an event,
+/// COMETD_REPLAY_NEW or COMETD_REPLAY_ALL. Of one channel the last one set counts.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` or `channel` is NULL;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is no channel, a meta
+/// channel, or a pattern; COMETD_E_OUT_OF_RANGE: `position` is less than
+/// COMETD_REPLAY_ALL; COMETD_E_INVALID_STATE: the client was built without
+/// cometd_client_builder_set_replay; COMETD_E_FULL: 10000 wait for a subscribe that uses
+/// them; COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** the channel is copied. **Since** 0.1.
+cometd_status cometd_client_set_replay_position(cometd_client *client,
+                                                const char *channel,
+                                                int64_t position,
+                                                cometd_error **err);
+
 /// Adds a receiver to a client. Each receiver sees every event from its making on; one made before
 /// cometd_client_connect sees all.
 ///
@@ -1326,7 +1465,11 @@ uint64_t cometd_event_dropped(const cometd_event *event);
 /// Frees an event that a _poll gave. For NULL, and for the event of a callback,
 /// it does nothing.
 ///
-/// **Threads** any. **Blocks** never. **Since** 0.1.
+/// With a replay store, the host is done with the message here: its function for
+/// saving may run inside, on this thread; see cometd_client_builder_set_replay_store.
+///
+/// **Threads** any. **Blocks** never, except for what the host's own function
+/// does. **Since** 0.1.
 void cometd_event_free(cometd_event *event);
 
 /// The channel that the message came on. It may be another than was subscribed
@@ -1363,6 +1506,16 @@ const char *cometd_message_ext(const cometd_message *message, size_t *len);
 /// **Returns** the JSON text; NULL when the message has none, and for NULL.
 /// **Threads** any. **Blocks** never. **Ownership** the message's. **Since** 0.1.
 const char *cometd_message_id(const cometd_message *message, size_t *len);
+
+/// The id by which Salesforce's replay extension names the event: the field
+/// "replayId" in the "event" of its data, a number or a string of digits. It is a
+/// position to start after; see cometd_client_builder_set_replay.
+///
+/// The data is parsed with each call. `*id` (may be NULL) receives the id, 0 or more.
+///
+/// **Returns** whether the message has one; false for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+bool cometd_message_replay_id(const cometd_message *message, int64_t *id);
 
 /// Keeps a message longer than its event.
 ///

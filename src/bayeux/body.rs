@@ -14,7 +14,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use super::error_text::one_line;
-use super::{channel, json, Advice, ErrorText};
+use super::{channel, json, replay, Advice, ErrorText};
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -323,6 +323,11 @@ impl<'a> Message<'a> {
     /// One field of the ext, if that is an object.
     pub fn ext_field(&self, name: &str) -> Option<&'a RawValue> {
         json::field(self.body.raw(self.fields.ext)?, name)
+    }
+
+    /// The id by which the replay extension names the event.
+    pub fn replay_id(&self) -> Option<i64> {
+        replay::id_of(self.body.raw(self.fields.data)?)
     }
 
     /// The `successful` field. Absent or of another type is `None`, and for a

@@ -7,6 +7,7 @@ pub mod channel;
 pub mod error_text;
 pub mod json;
 pub mod outgoing;
+pub mod replay;
 
 pub use advice::{Advice, Reconnect};
 pub use body::{Body, BodyError, Message};

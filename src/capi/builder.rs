@@ -114,7 +114,7 @@ pub unsafe extern "C" fn cometd_client_builder_free(builder: *mut cometd_client_
 }
 
 /// What all setters do: nothing is changed when the argument is refused.
-unsafe fn set(
+pub(super) unsafe fn set(
     builder: *mut cometd_client_builder,
     set: impl FnOnce(&mut Builder) -> Result<(), Error>,
 ) -> cometd_status {

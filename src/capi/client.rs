@@ -105,7 +105,7 @@ impl cometd_client {
 }
 
 /// Runs a function on a client; one that panics ends it.
-unsafe fn with(
+pub(super) unsafe fn with(
     client: *mut cometd_client,
     err: *mut *mut cometd_error,
     body: impl FnOnce(&Client) -> Result<cometd_status, Error>,
@@ -253,8 +253,10 @@ unsafe fn channel_list(channels: *const *const c_char, count: usize) -> Result<V
 /// ("foo", "/a//b", "/a/**/b"), is a meta channel, or is longer than 4096 bytes; the error names it,
 /// and none was accepted; COMETD_E_FULL: too many wait for their outcome, see
 /// cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or
-/// has ended; COMETD_E_FORKED.
-/// **Threads** any. **Blocks** never. **Ownership** the channels are copied. **Since** 0.1.
+/// has ended; COMETD_E_FORKED; with a replay store, the negative status that its function for loading
+/// returned, or COMETD_E_OUT_OF_RANGE: what it gave is no position; then nothing was accepted.
+/// **Threads** any. **Blocks** never, except for what the host's own function for loading does.
+/// **Ownership** the channels are copied. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_subscribe(
     client: *mut cometd_client,

@@ -7,7 +7,7 @@ use super::boundary::{access, write};
 use super::client::{cometd_state, state_number, COMETD_STATE_IDLE};
 use super::error::{c_text, cometd_error};
 use super::message::cometd_message;
-use crate::delivery::{Event, Notice};
+use crate::delivery::{Event, Notice, Ticket};
 
 /// A message on a channel that was subscribed to; see cometd_event_message.
 pub const COMETD_EVENT_MESSAGE: i32 = 1;
@@ -61,6 +61,8 @@ pub type cometd_free_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
 pub struct cometd_event {
     content: Content,
     owned: bool,
+    /// Somebody wants to know when the host is done with the message.
+    ticket: Option<Box<Ticket>>,
 }
 
 enum Content {
@@ -99,8 +101,13 @@ impl cometd_event {
 
     /// One that ends with a callback.
     pub(super) fn borrowed(event: Event) -> Self {
+        let mut ticket = None;
         Self {
             content: match event {
+                Event::Tracked(message, its_ticket) => {
+                    ticket = Some(its_ticket);
+                    Content::Message(cometd_message::borrowed(message))
+                }
                 Event::Message(message) => Content::Message(cometd_message::borrowed(message)),
                 Event::Dropped(dropped) => Content::Dropped(dropped),
                 Event::Notice(notice) => {
@@ -133,6 +140,17 @@ impl cometd_event {
                 }
             },
             owned: false,
+            ticket,
+        }
+    }
+
+    /// The host is done with it, which its replay position may follow. Runs code
+    /// of the host's.
+    pub(super) fn finish(mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            if let Content::Message(message) = &self.content {
+                message.finish(ticket);
+            }
         }
     }
 
@@ -323,12 +341,16 @@ pub unsafe extern "C" fn cometd_event_dropped(event: *const cometd_event) -> u64
 /// Frees an event that a _poll gave. For NULL, and for the event of a callback,
 /// it does nothing.
 ///
-/// **Threads** any. **Blocks** never. **Since** 0.1.
+/// With a replay store, the host is done with the message here: its function for
+/// saving may run inside, on this thread; see cometd_client_builder_set_replay_store.
+///
+/// **Threads** any. **Blocks** never, except for what the host's own function
+/// does. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_event_free(event: *mut cometd_event) {
     access((), || {
         if unsafe { event.as_ref() }.is_some_and(|it| it.owned) {
-            drop(unsafe { Box::from_raw(event) });
+            unsafe { Box::from_raw(event) }.finish();
         }
     });
 }

@@ -5,6 +5,7 @@ use std::ffi::c_char;
 use super::boundary::{access, text, write};
 use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::{channel, Message};
+use crate::delivery::Ticket;
 
 /// A message that came on a channel.
 ///
@@ -21,6 +22,12 @@ impl cometd_message {
         Self {
             message,
             owned: false,
+        }
+    }
+
+    pub(super) fn finish(&self, ticket: Box<Ticket>) {
+        if let Some(message) = self.message.get() {
+            ticket.finish(&message);
         }
     }
 
@@ -107,6 +114,32 @@ pub unsafe extern "C" fn cometd_message_id(
     len: *mut usize,
 ) -> *const c_char {
     unsafe { field(message, len, |it| it.id_json()) }
+}
+
+/// The id by which Salesforce's replay extension names the event: the field
+/// "replayId" in the "event" of its data, a number or a string of digits. It is a
+/// position to start after; see cometd_client_builder_set_replay.
+///
+/// The data is parsed with each call. `*id` (may be NULL) receives the id, 0 or more.
+///
+/// **Returns** whether the message has one; false for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_message_replay_id(
+    message: *const cometd_message,
+    id: *mut i64,
+) -> bool {
+    write(id, 0);
+    access(false, || {
+        let message = unsafe { message.as_ref() }.and_then(|it| it.message.get());
+        match message.and_then(|it| it.replay_id()) {
+            Some(found) => {
+                write(id, found);
+                true
+            }
+            None => false,
+        }
+    })
 }
 
 /// Keeps a message longer than its event.

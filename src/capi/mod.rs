@@ -18,5 +18,6 @@ pub mod log;
 pub mod message;
 pub mod process;
 pub mod receiver;
+pub mod replay;
 pub mod status;
 pub mod version;

@@ -243,6 +243,7 @@ pub(super) fn set_callback(
         // SAFETY: the host gave the function for this, and keeps `user` alive
         // until it is freed by `data`, which this closure owns.
         unsafe { function(data.user(), &event) };
+        event.finish();
     });
     queue.set_callback(Some((callback, dispatcher)));
     Ok(COMETD_OK)

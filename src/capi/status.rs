@@ -115,6 +115,7 @@ pub fn of(kind: ErrorKind) -> cometd_status {
         ErrorKind::ServerDisconnected => COMETD_E_SERVER_DISCONNECTED,
         ErrorKind::Aborted => COMETD_E_ABORTED,
         ErrorKind::Credentials => COMETD_E_CREDENTIALS,
+        ErrorKind::Host(status) => status,
     }
 }
 

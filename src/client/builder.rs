@@ -1,17 +1,19 @@
 //! What a client is told before it is built. Each setter checks its argument
 //! at once, names it in the error, and changes nothing when it refuses it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
+use super::replay::{self, Positions, ReplayStore};
 use super::Client;
 use crate::bayeux::json::{self, JsonError};
 use crate::delivery::{Limits, Overflow};
 use crate::error::{Error, ErrorKind};
-use crate::session::{Configuration, Timestamp};
+use crate::session::{Configuration, ReplayPolicy, Timestamp};
 use crate::transport::http::authorization::{self, Authorization};
 use crate::transport::http::cookies::{self, Jar};
 use crate::transport::http::endpoints::{self, Append, BasePaths, Endpoints};
@@ -54,12 +56,17 @@ pub struct Builder {
     authorization: Option<HeaderValue>,
     jar: Jar,
     headers: HeaderMap,
-    pub(super) session: Configuration,
+    session: Configuration,
     pub(super) limits: Limits,
     pub(super) commands: usize,
     maximum_response: usize,
     pub(super) token_provider: Option<Arc<TokenProvider>>,
     pub(super) own_receiver: bool,
+    /// Where channels start; `None`: without the replay extension.
+    replay_start: Option<i64>,
+    replay_fallback: Option<i64>,
+    replay_positions: BTreeMap<String, i64>,
+    replay_store: ReplayStore,
 }
 
 impl Builder {
@@ -93,6 +100,10 @@ impl Builder {
             maximum_response: DEFAULT_RESPONSE,
             token_provider: None,
             own_receiver: true,
+            replay_start: None,
+            replay_fallback: Some(crate::bayeux::replay::ALL),
+            replay_positions: BTreeMap::new(),
+            replay_store: ReplayStore::default(),
         };
         // Whatever a URL may be wrong for is found here, not at build.
         builder.endpoints(&builder.url)?;
@@ -347,6 +358,43 @@ impl Builder {
     /// Whether the client itself is a receiver of its events.
     pub fn set_own_receiver(&mut self, own: bool) {
         self.own_receiver = own;
+    }
+
+    /// Asks servers for the events after a position; channels that have none
+    /// of their own start here.
+    pub fn set_replay(&mut self, start: i64) -> Result<(), Error> {
+        replay::check_position("start", start)?;
+        self.replay_start = Some(start);
+        Ok(())
+    }
+
+    pub fn set_replay_position(&mut self, channel: &str, position: i64) -> Result<(), Error> {
+        replay::give(&mut self.replay_positions, channel, position)
+    }
+
+    /// `None`: without one, a subscribe whose position is refused fails.
+    pub fn set_replay_fallback(&mut self, position: Option<i64>) {
+        self.replay_fallback = position;
+    }
+
+    pub fn set_replay_store(&mut self, store: ReplayStore) {
+        self.replay_store = store;
+    }
+
+    /// Where a new client's channels start, if it takes part in replay.
+    pub(super) fn positions(&self) -> Option<Positions> {
+        self.replay_start
+            .map(|_| Positions::new(self.replay_positions.clone(), self.replay_store.clone()))
+    }
+
+    pub(super) fn session(&self) -> Configuration {
+        Configuration {
+            replay: self.replay_start.map(|start| ReplayPolicy {
+                start,
+                fallback: self.replay_fallback,
+            }),
+            ..self.session.clone()
+        }
     }
 
     /// Builds a client; the builder can build more.

@@ -3,6 +3,7 @@
 mod board;
 mod builder;
 mod clock;
+mod replay;
 mod statistics;
 mod task;
 #[cfg(test)]
@@ -29,6 +30,8 @@ pub use builder::{
     Builder, TokenProvider, TokenReason, DEFAULT_BYTES, DEFAULT_COMMANDS, DEFAULT_EVENTS,
     DEFAULT_RESPONSE, MAXIMUM_RESPONSE,
 };
+use replay::Positions;
+pub use replay::{LoadPosition, ReplayStore};
 use statistics::Counters;
 pub use statistics::Statistics;
 use task::Task;
@@ -46,6 +49,8 @@ pub(crate) struct Shared {
     commands_capacity: usize,
     last_operation: AtomicU64,
     counters: Counters,
+    /// With the replay extension.
+    positions: Option<Positions>,
 }
 
 /// Commands on their way to the session.
@@ -86,6 +91,12 @@ impl Shared {
                     self.outstanding.fetch_sub(1, Ordering::SeqCst);
                 } else {
                     self.counters.failed(error);
+                }
+                // With a further try to come it is not the end of a subscribe.
+                if error.phase == Phase::Subscribe && error.retry_in.is_none() {
+                    if let (Some(positions), Some(channel)) = (&self.positions, &error.channel) {
+                        positions.ended(channel);
+                    }
                 }
                 if error.kind == ErrorKind::Timeout && error.phase == Phase::Disconnect {
                     self.board.note_disconnect_timeout();
@@ -188,8 +199,10 @@ impl Client {
         secrets: Secrets,
     ) -> Result<Self, Error> {
         let hub = Hub::new(builder.limits);
-        let own = builder.own_receiver.then(|| hub.add());
-        let mut configuration = builder.session.clone();
+        let positions = builder.positions();
+        let tracker = positions.as_ref().and_then(Positions::tracker);
+        let own = builder.own_receiver.then(|| hub.add_tracked(tracker));
+        let mut configuration = builder.session();
         configuration.seed = seed();
         configuration.servers = hosts;
         configuration.calendar = clock::calendar();
@@ -204,6 +217,7 @@ impl Client {
             commands_capacity: builder.commands,
             last_operation: AtomicU64::new(0),
             counters: Counters::default(),
+            positions,
         });
         Ok(Self {
             shared,
@@ -213,7 +227,7 @@ impl Client {
                 transport: LongPolling::new(settings)?,
                 token_provider: builder.token_provider.clone(),
             }))),
-            request_capacity: builder.session.request_capacity,
+            request_capacity: builder.session().request_capacity,
             process: Process::current(),
         })
     }
@@ -266,31 +280,44 @@ impl Client {
     }
 
     pub fn subscribe(&self, channels: Vec<String>) -> Result<OperationId, Error> {
-        self.operate(channels, |id, channels| Command::Subscribe { id, channels })
-    }
-
-    pub fn unsubscribe(&self, channels: Vec<String>) -> Result<OperationId, Error> {
-        self.operate(channels, |id, channels| Command::Unsubscribe {
-            id,
-            channels,
+        check_channels(&channels)?;
+        let Some(positions) = &self.shared.positions else {
+            return self.accept(channels.len(), |id| Command::Subscribe { id, channels });
+        };
+        if matches!(self.state(), State::Disconnecting | State::Closed) {
+            return Err(closed());
+        }
+        let loaded = positions.load(&channels)?;
+        self.accept_all(channels.len(), |id| {
+            let before = positions.subscribes(&channels, loaded);
+            (before, Command::Subscribe { id, channels })
         })
     }
 
-    fn operate(
-        &self,
-        channels: Vec<String>,
-        command: impl FnOnce(OperationId, Vec<String>) -> Command,
-    ) -> Result<OperationId, Error> {
-        for (index, name) in channels.iter().enumerate() {
-            channel::check_subscription(name).map_err(|error| {
-                Error::call(
-                    ErrorKind::InvalidChannel,
-                    format!("channels[{index}]: {error}"),
-                )
-                .on_channel(name.as_str())
-            })?;
+    /// From where the next subscribe to this channel starts.
+    pub fn set_replay_position(&self, channel: &str, position: i64) -> Result<(), Error> {
+        let Some(positions) = &self.shared.positions else {
+            return Err(Error::call(
+                ErrorKind::InvalidState,
+                "client: it was built without replay",
+            ));
+        };
+        if matches!(self.state(), State::Disconnecting | State::Closed) {
+            return Err(closed());
         }
-        self.accept(channels.len(), |id| command(id, channels))
+        positions.give(channel, position)
+    }
+
+    pub fn unsubscribe(&self, channels: Vec<String>) -> Result<OperationId, Error> {
+        check_channels(&channels)?;
+        self.accept(channels.len(), |id| {
+            if let Some(positions) = &self.shared.positions {
+                for channel in &channels {
+                    positions.ended(channel);
+                }
+            }
+            Command::Unsubscribe { id, channels }
+        })
     }
 
     pub fn publish(&self, channel: &str, data: &[u8]) -> Result<OperationId, Error> {
@@ -369,6 +396,15 @@ impl Client {
         messages: usize,
         command: impl FnOnce(OperationId) -> Command,
     ) -> Result<OperationId, Error> {
+        self.accept_all(messages, |id| (Vec::new(), command(id)))
+    }
+
+    /// A command, and what goes before it.
+    fn accept_all(
+        &self,
+        messages: usize,
+        command: impl FnOnce(OperationId) -> (Vec<Command>, Command),
+    ) -> Result<OperationId, Error> {
         if matches!(self.state(), State::Disconnecting | State::Closed) {
             return Err(closed());
         }
@@ -400,11 +436,14 @@ impl Client {
                 .fetch_sub(messages, Ordering::SeqCst);
             return Err(closed());
         }
+        let (before, command) = command(id);
         if mailbox.batches > 0 {
-            mailbox.batched.push(command(id));
+            mailbox.batched.extend(before);
+            mailbox.batched.push(command);
             return Ok(id);
         }
-        mailbox.commands.push(command(id));
+        mailbox.commands.extend(before);
+        mailbox.commands.push(command);
         drop(mailbox);
         self.shared.commands_came.notify_one();
         Ok(id)
@@ -448,7 +487,12 @@ impl Client {
 
     /// What it has done so far.
     pub fn statistics(&self) -> Statistics {
-        self.shared.counters.read(self.shared.hub.statistics())
+        let mut statistics = self.shared.counters.read(self.shared.hub.statistics());
+        let unsaved = self.shared.positions.as_ref().map_or(0, |it| it.failures());
+        if unsaved > 0 {
+            statistics.failures.insert("replay_store", unsaved);
+        }
+        statistics
     }
 
     /// Ends the session politely. With a time limit of 0 it goes on in the
@@ -565,6 +609,19 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         self.remove();
     }
+}
+
+fn check_channels(channels: &[String]) -> Result<(), Error> {
+    for (index, name) in channels.iter().enumerate() {
+        channel::check_subscription(name).map_err(|error| {
+            Error::call(
+                ErrorKind::InvalidChannel,
+                format!("channels[{index}]: {error}"),
+            )
+            .on_channel(name.as_str())
+        })?;
+    }
+    Ok(())
 }
 
 fn closed() -> Error {

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use super::tracker::Ticket;
 use crate::bayeux::body::OwnedMessage;
 use crate::error::Error;
 use crate::session::{OperationId, State};
 
 /// One event.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Event {
     /// A message on a channel that was subscribed to.
     Message(OwnedMessage),
+    /// The same; somebody wants to know when the host is done with it.
+    Tracked(OwnedMessage, Box<Ticket>),
     /// Anything else; never dropped.
     Notice(Arc<Notice>),
     /// So many messages were dropped here.

@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 use super::event::Notice;
 use super::queue::{Queue, QueueStatistics};
+use super::tracker::Tracker;
 use crate::runtime::lock;
 use crate::session;
 
@@ -51,7 +52,11 @@ impl Hub {
 
     /// A further receiver; it sees what comes from now on.
     pub fn add(&self) -> Arc<Queue> {
-        let queue = Queue::new(self.limits, self.room.clone());
+        self.add_tracked(None)
+    }
+
+    pub fn add_tracked(&self, tracker: Option<Arc<Tracker>>) -> Arc<Queue> {
+        let queue = Queue::tracked(self.limits, self.room.clone(), tracker);
         let mut state = lock(&self.state);
         if state.closed {
             queue.end();

@@ -6,8 +6,10 @@ mod event;
 mod hub;
 mod queue;
 mod readiness;
+mod tracker;
 
 pub use dispatcher::{in_callback, Callback, Dispatcher, HostCode, HostData};
 pub use event::{Event, Notice};
 pub use hub::{Hub, Limits, Overflow};
 pub use queue::{Polled, Queue, QueueStatistics};
+pub use tracker::{SavePosition, Ticket, Tracker};

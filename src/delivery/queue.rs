@@ -19,6 +19,7 @@ use super::dispatcher::{Callback, Dispatcher};
 use super::event::{Event, Notice};
 use super::hub::{Limits, Overflow};
 use super::readiness::Readiness;
+use super::tracker::Tracker;
 use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::Body;
 use crate::runtime::lock;
@@ -98,6 +99,8 @@ pub struct Queue {
     sleepers_wait: AtomicBool,
     room: Arc<Notify>,
     own: Weak<Queue>,
+    /// Learns which messages the host gets, and when it is done with them.
+    tracker: Option<Arc<Tracker>>,
     most: AtomicUsize,
     delivered: AtomicU64,
     dropped: AtomicU64,
@@ -117,6 +120,10 @@ pub struct QueueStatistics {
 
 impl Queue {
     pub fn new(limits: Limits, room: Arc<Notify>) -> Arc<Self> {
+        Self::tracked(limits, room, None)
+    }
+
+    pub fn tracked(limits: Limits, room: Arc<Notify>, tracker: Option<Arc<Tracker>>) -> Arc<Self> {
         let (ingress, egress) = unbounded();
         Arc::new_cyclic(|own| Self {
             limits,
@@ -139,6 +146,7 @@ impl Queue {
             sleepers_wait: AtomicBool::new(false),
             room,
             own: own.clone(),
+            tracker,
             most: AtomicUsize::new(0),
             delivered: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -510,7 +518,14 @@ impl Queue {
                 if next + 1 < end {
                     front.current = Some((body.clone(), next + 1, end));
                 }
-                Event::Message(OwnedMessage::new(body, next))
+                let message = OwnedMessage::new(body, next);
+                // What a freed receiver throws away was given to nobody.
+                let tracker = self.tracker.as_ref();
+                let tracker = tracker.filter(|_| !self.detached.load(Ordering::SeqCst));
+                match tracker.and_then(|it| it.hand_out(&message.get()?)) {
+                    Some(ticket) => Event::Tracked(message, ticket),
+                    None => Event::Message(message),
+                }
             }
             Entry::Notice(notice) => {
                 taken.bytes += notice.size();
@@ -654,7 +669,7 @@ mod tests {
         let mut all = Vec::new();
         while let Polled::Event(event) = queue.poll(Some(Duration::ZERO)) {
             all.push(match event {
-                Event::Message(message) => {
+                Event::Message(message) | Event::Tracked(message, _) => {
                     let data = message.get().unwrap().data().unwrap();
                     data.trim_matches(|c| c == '"' || c == 'p').to_owned()
                 }
@@ -747,7 +762,7 @@ mod tests {
             let mut dropped = 0;
             while let Polled::Event(event) = queue.poll(Some(Duration::ZERO)) {
                 match event {
-                    Event::Message(_) => messages += 1,
+                    Event::Message(_) | Event::Tracked(..) => messages += 1,
                     Event::Dropped(n) => dropped += n,
                     Event::Notice(_) => unreachable!(),
                 }

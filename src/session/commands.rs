@@ -8,9 +8,10 @@ use serde_json::value::RawValue;
 use super::calls::Calls;
 use super::connection::refused;
 use super::pending::{Pending, PendingMessages};
+use super::replay::Start;
 use super::retries::{is_passing, may_be_accepted_later, Retried, Retries};
 use super::{Command, Event, Millis, OperationId, Output, Purpose, RequestId, Session, State};
-use crate::bayeux::{meta, Message, Reconnect, LONG_POLLING};
+use crate::bayeux::{meta, replay, Message, Reconnect, LONG_POLLING};
 use crate::error::{Error, ErrorKind, Failure, Phase};
 
 /// Messages that wait for each other are put into one request up to this many
@@ -19,7 +20,7 @@ const COMFORTABLE_REQUEST: usize = 32_000;
 
 #[derive(Debug)]
 pub(super) enum Verb {
-    Subscribe,
+    Subscribe(Start),
     Unsubscribe,
     Publish(Box<RawValue>),
     PublishRetried(Box<Retried>),
@@ -29,7 +30,7 @@ pub(super) enum Verb {
 impl Verb {
     fn phase(&self) -> Phase {
         match self {
-            Self::Subscribe => Phase::Subscribe,
+            Self::Subscribe(_) => Phase::Subscribe,
             Self::Unsubscribe => Phase::Unsubscribe,
             Self::Publish(_) | Self::PublishRetried(_) => Phase::Publish,
             Self::Call(_) => Phase::Call,
@@ -38,7 +39,7 @@ impl Verb {
 
     fn data(&self) -> Option<&RawValue> {
         match self {
-            Self::Subscribe | Self::Unsubscribe => None,
+            Self::Subscribe(_) | Self::Unsubscribe => None,
             Self::Publish(data) | Self::Call(data) => Some(data),
             Self::PublishRetried(retried) => Some(&retried.data),
         }
@@ -160,21 +161,38 @@ impl Commands {
         self.next_renewal.filter(|_| self.some_wanted)
     }
 
-    /// Puts a subscribe back, behind those that were put back before it and
+    /// Puts a subscribe back, which starts elsewhere or finds another session,
+    /// behind those that were put back before it and
     /// before all that was called later.
-    fn try_again(&mut self, pending: Pending) {
+    fn try_again(&mut self, pending: Pending, start: Start) {
         let place = self.queue.iter().take_while(|it| it.second_try).count();
         self.queue.insert(
             place,
             Queued {
-                second_try: true,
-                ..Queued::new(pending.operation, pending.channel, Verb::Subscribe)
+                second_try: pending.second_try || start == Start::Usual,
+                ..Queued::new(pending.operation, pending.channel, Verb::Subscribe(start))
             },
         );
     }
 
     pub(super) fn enqueue(&mut self, queued: Queued) {
         self.queue.push_back(queued);
+    }
+
+    /// What is subscribed to, or may yet be.
+    pub(super) fn subscribing(&self) -> impl Iterator<Item = &str> {
+        let queued = self
+            .queue
+            .iter()
+            .filter(|it| !it.revoked && matches!(it.verb, Verb::Subscribe(_)))
+            .map(|it| it.channel.as_str());
+        let pending = self
+            .pending
+            .iter()
+            .filter(|(_, it)| !it.revoked && it.phase == Phase::Subscribe)
+            .map(|(_, it)| it.channel.as_str());
+        let subscribed = self.subscriptions.keys().map(String::as_str);
+        subscribed.chain(queued).chain(pending)
     }
 
     /// How much is waiting, pending and subscribed.
@@ -231,12 +249,17 @@ impl Session {
         }
         let (operation, messages): (_, Vec<(String, Verb)>) = match command {
             Command::Subscribe { id, channels } => {
-                let messages = channels.into_iter().map(|it| (it, Verb::Subscribe));
+                let starts = self.replay.starts(&channels);
+                let messages = channels
+                    .into_iter()
+                    .zip(starts)
+                    .map(|(channel, start)| (channel, Verb::Subscribe(start)));
                 (id, messages.collect())
             }
             Command::Unsubscribe { id, channels } => {
                 // From here on no re-handshake brings them back.
                 self.commands.revoke(&channels);
+                self.forget_positions();
                 let messages = channels.into_iter().map(|it| (it, Verb::Unsubscribe));
                 (id, messages.collect())
             }
@@ -253,6 +276,14 @@ impl Session {
             } => {
                 self.commands.calls.accept(id, deadline);
                 (id, vec![(channel, Verb::Call(data))])
+            }
+            Command::ReplayFrom {
+                topic,
+                position,
+                unless_known,
+            } => {
+                self.replay.start_next(topic, position, unless_known);
+                return;
             }
             // A batch holds none of these.
             Command::Connect | Command::Batch(_) | Command::Disconnect { .. } | Command::Abort => {
@@ -280,13 +311,15 @@ impl Session {
         let limit = self.configuration.request_timeout;
         let hard_limit = self.configuration.request_capacity;
         let soft_limit = hard_limit.map_or(COMFORTABLE_REQUEST, |it| it.min(COMFORTABLE_REQUEST));
-        let ext = self.meta_ext(now, None);
         let mut messages = self.messages(now);
         let mut sent = Vec::new();
         let (mut batch, mut alone) = (0, false);
         while let Some(queued) = self.commands.queue.front() {
             let size = queued.channel.len()
-                + queued.verb.data().map_or(0, |data| data.get().len())
+                + match &queued.verb {
+                    Verb::Subscribe(_) => self.replay.room_for(&queued.channel),
+                    verb => verb.data().map_or(0, |data| data.get().len()),
+                }
                 + client_id.len()
                 + 100;
             // A batch is one request, as large as the server takes it.
@@ -313,9 +346,16 @@ impl Session {
                 _ => self.next_message_id(),
             };
             let channel = &queued.channel;
+            let mut position = None;
             match &queued.verb {
-                Verb::Subscribe => messages.subscribe(id, &client_id, channel, ext.as_deref()),
+                Verb::Subscribe(start) => {
+                    position = self.replay.subscribes(channel, *start, queued.revoked);
+                    let field = position.and_then(|it| replay::field(channel, it));
+                    let ext = self.meta_ext(now, field);
+                    messages.subscribe(id, &client_id, channel, ext.as_deref());
+                }
                 Verb::Unsubscribe => {
+                    let ext = self.meta_ext(now, None);
                     messages.unsubscribe(id, &client_id, channel, ext.as_deref());
                 }
                 Verb::Publish(data) | Verb::Call(data) => {
@@ -325,11 +365,11 @@ impl Session {
                     messages.publish(id, &client_id, channel, &retried.data);
                 }
             }
-            sent.push((id, queued));
+            sent.push((id, queued, position));
         }
         let request = self.send(now, Purpose::Commands, messages, limit);
         self.commands.request = Some(request);
-        for (id, queued) in sent {
+        for (id, queued, position) in sent {
             if matches!(queued.verb, Verb::Call(_)) {
                 let (operation, channel) = (queued.operation, queued.channel);
                 self.commands.calls.sent(id, operation, channel, request);
@@ -346,6 +386,7 @@ impl Session {
                     stale: false,
                     request,
                     deadline: now.saturating_add(limit),
+                    position,
                     retried: match queued.verb {
                         Verb::PublishRetried(retried) => Some(retried),
                         _ => None,
@@ -365,7 +406,7 @@ impl Session {
         let asked_for: BTreeSet<&str> = commands
             .queue
             .iter()
-            .filter(|queued| matches!(queued.verb, Verb::Subscribe))
+            .filter(|queued| matches!(queued.verb, Verb::Subscribe(_)))
             .map(|queued| queued.channel.as_str())
             .collect();
         commands.next_renewal = None;
@@ -374,7 +415,7 @@ impl Session {
         for (channel, subscription) in &mut commands.subscriptions {
             if *subscription == Subscription::Wanted && !asked_for.contains(channel.as_str()) {
                 *subscription = Subscription::Underway;
-                let queued = Queued::new(0, channel.clone(), Verb::Subscribe);
+                let queued = Queued::new(0, channel.clone(), Verb::Subscribe(Start::Usual));
                 again.push_back(Queued { alone, ..queued });
             }
         }
@@ -433,6 +474,12 @@ impl Session {
         if code == 401 {
             self.refresh_for_a_command(now);
         }
+        let fallback = match pending.position {
+            Some(position) if !pending.revoked => {
+                self.fall_back(&pending.channel, position, &error)
+            }
+            _ => None,
+        };
         if lost && phase == Phase::Subscribe && self.disconnecting.is_none() {
             self.commands.session_lost |= !pending.stale;
             if pending.operation == 0 {
@@ -441,9 +488,13 @@ impl Session {
             }
             if !pending.second_try && !pending.revoked {
                 // The server did nothing with it: it knows no such session.
-                self.commands.try_again(pending);
+                self.commands.try_again(pending, Start::Usual);
                 return;
             }
+        }
+        if let Some(start) = fallback {
+            self.commands.try_again(pending, start);
+            return;
         }
         if phase == Phase::Subscribe && !pending.revoked && !pending.stale {
             self.commands.subscriptions.remove(&pending.channel);
@@ -637,6 +688,7 @@ impl Session {
 
     pub(super) fn emit_failed(&mut self, id: OperationId, channel: String, error: Error) {
         let mut error = error;
+        self.replay.failed |= error.phase == Phase::Subscribe;
         error.message = format!("{} (channel {channel})", error.message);
         let error = error.on_channel(channel);
         self.emit(Event::Error { id, error });
@@ -685,7 +737,9 @@ impl Command {
             Self::Batch(commands) => {
                 return commands.into_iter().flat_map(Self::into_aborted).collect();
             }
-            Self::Connect | Self::Disconnect { .. } | Self::Abort => return Vec::new(),
+            Self::Connect | Self::ReplayFrom { .. } | Self::Disconnect { .. } | Self::Abort => {
+                return Vec::new()
+            }
         };
         channels
             .into_iter()

@@ -16,6 +16,16 @@ pub enum Timestamp {
     Iso,
 }
 
+/// Where subscriptions start, with the replay extension.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplayPolicy {
+    /// Where a channel starts that has no position of its own.
+    pub start: i64,
+    /// Where it starts anew when the server no longer has the position;
+    /// `None`: then the subscribe fails.
+    pub fallback: Option<i64>,
+}
+
 #[derive(Clone)]
 pub struct Configuration {
     /// How many attempts may follow a failure before the session gives up;
@@ -49,6 +59,8 @@ pub struct Configuration {
     pub calendar: i64,
     /// Whether a session that the server has ended is followed by a new one.
     pub restart: bool,
+    /// `None`: without the replay extension.
+    pub replay: Option<ReplayPolicy>,
     /// Whether somebody can be asked for new credentials.
     pub has_token_provider: bool,
     /// Makes the jitter of the waits repeatable.
@@ -73,6 +85,7 @@ impl Default for Configuration {
             timestamp: None,
             calendar: 0,
             restart: false,
+            replay: None,
             has_token_provider: false,
             seed: 1,
         }

@@ -36,6 +36,7 @@ impl Session {
         let message_id = self.next_message_id();
         let added = [
             self.acknowledgement.for_handshake(),
+            self.replay.for_handshake(),
             self.timesync.for_meta(now),
         ];
         let added: Vec<_> = added.into_iter().flatten().collect();
@@ -142,6 +143,7 @@ impl Session {
         self.sessions += 1;
         self.advised(reply, advice.as_ref(), false);
         self.acknowledgement.handshake_replied(reply);
+        self.replay_answered(reply);
         // The server keeps this session from now on, whatever was before.
         self.unconnected_since = None;
         self.store_advice(advice.as_ref());

@@ -67,6 +67,13 @@ pub enum Command {
     },
     /// These in one request.
     Batch(Vec<Command>),
+    /// From where the next subscribe to this topic starts.
+    ReplayFrom {
+        topic: String,
+        position: i64,
+        /// Only unless the session knows where the topic stands.
+        unless_known: bool,
+    },
     /// Ends the session politely, at `limit` in any case.
     Disconnect {
         limit: Millis,

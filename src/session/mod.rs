@@ -22,6 +22,7 @@ mod deadlines;
 mod disconnect;
 mod door;
 mod pending;
+mod replay;
 mod retries;
 mod servers;
 #[cfg(test)]
@@ -31,7 +32,7 @@ mod time;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-pub use configuration::{Configuration, Millis, Timestamp};
+pub use configuration::{Configuration, Millis, ReplayPolicy, Timestamp};
 pub use door::{Command, Endpoint, Event, OperationId, Output, Request, RequestId, State};
 
 use crate::bayeux::outgoing::Messages;
@@ -41,6 +42,7 @@ use acknowledgement::Acknowledgement;
 use backoff::{Backoff, ConnectLimit, HandshakeLimit, Jitter};
 use commands::Commands;
 use disconnect::Disconnecting;
+use replay::Replay;
 pub use servers::Server;
 use servers::Servers;
 use time::Timesync;
@@ -145,6 +147,7 @@ pub struct Session {
     timesync: Timesync,
     /// What the calendar says at time 0.
     calendar: i64,
+    replay: Replay,
 
     refreshing: Option<Refreshing>,
     /// Credentials asked for since the last successful connect.
@@ -200,6 +203,7 @@ impl Session {
             servers: Servers::new(configuration.servers.clone(), configuration.follow_hosts),
             timesync: Timesync::new(configuration.timesync, configuration.calendar),
             calendar: configuration.calendar,
+            replay: Replay::new(configuration.replay),
             refreshing: None,
             refreshes: 0,
             commands: Commands::default(),
@@ -262,6 +266,9 @@ impl Session {
                     if self.call_answered(&message, body, index) {
                         continue;
                     }
+                }
+                if self.replay.is_wanted() {
+                    self.replay.received(name, &message);
                 }
                 seen.events += 1;
                 match &mut run {
@@ -507,6 +514,7 @@ impl Session {
         if self.state == State::Closed {
             return;
         }
+        self.forget_failed_positions();
         if self.disconnecting.is_some() {
             self.proceed_disconnect(now);
             return;

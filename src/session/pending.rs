@@ -20,6 +20,8 @@ pub(super) struct Pending {
     pub stale: bool,
     pub request: RequestId,
     pub deadline: Millis,
+    /// The position that a subscribe asked the server for.
+    pub position: Option<i64>,
     /// A publish that is sent again when this attempt fails.
     pub retried: Option<Box<Retried>>,
 }

@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// What a host sees of an event, as one line.
 pub fn line(event: &Event) -> String {
     match event {
-        Event::Message(message) => {
+        Event::Message(message) | Event::Tracked(message, _) => {
             let message = message.get().unwrap();
             let channel = message.channel().unwrap_or("?").to_owned();
             format!("message {channel} {}", message.data().unwrap_or("?"))

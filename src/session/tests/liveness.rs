@@ -51,9 +51,10 @@ const ADVICE: [&str; 16] = [
     r#","advice":{"long-polling":{"reconnect":"handshake","interval":1}}"#,
 ];
 
-const ERRORS: [&str; 7] = [
+const ERRORS: [&str; 8] = [
     "",
     r#","error":"402::session_unknown""#,
+    r#","error":"400::The replayId {7} you provided was invalid.""#,
     r#","error":"403::denied""#,
     r#","error":"401::Authentication invalid""#,
     r#","error":"boom""#,
@@ -61,7 +62,7 @@ const ERRORS: [&str; 7] = [
     r#","error":null"#,
 ];
 
-const CHANNELS: [&str; 4] = ["/a", "/b", "/c/*", "/d"];
+const CHANNELS: [&str; 5] = ["/a", "/a?x", "/b", "/c/*", "/d"];
 
 const KINDS: [ErrorKind; 6] = [
     ErrorKind::Timeout,
@@ -141,6 +142,10 @@ impl Run {
             it.follow_hosts = random.one_in(2);
             it.timesync = random.one_in(4);
             it.acknowledgement = random.one_in(4);
+            it.replay = random.one_in(2).then(|| ReplayPolicy {
+                start: random.pick(&[-1, -2, 7]),
+                fallback: random.pick(&[None, Some(-1), Some(-2)]),
+            });
             it.number_of_retries = match random.below(8) {
                 0 => Some(0),
                 1 => Some(3),
@@ -310,7 +315,13 @@ impl Run {
         };
         let data = || serde_json::from_str("1").unwrap();
         match self.random.below(7) {
-            0 | 1 => self.world.subscribe(id, channels),
+            0 | 1 => {
+                if self.world.session.replay.is_wanted() && self.random.one_in(3) {
+                    let unless_known = self.random.one_in(2);
+                    self.world.replay_from("/a", 5, unless_known);
+                }
+                self.world.subscribe(id, channels);
+            }
             2 => {
                 for channel in channels {
                     self.belief.unsubscribes(&self.world, channel);
@@ -417,8 +428,9 @@ impl Run {
             };
             let session = match channel {
                 "/meta/handshake" if !self.random.one_in(8) => format!(
-                    r#","clientId":"c{}","supportedConnectionTypes":["long-polling"]"#,
-                    sent.id.0
+                    r#","clientId":"c{}","supportedConnectionTypes":["long-polling"]{}"#,
+                    sent.id.0,
+                    self.random.pick(&["", r#","ext":{"replay":true}"#])
                 ),
                 _ => String::new(),
             };
@@ -437,6 +449,7 @@ impl Run {
                 6 => r#"{"channel":"/meta/handshake","id":"1","successful":true}"#,
                 7 => r#"{"channel":"/meta/subscribe","id":"5","successful":true}"#,
                 8 => r#"{"channel":"/x","id":"6","successful":false}"#,
+                9..12 => r#"{"channel":"/a","data":{"event":{"replayId":9}}}"#,
                 _ => r#"{"channel":"/a","data":{"n":1},"id":"7"}"#,
             };
             let at = self.random.below(replies.len() as u64 + 1) as usize;

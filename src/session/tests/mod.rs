@@ -15,6 +15,7 @@ mod faults;
 mod handshake;
 mod liveness;
 mod longevity;
+mod replay;
 mod retries;
 mod servers;
 mod time;
@@ -181,6 +182,16 @@ impl World {
     fn subscribe(&mut self, id: OperationId, channels: &[&str]) {
         let channels = channels.iter().map(|it| (*it).to_owned()).collect();
         self.command(Command::Subscribe { id, channels });
+    }
+
+    /// Says from where the next subscribe starts; with `unless_known` as a
+    /// position that was stored.
+    fn replay_from(&mut self, topic: &str, position: i64, unless_known: bool) {
+        self.command(Command::ReplayFrom {
+            topic: topic.to_owned(),
+            position,
+            unless_known,
+        });
     }
 
     fn unsubscribe(&mut self, id: OperationId, channels: &[&str]) {
@@ -443,9 +454,16 @@ impl World {
                     error.message
                 );
                 assert!(!error.fatal || error.retry_in.is_none());
+                // A subscribe that was refused ends, or starts elsewhere.
+                let starts_elsewhere =
+                    error.kind == ErrorKind::Refused && error.retry_in == Some(0) && id == 0;
                 let what = format!(
                     "{} {} {:?}",
-                    if error.fatal { "Fatal" } else { "Error" },
+                    match error.fatal {
+                        true => "Fatal",
+                        false if starts_elsewhere && error.channel.is_some() => "Fallback",
+                        false => "Error",
+                    },
                     error.phase.name(),
                     error.kind
                 );
@@ -491,6 +509,7 @@ impl World {
         for awaited in [session.handshake, session.connect].into_iter().flatten() {
             assert!(session.flights.contains_key(&awaited.request));
         }
+        assert!(session.replay.count() == 0 || self.closed || session.replay_is_needed());
         let in_flight: Vec<_> = session.flights.keys().collect();
         assert_eq!(in_flight, self.open.keys().collect::<Vec<_>>());
         let command_requests = self

@@ -1,0 +1,205 @@
+//! The replay extension: after which event each subscription starts.
+//!
+//! The position of a topic follows the events that have arrived, so that a new
+//! session goes on where the old one ended, and never back at the beginning.
+//! Events of one response arrive together or not at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::configuration::ReplayPolicy;
+use super::{Event, Session};
+use crate::bayeux::{replay, Message};
+use crate::error::{Error, ErrorKind, Phase};
+
+/// Where a subscribe starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// Where the topic stands, or else where all begin.
+    Usual,
+    /// Where the topic stands, or else here.
+    Stored(i64),
+    /// Here, wherever the topic stands.
+    Given(i64),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Replay {
+    policy: Option<ReplayPolicy>,
+    /// The server of this session takes part.
+    supported: bool,
+    /// The host was told that it does not.
+    told: bool,
+    /// Where the topics stand that are subscribed to.
+    topics: BTreeMap<String, i64>,
+    /// For the subscribe that comes next.
+    next: BTreeMap<String, Start>,
+    /// A subscribe has failed; its topic may not be needed any more.
+    pub(super) failed: bool,
+}
+
+impl Replay {
+    pub(super) fn new(policy: Option<ReplayPolicy>) -> Self {
+        Self {
+            policy,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        self.policy.is_some()
+    }
+
+    pub(super) fn for_handshake(&self) -> Option<(&'static str, String)> {
+        self.policy.map(|_| (replay::FIELD, "true".to_owned()))
+    }
+
+    /// An event has arrived. The newest one counts, not the largest id: a host
+    /// may have asked for older events, and a server may begin to count anew.
+    pub(super) fn received(&mut self, channel: &str, event: &Message) {
+        if let Some(position) = self.topics.get_mut(replay::topic(channel)) {
+            if let Some(id) = event.replay_id() {
+                *position = id;
+            }
+        }
+    }
+
+    pub(super) fn start_next(&mut self, topic: String, position: i64, unless_known: bool) {
+        let start = if unless_known {
+            Start::Stored(position)
+        } else {
+            Start::Given(position)
+        };
+        self.next.insert(topic, start);
+    }
+
+    /// Where the subscribe that has come starts on each of its channels.
+    pub(super) fn starts(&mut self, channels: &[String]) -> Vec<Start> {
+        let next = std::mem::take(&mut self.next);
+        channels
+            .iter()
+            .map(|channel| {
+                let start = next.get(replay::topic(channel));
+                start.copied().unwrap_or(Start::Usual)
+            })
+            .collect()
+    }
+
+    /// About how many bytes a subscribe's field takes.
+    pub(super) fn room_for(&self, channel: &str) -> usize {
+        if self.is_wanted() && self.supported {
+            channel.len() + 50
+        } else {
+            0
+        }
+    }
+
+    /// A subscribe is about to be sent; `None`: without a position. From here
+    /// on the topic stands where the subscribe starts.
+    pub(super) fn subscribes(&mut self, channel: &str, start: Start, revoked: bool) -> Option<i64> {
+        let policy = self.policy?;
+        if !replay::has_position(channel) {
+            return None;
+        }
+        let topic = replay::topic(channel);
+        let known = self.topics.get(topic).copied();
+        let position = match start {
+            Start::Given(position) => position,
+            Start::Stored(position) => known.unwrap_or(position),
+            Start::Usual => known.unwrap_or(policy.start),
+        };
+        // One that the host has taken back leaves no trace.
+        if known != Some(position) && !revoked {
+            self.topics.insert(topic.to_owned(), position);
+        }
+        self.supported.then_some(position)
+    }
+
+    /// How many topics are kept.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.topics.len() + self.next.len()
+    }
+}
+
+impl Session {
+    /// The server's answer to the handshake's offer.
+    pub(super) fn replay_answered(&mut self, reply: &Message) {
+        if !self.replay.is_wanted() {
+            return;
+        }
+        let supported = reply
+            .ext_field(replay::FIELD)
+            .is_some_and(replay::is_accepted);
+        self.replay.supported = supported;
+        let told = std::mem::replace(&mut self.replay.told, !supported);
+        if !supported && !told {
+            self.emit_error(Error::new(
+                ErrorKind::Negotiation,
+                Phase::Handshake,
+                "handshake: the server does not support the replay extension; subscriptions \
+                 start with new events, and those of the time between two sessions are lost",
+            ));
+        }
+    }
+
+    /// A subscribe was refused. When that is because of the position that it
+    /// asked for, tells so, and gives where to start instead.
+    pub(super) fn fall_back(
+        &mut self,
+        channel: &str,
+        position: i64,
+        error: &Error,
+    ) -> Option<Start> {
+        let fallback = self.replay.policy?.fallback?;
+        let refused = error.bayeux.as_ref().is_some_and(|it| {
+            it.code == 400 && it.text.to_ascii_lowercase().contains(replay::FIELD)
+        });
+        // Without a position of an event there is nothing to fall back from.
+        if position < 0 || !refused || self.disconnecting.is_some() {
+            return None;
+        }
+        if let Some(known) = self.replay.topics.get_mut(replay::topic(channel)) {
+            *known = fallback;
+        }
+        let mut told = error.clone();
+        told.message = format!(
+            "{} (channel {channel}); subscribing again, {}",
+            told.message,
+            match fallback {
+                replay::ALL => "to all events that the server still has",
+                _ => "to new events only",
+            }
+        );
+        told.channel = Some(channel.to_owned());
+        told.retry_in = Some(0);
+        self.emit(Event::Error { id: 0, error: told });
+        Some(Start::Given(fallback))
+    }
+
+    /// Some subscriptions may have ended: forgets the positions of topics that
+    /// have none left.
+    pub(super) fn forget_positions(&mut self) {
+        self.replay.failed = false;
+        if self.replay.topics.is_empty() {
+            return;
+        }
+        let needed: BTreeSet<&str> = self.commands.subscribing().map(replay::topic).collect();
+        self.replay
+            .topics
+            .retain(|topic, _| needed.contains(topic.as_str()));
+    }
+
+    /// Whether each topic that is kept has a subscription.
+    #[cfg(test)]
+    pub(super) fn replay_is_needed(&self) -> bool {
+        let needed: BTreeSet<&str> = self.commands.subscribing().map(replay::topic).collect();
+        let mut topics = self.replay.topics.keys();
+        topics.all(|topic| needed.contains(topic.as_str()))
+    }
+
+    pub(super) fn forget_failed_positions(&mut self) {
+        if self.replay.failed {
+            self.forget_positions();
+        }
+    }
+}
