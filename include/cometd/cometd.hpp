@@ -235,6 +235,12 @@ public:
     std::optional<std::string_view> ext() const noexcept { return part(cometd_message_ext); }
     /// The JSON text: a string with its quotes, or a number.
     std::optional<std::string_view> id() const noexcept { return part(cometd_message_id); }
+    /// The id of the replay extension, a position to start after.
+    std::optional<std::int64_t> replay_id() const noexcept {
+        std::int64_t id = 0;
+        const bool found = cometd_message_replay_id(static_cast<const Self *>(this)->get(), &id);
+        return found ? std::optional<std::int64_t>(id) : std::nullopt;
+    }
 
 private:
     std::optional<std::string_view> part(const char *(*accessor)(const cometd_message *, std::size_t *)) const noexcept {
@@ -501,6 +507,12 @@ public:
         text.resize(needed - 1);
         return text;
     }
+    /// Where the next `subscribe` to this channel starts; with the replay extension.
+    void set_replay_position(const std::string &channel, std::int64_t position) {
+        const char *name = detail::text(channel, "set_replay_position");
+        detail::checked("set_replay_position",
+            [&](cometd_error **err) { return cometd_client_set_replay_position(get(), name, position, err); });
+    }
     /// The value of the Authorization header from the next request on.
     void set_authorization(const std::string &header_value) {
         detail::check(cometd_client_set_authorization(get(), detail::text(header_value, "set_authorization")),
@@ -598,6 +610,51 @@ inline cometd_status call_token_provider(void *user, std::int32_t reason, cometd
     } catch (...) {
         self.report();
         return COMETD_E_CREDENTIALS;
+    }
+}
+
+}  // namespace detail
+
+/// Gives the position that is stored for a channel, or nothing when none is. What it
+/// throws fails the `subscribe` that asks: a `cometd::error` with its own status, all
+/// else with COMETD_E_SYSTEM.
+using replay_loader = std::function<std::optional<std::int64_t>(std::string_view channel)>;
+/// Stores the position of a channel. It has failed when it throws.
+using replay_saver = std::function<void(std::string_view channel, std::int64_t position)>;
+
+namespace detail {
+
+struct replay_store {
+    replay_loader load;
+    replay_saver save;
+};
+
+inline cometd_status call_replay_load(void *user, const char *channel, std::int64_t *position) noexcept {
+    const auto &self = *static_cast<callback<replay_store> *>(user);
+    try {
+        const std::optional<std::int64_t> stored = self.function.load(channel);
+        if (!stored) {
+            return COMETD_NONE;
+        }
+        *position = *stored;
+        return COMETD_OK;
+    } catch (const error &thrown) {
+        self.report();
+        return thrown.status();
+    } catch (...) {
+        self.report();
+        return COMETD_E_SYSTEM;
+    }
+}
+
+inline cometd_status call_replay_save(void *user, const char *channel, std::int64_t position) noexcept {
+    const auto &self = *static_cast<callback<replay_store> *>(user);
+    try {
+        self.function.save(channel, position);
+        return COMETD_OK;
+    } catch (...) {
+        self.report();
+        return COMETD_E_SYSTEM;
     }
 }
 
@@ -716,6 +773,29 @@ public:
     }
     builder &set_acknowledgement(bool enabled) {
         return done("set_acknowledgement", cometd_client_builder_set_acknowledgement(get(), enabled));
+    }
+
+    /// Turns the replay extension on; channels without a position of their own start here.
+    builder &set_replay(std::int64_t start) {
+        return done("set_replay", cometd_client_builder_set_replay(get(), start));
+    }
+    builder &set_replay_position(const std::string &channel, std::int64_t position) {
+        const char *const what = "set_replay_position";
+        return done(what, cometd_client_builder_set_replay_position(get(), detail::text(channel, what), position));
+    }
+    /// COMETD_REPLAY_ALL, COMETD_REPLAY_NEW or COMETD_REPLAY_FAIL.
+    builder &set_replay_fallback(std::int64_t position) {
+        return done("set_replay_fallback", cometd_client_builder_set_replay_fallback(get(), position));
+    }
+    /// Where positions outlive the process. Either function may be empty.
+    builder &set_replay_store(replay_loader load, replay_saver save, exception_handler on_exception = {}) {
+        const cometd_replay_load_fn load_fn = load ? detail::call_replay_load : nullptr;
+        const cometd_replay_save_fn save_fn = save ? detail::call_replay_save : nullptr;
+        detail::install("set_replay_store", detail::replay_store{std::move(load), std::move(save)},
+            std::move(on_exception), [&](void *user, cometd_free_fn free) {
+                return cometd_client_builder_set_replay_store(get(), load_fn, save_fn, user, free);
+            });
+        return *this;
     }
 
     /// Builds a client; nothing is sent before its `connect`.

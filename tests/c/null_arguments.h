@@ -19,6 +19,7 @@ typedef struct fixture {
     size_t len;
     int64_t number;
     int32_t code;
+    int64_t replay_id;
     cometd_state previous;
     char buffer[4096];
 } fixture;
@@ -36,6 +37,7 @@ static inline void clear(fixture *f)
     f->id = 7;
     f->len = 7;
     f->code = 7;
+    f->replay_id = 7;
     f->previous = 7;
 }
 
@@ -56,6 +58,7 @@ static inline fixture start(int with_message)
     f.channels[0] = "/a";
     CHECK_STATUS(cometd_client_builder_new("x", &f.builder, &f.error), COMETD_E_INVALID_URL);
     f.builder = builder_new("http://127.0.0.1:1/");
+    CHECK_OK(cometd_client_builder_set_replay(f.builder, COMETD_REPLAY_NEW));
     if (with_message) {
         peer *peer = peer_start(bayeux);
         cometd_client *client = client_connected(peer_url(peer));

@@ -30,8 +30,10 @@ function good(type, name) {
     if (type == "size_t *" && name == "len") return "&f.len"
     if (type == "int64_t *") return "&f.number"
     if (type == "int32_t *" && name == "code") return "&f.code"
+    if (type == "int64_t *" && name == "id") return "&f.replay_id"
+    if (type == "int64_t") return "-1"
     if (type == "cometd_state *" && name == "previous") return "&f.previous"
-    if (type ~ /^cometd_(event|free|token|log)_fn$/ || type == "void *") return "NULL"
+    if (type ~ /^cometd_(event|free|token|log|replay_load|replay_save)_fn$/ || type == "void *") return "NULL"
     if (type == "size_t" && name == "len") return "2"
     if (type == "size_t" && name == "cap" && types[i - 1] == "char *") return "sizeof f.buffer"
     if (type == "size_t" && name == "bytes") return "1024"
@@ -49,7 +51,7 @@ function is_pointer(type) {
 
 # Whether the header lets this one be NULL.
 function is_optional(type, name) {
-    return name ~ /^(err|id|len|needed|code|previous|password|fn|user|free_user)$/ && \
+    return name ~ /^(err|id|len|needed|code|previous|password|fn|load|save|user|free_user)$/ && \
            !(name == "user" && type == "const char *")
 }
 
@@ -133,7 +135,7 @@ function emit(returns, expected, i) {
                 printf "    CHECK_HAS(cometd_error_message(f.err), \"%s\");\n", names[i]
             if (names[k] == "id" || names[k] == "len" && types[k] == "size_t *" ||
                 names[k] == "code" || names[k] == "previous")
-                printf "    CHECK_INT(f.%s, ==, 0);\n", names[k]
+                printf "    CHECK_INT(%s, ==, 0);\n", substr(values[k], 2)
             if (names[k] == "out")
                 printf "    CHECK(f.out == NULL);\n"
         }

@@ -13,7 +13,7 @@ for source in examples-c/*.c examples-c/*.cpp; do
     case $source in
     */subscribe.c | */subscribe.cpp | */callback.c | */event_loop.c | */publish.c | */authorization.c) ;;
     */acknowledgement.c | */batch.c | */remote_call.c | */statistics.c) ;;
-    */retries.c | */server_time.c | */failover.c) ;;
+    */retries.c | */server_time.c | */failover.c | */replay.c) ;;
     *) fail "$source has no test here" ;;
     esac
     [[ $source == *.cpp ]] && name=${name}_cpp
@@ -244,6 +244,61 @@ lossy -p
 [[ $ARRIVED == '{"n":0,"pad":"xxxx"} ' ]] || fail "without acknowledgement came: $ARRIVED"
 expect 1 "$BIN/acknowledgement" "$URL" /denied
 contains "$ERRORS" "403:denied_by_security_policy:subscribe_denied"
+
+# replay: killed in the middle, it misses nothing of what comes meanwhile; ended
+# politely, nothing comes twice.
+start_server --tick-ms 0 --timeout-ms 2000
+disconnects=0
+expect 2 "$BIN/replay" "$WORK/positions" "$URL"
+contains "$ERRORS" "usage: replay "
+expect 1 "$BIN/replay" "$WORK/positions" ftp://localhost/ /event/a
+contains "$ERRORS" "url: has the scheme ftp"
+# The ids in what the program called so has printed.
+ids() { sed -n 's/.*"replayId":\([0-9]*\).*/\1/p' "$WORK/$1.out"; }
+saved() { [[ $(cat "$WORK/positions" 2>/dev/null) == "$1 /event/a" ]]; }
+control "/publish?channel=/event/a&count=5" >"$WORK/published.out"
+start replay1 "$BIN/replay" "$WORK/positions" "$URL" /event/a
+seen replay1 '"replayId":5}'
+wait_until 60 "the position of the last event" saved 5
+# Now at any moment, while events come.
+control "/publish?channel=/event/a&count=300" >"$WORK/published.out"
+seen replay1 '"replayId":50}'
+kill -KILL "$STARTED"
+ended "$STARTED" 137
+control "/publish?channel=/event/a&count=20" >"$WORK/published.out"
+start replay2 "$BIN/replay" "$WORK/positions" "$URL" '/event/a?filter=none'
+seen replay2 '"replayId":325}'
+last=$(ids replay1 | tail -n 1) first=$(ids replay2 | head -n 1)
+((first == last || first == last + 1)) || fail "replay printed up to $last, and went on with $first"
+[[ $(ids replay2) == "$(seq "$first" 325)" ]] || fail "replay missed something: $(ids replay2)"
+kill -TERM "$STARTED"
+ended "$STARTED" 0
+saved 325 || fail "the position is $(cat "$WORK/positions")"
+disconnects=$((disconnects + 1))
+wait_until 10 "the disconnect of replay" counted disconnects "$disconnects"
+control "/publish?channel=/event/a&count=3" >"$WORK/published.out"
+start replay3 "$BIN/replay" "$WORK/positions" "$URL" /event/a
+seen replay3 '"replayId":328}'
+[[ $(ids replay3) == "$(seq 326 328)" ]] || fail "replay printed something twice: $(ids replay3)"
+# The server loses the session, and what was published meanwhile still comes, once.
+control /forget >"$WORK/published.out"
+control "/publish?channel=/event/a&count=2" >"$WORK/published.out"
+seen replay3 '"replayId":330}'
+[[ $(ids replay3) == "$(seq 326 330)" ]] || fail "a lost session lost more: $(ids replay3)"
+kill -TERM "$STARTED"
+ended "$STARTED" 0
+# A position that the server does not have: all that it has.
+echo "1000000 /event/a" >"$WORK/positions"
+start replay4 "$BIN/replay" "$WORK/positions" "$URL" /event/a
+seen replay4 '"replayId":330}'
+seen replay4 'The replayId {1000000} you provided was invalid.'
+[[ $(ids replay4) == "$(seq 1 330)" ]] || fail "the fallback brought: $(ids replay4)"
+kill -TERM "$STARTED"
+ended "$STARTED" 0
+# A file that cannot be read is no reason to start anywhere else.
+mkdir "$WORK/folder"
+expect 1 "$BIN/replay" "$WORK/folder" "$URL" /event/a
+contains "$ERRORS" "load: it returned"
 
 # authorization: each kind of it, refused without, and changed while it runs.
 start_server --tick-ms 50 --timeout-ms 500 --token first --token second --basic 'ä:päss:wörd'

@@ -1,6 +1,7 @@
 //! The Bayeux protocol: what the server answers to messages. Nothing here
 //! waits or knows of HTTP, except that a connect may ask to be held.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
@@ -13,7 +14,8 @@ use tokio::sync::oneshot;
 use crate::channel::{
     self, META_CONNECT, META_DISCONNECT, META_HANDSHAKE, META_SUBSCRIBE, META_UNSUBSCRIBE,
 };
-use crate::message::{self, Ack, Advice, Ext, Message, Reply, Text};
+use crate::message::{Ack, Advice, Ext, Message, Reply, Text};
+use crate::replay::{self, Replay};
 use crate::service;
 use crate::session::{Session, State};
 use crate::timesync::{self, Question};
@@ -35,6 +37,8 @@ pub struct Settings {
     pub authorizations: Vec<String>,
     /// Whether a session is bound to the cookie of its handshake.
     pub cookie: bool,
+    /// How many events of each channel are kept for replays.
+    pub retain: usize,
 }
 
 impl Settings {
@@ -106,18 +110,27 @@ pub struct HandshakeNotAlone;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Replaced;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Bayeux {
     pub stats: Stats,
     settings: Settings,
     sessions: HashMap<String, Session>,
+    replay: Replay,
+}
+
+impl Default for Bayeux {
+    fn default() -> Self {
+        Self::new(Settings::default())
+    }
 }
 
 impl Bayeux {
     pub fn new(settings: Settings) -> Self {
         Self {
+            stats: Stats::default(),
+            replay: Replay::new(settings.retain),
             settings,
-            ..Self::default()
+            sessions: HashMap::new(),
         }
     }
 
@@ -187,6 +200,7 @@ impl Bayeux {
             answer.browser = Some(sender.browser.clone().unwrap_or_else(random_name));
         }
         let with_acks = message.offers_ack();
+        let with_replay = message.offers_replay();
         let session = Session::new(answer.browser.clone(), with_acks);
         self.sessions.insert(client_id.to_owned(), session);
         Reply {
@@ -195,8 +209,9 @@ impl Bayeux {
             supported_connection_types: Some(&["long-polling"]),
             client_id: Some(client_id),
             advice: Some(self.settings.advice()),
-            ext: with_acks.then(|| Ext {
-                ack: Some(Ack::Supported(true)),
+            ext: Some(Ext {
+                ack: with_acks.then_some(Ack::Supported(true)),
+                replay: with_replay.then_some(true),
                 ..Ext::default()
             }),
             ..Reply::success(message)
@@ -267,6 +282,7 @@ impl Bayeux {
         reply.ext = Some(Ext {
             ack: batch.map(Ack::Batch),
             timesync: connect.timesync.and_then(|it| it.answer(timesync::now())),
+            ..Ext::default()
         });
         let state = session.state;
         if state == State::Open {
@@ -291,17 +307,28 @@ impl Bayeux {
     /// All channels of the message are subscribed to, or none.
     fn subscribe<'a>(&mut self, message: &'a Message, sender: &Sender) -> Reply<'a> {
         self.stats.subscribes += 1;
-        let Some(session) = self.find_open(message, sender) else {
+        if self.find_open(message, sender).is_none() {
             return unknown_session(message);
+        }
+        let replayed = |channels: Vec<String>| {
+            let events = channels.iter().map(|it| self.replay.ask(it, message));
+            let events: Result<Vec<_>, _> = events.collect();
+            events.map(|events| (channels, events.concat()))
         };
-        let reply = match subscribable(message) {
-            Ok(channels) => {
+        let wanted = subscribable(message).map_err(Cow::from);
+        let wanted = wanted.and_then(|it| replayed(it).map_err(Cow::from));
+        let reply = match (wanted, self.find_open(message, sender)) {
+            (Ok((channels, events)), Some(session)) => {
                 for channel in channels {
-                    session.subscribe(channel);
+                    session.subscribe(replay::topic(&channel).to_owned());
+                }
+                for event in events {
+                    session.enqueue(event);
                 }
                 Reply::success(message)
             }
-            Err(error) => Reply::failure(message, error),
+            (Err(error), _) => Reply::failure(message, error),
+            (_, None) => unknown_session(message),
         };
         Reply {
             subscription: message.subscription.as_deref(),
@@ -316,7 +343,7 @@ impl Bayeux {
         let reply = match message.subscriptions() {
             Ok(channels) => {
                 for channel in channels {
-                    session.unsubscribe(&channel);
+                    session.unsubscribe(replay::topic(&channel));
                 }
                 Reply::success(message)
             }
@@ -365,7 +392,7 @@ impl Bayeux {
 
     /// Queues an event for every session that is subscribed to the channel.
     pub fn broadcast(&mut self, channel: &str, data: &RawValue) {
-        let event = message::event(channel, data);
+        let event = self.replay.event(channel, data);
         for session in self.sessions.values_mut() {
             if session.is_open() && session.is_subscribed(channel) {
                 session.enqueue(Rc::clone(&event));
@@ -449,7 +476,7 @@ fn refuse_unknown_session(reply: Reply<'_>) -> Reply<'_> {
     let interval = (reply.channel == Some(META_CONNECT)).then_some(0);
     Reply {
         successful: false,
-        error: Some("402::session_unknown"),
+        error: Some("402::session_unknown".into()),
         advice: Some(Advice {
             interval,
             ..Advice::reconnect("handshake")
@@ -884,6 +911,45 @@ mod tests {
             let timesync = reply.pointer("/ext/timesync");
             assert_eq!(timesync.is_some(), channel != "/a", "{channel}");
         }
+    }
+
+    #[test]
+    fn replays() {
+        let mut server = server_with(Settings {
+            retain: 2,
+            ..Settings::default()
+        });
+        let handshake = json!({"channel": META_HANDSHAKE, "ext": {"ack": true, "replay": true}});
+        let reply = ask(&mut server, handshake).remove(0);
+        assert_eq!(reply["ext"], json!({"ack": true, "replay": true}));
+        let client = reply["clientId"].as_str().unwrap().to_owned();
+        for n in 0..3 {
+            publish(&mut server, &client, "/event/a", json!({ "n": n }));
+        }
+        let mut subscribe = |after: i64| {
+            let message = json!({"channel": META_SUBSCRIBE, "clientId": client,
+                "subscription": "/event/a?x=y", "ext": {"replay": {"/event/a": after}}});
+            ask(&mut server, message).remove(0)
+        };
+        let refused = subscribe(0);
+        assert_eq!(refused["successful"], false);
+        assert_eq!(
+            refused["error"],
+            "400::The replayId {0} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to replay only new events."
+        );
+        assert_eq!(subscribe(2)["successful"], true);
+        publish(&mut server, &client, "/event/a", json!(7));
+        let connect = json!({"channel": META_CONNECT, "clientId": client});
+        let replies = ask(&mut server, connect);
+        assert_eq!(
+            replies[0]["data"],
+            json!({"n": 2, "event": {"replayId": 3}})
+        );
+        assert_eq!(
+            replies[1]["data"],
+            json!({"payload": 7, "event": {"replayId": 4}})
+        );
+        assert_eq!(replies.len(), 3);
     }
 
     #[test]

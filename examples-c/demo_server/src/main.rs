@@ -9,6 +9,7 @@ mod control;
 mod http;
 mod message;
 mod options;
+mod replay;
 mod script;
 mod server;
 mod service;

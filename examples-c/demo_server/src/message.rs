@@ -4,6 +4,7 @@
 //! What the server only hands on (ids, data) is kept as the JSON text that
 //! came, so that it goes out byte for byte the same.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -82,8 +83,22 @@ impl Message {
         self.ext_ack()?.as_u64()
     }
 
+    /// Whether a handshake offers the replay extension.
+    pub fn offers_replay(&self) -> bool {
+        self.ext_field("replay") == Some(&Value::Bool(true))
+    }
+
+    /// After which event of a channel a subscribe wants to start.
+    pub fn replay_from(&self, channel: &str) -> Option<i64> {
+        self.ext_field("replay")?.get(channel)?.as_i64()
+    }
+
     fn ext_ack(&self) -> Option<&Value> {
-        self.ext.as_ref()?.get("ack")
+        self.ext_field("ack")
+    }
+
+    fn ext_field(&self, name: &str) -> Option<&Value> {
+        self.ext.as_ref()?.get(name)
     }
 }
 
@@ -97,7 +112,7 @@ pub struct Reply<'a> {
     pub id: Option<&'a RawValue>,
     pub successful: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<&'static str>,
+    pub error: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,6 +152,8 @@ pub struct Ext {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ack: Option<Ack>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timesync: Option<timesync::Answer>,
 }
 
@@ -144,7 +161,7 @@ impl Ext {
     /// Nothing at all when none of its fields is there.
     fn is_empty(ext: &Option<Self>) -> bool {
         ext.as_ref()
-            .is_none_or(|ext| ext.ack.is_none() && ext.timesync.is_none())
+            .is_none_or(|ext| ext.ack.is_none() && ext.replay.is_none() && ext.timesync.is_none())
     }
 }
 
@@ -167,10 +184,10 @@ impl<'a> Reply<'a> {
         }
     }
 
-    pub fn failure(message: &'a Message, error: &'static str) -> Self {
+    pub fn failure(message: &'a Message, error: impl Into<Cow<'static, str>>) -> Self {
         Self {
             successful: false,
-            error: Some(error),
+            error: Some(error.into()),
             ..Self::success(message)
         }
     }

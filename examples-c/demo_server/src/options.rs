@@ -20,6 +20,8 @@ A Bayeux server for the demonstration and the tests of libcometd.
   --token T             deny handshakes without 'Authorization: Bearer T'
   --basic USER:PASSWORD deny handshakes without this Basic authorization
   --cookie              bind sessions to a cookie
+  --retain N            keep so many events of each /event/ channel for those
+                        who ask for them by the replay extension (1000)
   --tick-ms N           publish to /ticks this often; 0: never (500)
   --forget-every-ms N   forget all sessions this often; 0: never (0)
   --run-ms N            exit after this time; 0: never (0)
@@ -50,6 +52,7 @@ impl Default for Options {
             settings: Settings {
                 timeout: Duration::from_secs(10),
                 max_interval: Duration::from_secs(10),
+                retain: 1000,
                 ..Settings::default()
             },
             tick: Some(Duration::from_millis(500)),
@@ -86,6 +89,7 @@ impl Options {
                     settings.authorizations.push(format!("Basic {credentials}"));
                 }
                 Long("cookie") => settings.cookie = true,
+                Long("retain") => settings.retain = number(&mut parser)?,
                 Long("tick-ms") => options.tick = optional_duration(&mut parser)?,
                 Long("forget-every-ms") => options.forget_every = optional_duration(&mut parser)?,
                 Long("run-ms") => options.run = optional_duration(&mut parser)?,
