@@ -49,7 +49,8 @@ static int read_token(const char *path, char value[4096]) {
     return ok;
 }
 
-/* The library calls it, on a thread where it may block, when the server refuses the credentials. */
+/* The library calls it, on a thread where it may block, when the server refuses the credentials: here `user` is the
+ * path of the file, from the command line, which nobody needs to free. A program may as well ask a login server. */
 static cometd_status provide(void *user, int32_t reason, cometd_token *token) {
     char value[4096];
     fprintf(stderr, "refused (reason %d): reading the token file\n", (int)reason);

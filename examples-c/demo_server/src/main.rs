@@ -1,7 +1,7 @@
 //! A small Bayeux server with long polling. It shows the library at work
 //! (`make demo`) and is the peer of its C tests, which can make it fail in
 //! several ways over a control interface; `--help` lists the options,
-//! `control.rs` the commands.
+//! `control.rs` the commands, `service.rs` what clients can call.
 
 mod bayeux;
 mod channel;
