@@ -44,6 +44,7 @@ static void use_old_handles(void *argument)
     CHECK_STATUS(cometd_client_unsubscribe(old->client, &channel, 1, NULL, NULL), COMETD_E_FORKED);
     CHECK_STATUS(cometd_client_publish(old->client, "/a", "1", 1, NULL, NULL), COMETD_E_FORKED);
     CHECK_STATUS(cometd_client_set_authorization(old->client, "Bearer x"), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_client_set_replay_position(old->client, "/a", 1, NULL), COMETD_E_FORKED);
     CHECK_STATUS(cometd_client_disconnect(old->client, limit_ms(), NULL), COMETD_E_FORKED);
     CHECK_STATUS(cometd_client_poll(old->client, -1, &event), COMETD_E_FORKED);
     CHECK(event == NULL);
@@ -154,6 +155,55 @@ TEST(contract_11_a_child_may_exit_with_old_handles)
     family it = start_family();
     in_child(exit_with_old_handles, &it);
     end_family(&it);
+}
+
+static atomic_int saves, store_freed;
+
+static cometd_status count_save(void *user, const char *channel, int64_t position)
+{
+    (void)user, (void)channel, (void)position;
+    saves++;
+    return COMETD_OK;
+}
+
+static void count_freed(void *user)
+{
+    (void)user;
+    store_freed++;
+}
+
+static void free_events(void *argument)
+{
+    cometd_event **events = argument;
+    for (int i = 0; i < 2; i++)
+        cometd_event_free(events[i]);
+    CHECK_INT(saves, ==, 0);
+    CHECK_INT(store_freed, ==, 0);
+}
+
+TEST(contract_11_in_the_child_no_replay_position_is_saved)
+{
+    server *server = server_start(NULL);
+    server_do(server, "/publish?channel=/event/a&count=2");
+    cometd_client_builder *builder = builder_new(server->url);
+    CHECK_OK(cometd_client_builder_set_replay(builder, COMETD_REPLAY_ALL));
+    CHECK_OK(cometd_client_builder_set_replay_store(builder, NULL, count_save, NULL, count_freed));
+    cometd_client *client = build(builder);
+    subscribe(client, "/event/a");
+    CHECK_OK(cometd_client_connect(client, NULL));
+    cometd_event *events[2];
+    for (int i = 0; i < 2; i++)
+        events[i] = wait_event(client, COMETD_EVENT_MESSAGE, "/event/a", 0);
+    in_child(free_events, events);
+    client_end(client);
+    /* The last to hold the store is an event; that is so in the child as well. */
+    WAIT_FOR(count_library_threads() == 0);
+    in_child(free_events, events);
+    for (int i = 0; i < 2; i++)
+        cometd_event_free(events[i]);
+    CHECK_INT(saves, ==, 2);
+    CHECK_INT(store_freed, ==, 1);
+    server_stop(server);
 }
 
 static atomic_int stop;

@@ -253,6 +253,51 @@ static void token_providers() {
     good.disconnect(10s);
 }
 
+static void replay_stores() {
+    std::vector<std::int64_t> saved;
+    std::atomic<int> reported{0};
+    bool loads = false;
+    cometd::builder builder(url);
+    builder.set_bearer_token("T").set_replay(COMETD_REPLAY_ALL).set_replay_fallback(COMETD_REPLAY_FAIL);
+    builder.set_replay_position("/event/given", 0);
+    builder.set_replay_store(
+        [&](std::string_view channel) -> std::optional<std::int64_t> {
+            assert(channel == "/event/face");
+            if (!loads) throw std::runtime_error("no file");
+            return std::nullopt;
+        },
+        [&](std::string_view channel, std::int64_t position) {
+            assert(channel == "/event/face");
+            saved.push_back(position);
+            if (position == 1) throw 1;
+        },
+        [&](std::exception_ptr) { reported++; });
+    cometd::client client = builder.build();
+    client.connect();
+    cometd::error error = thrown([&] { client.subscribe("/event/face"); });
+    assert(error.status() == COMETD_E_SYSTEM && error.channel() == "/event/face" && reported == 1);
+    loads = true;
+    client.subscribe({"/event/face?filter", "/event/given"});
+    client.publish("/event/face", "{\"n\":1}");
+    client.publish("/event/face", "2");
+    for (std::int64_t id = 1; id <= 2; id++) {
+        const cometd::event event = next(client, COMETD_EVENT_MESSAGE);
+        assert(event.message()->replay_id() == id && event.message()->retain().replay_id() == id);
+        assert(saved.size() == static_cast<std::size_t>(id - 1));
+    }
+    assert(saved.size() == 2 && saved[1] == 2 && reported == 2);
+    assert(client.statistics().find("\"replay_store\":1") != std::string::npos);
+    client.set_replay_position("/event/face", 1);
+    client.subscribe("/event/face");
+    assert(next(client, COMETD_EVENT_MESSAGE).message()->replay_id() == 2);
+    assert(thrown([&] { client.set_replay_position("/event/*", 1); }).status() == COMETD_E_INVALID_CHANNEL);
+    assert(thrown([&] { client.set_replay_position("/event/face", -3); }).status() == COMETD_E_OUT_OF_RANGE);
+    assert(thrown([&] { builder.set_replay(-3); }).status() == COMETD_E_OUT_OF_RANGE);
+    assert(thrown([&] { builder.set_replay_fallback(5); }).status() == COMETD_E_OUT_OF_RANGE);
+    builder.set_replay_store(nullptr, nullptr);
+    client.disconnect(10s);
+}
+
 static void the_rest() {
     assert(cometd::version() == COMETD_VERSION && !cometd::version_string().empty());
     assert(cometd::status_name(COMETD_E_TLS) == "COMETD_E_TLS" && !cometd::status_text(COMETD_E_TLS).empty());
@@ -281,6 +326,7 @@ int main(int, char **argv) {
     polls_and_receivers();
     callbacks_may_throw();
     token_providers();
+    replay_stores();
     the_rest();
     std::cout << "ok\n";
 }
