@@ -191,10 +191,15 @@ fn the_table_shows_what_the_tests_show() {
 fn every_scenario_has_a_number_of_its_own() {
     let numbers: Vec<_> = numbered(LIST).map(|it| it.0).collect();
     assert!(numbers.is_sorted_by(|one, next| one < next));
+    let covered = covered();
     for (number, _) in numbered(REASONS) {
         assert!(
             numbers.contains(&number),
             "a reason for no scenario: {number}"
+        );
+        assert!(
+            !covered.contains_key(&number),
+            "a reason in tests/scenario/reasons.txt for {number}, which has a test"
         );
     }
 }
