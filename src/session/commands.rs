@@ -161,9 +161,9 @@ impl Commands {
         self.next_renewal.filter(|_| self.some_wanted)
     }
 
-    /// Puts a subscribe back, which starts elsewhere or finds another session,
-    /// behind those that were put back before it and
-    /// before all that was called later.
+    /// Puts a subscribe back, which starts elsewhere or finds another session:
+    /// behind those that were put back before it for another session, and before
+    /// all that was called later.
     fn try_again(&mut self, pending: Pending, start: Start) {
         let place = self.queue.iter().take_while(|it| it.second_try).count();
         self.queue.insert(
