@@ -23,6 +23,8 @@ fn main() {
         .with_src(root.join("src/capi/status.rs"))
         .with_src(root.join("src/capi/error.rs"))
         .with_src(root.join("src/capi/builder.rs"))
+        .with_src(root.join("src/capi/extension.rs"))
+        .with_src(root.join("src/capi/handshake.rs"))
         .with_src(root.join("src/capi/client.rs"))
         .with_src(root.join("src/capi/replay.rs"))
         .with_src(root.join("src/capi/receiver.rs"))

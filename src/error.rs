@@ -39,6 +39,8 @@ pub enum ErrorKind {
     Credentials,
     /// A function of the host's failed with this status.
     Host(i32),
+    /// An extension of the host's deleted the message.
+    MessageDeleted,
 }
 
 /// What the client was doing.

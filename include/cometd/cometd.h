@@ -147,8 +147,11 @@
 /// The client closed before the server answered.
 #define COMETD_E_ABORTED -36
 
-/// The token provider gave no credentials.
+/// The token provider or the handshake provider gave nothing.
 #define COMETD_E_CREDENTIALS -37
+
+/// An extension of the program's deleted the message.
+#define COMETD_E_MESSAGE_DELETED -38
 
 /// What the client was doing when an error happened: the handshake.
 #define COMETD_PHASE_HANDSHAKE 1
@@ -315,6 +318,14 @@ typedef struct cometd_error cometd_error;
 /// and error.
 typedef struct cometd_event cometd_event;
 
+/// A message while an extension has it; see cometd_client_builder_add_extension.
+/// It ends with the call.
+typedef struct cometd_extension_message cometd_extension_message;
+
+/// A handshake that is about to be made; see
+/// cometd_client_builder_set_handshake_provider. It ends with the call.
+typedef struct cometd_handshake cometd_handshake;
+
 /// A message that came on a channel.
 ///
 /// It belongs to the event that it came with; cometd_message_retain keeps it
@@ -346,6 +357,22 @@ typedef cometd_status (*cometd_token_fn)(void *user, int32_t reason, cometd_toke
 /// Frees a `user`. It runs exactly once, on any thread, when no call that uses
 /// `user` is running or can start. Inside it, what holds inside a callback holds.
 typedef void (*cometd_free_fn)(void *user);
+
+/// One direction of an extension; see cometd_client_builder_add_extension.
+///
+/// It looks at `message`, replaces it, drops it, or leaves it as it is, and returns
+/// COMETD_OK. Any other status means that it failed: then the message goes on as it was
+/// before, also when it was replaced or dropped, with a line in the log
+/// (COMETD_LOG_WARN) and a count in the statistics ("failures", "extension").
+typedef cometd_status (*cometd_extension_fn)(void *user, cometd_extension_message *message);
+
+/// Sets the fields of a handshake; see cometd_client_builder_set_handshake_provider.
+///
+/// It calls cometd_handshake_set_fields on `handshake`, or does not, and returns
+/// COMETD_OK. Any other status means that the attempt has failed: nothing is sent, a
+/// COMETD_EVENT_ERROR with COMETD_E_CREDENTIALS names the status, and the function is
+/// asked again after a while, as after any handshake that failed.
+typedef cometd_status (*cometd_handshake_fn)(void *user, cometd_handshake *handshake);
 
 /// Where a client stands: one of COMETD_STATE_….
 typedef int32_t cometd_state;
@@ -900,6 +927,132 @@ cometd_status cometd_client_builder_set_restart(cometd_client_builder *builder,
 cometd_status cometd_client_builder_build(const cometd_client_builder *builder,
                                           cometd_client **out,
                                           cometd_error **err);
+
+/// Adds an extension: functions that see each message which the client sends, with
+/// `outgoing`, and each one that the server sends, with `incoming`, and can change or drop
+/// it. Either may be NULL. Any number can be added: incoming messages meet them in the order
+/// in which they were added, outgoing ones in the reverse order.
+///
+/// A message is the whole JSON object, of every kind: handshakes, connects and their replies
+/// too. An outgoing one is seen just before it is sent, with all that the library puts into it;
+/// its channel, id and clientId stay as they are, whatever an extension makes of them. What an
+/// extension puts into the ext of a handshake is kept out of errors and log lines as the rest
+/// of that is; what it puts elsewhere is not known to be a secret.
+///
+/// An outgoing message that is dropped has failed at once, with COMETD_E_MESSAGE_DELETED and
+/// the Bayeux error "404::message_deleted"; the others of its request are sent. A dropped
+/// handshake or connect is tried again as any that failed, and a dropped disconnect counts as
+/// answered. An incoming message that is dropped counts as never sent by the server. What
+/// never came from the server, such as an error page, is not seen.
+///
+/// The functions run on a thread of the client's own where they may block, one at a time and in
+/// the order of the messages; other clients do not wait for them. What they take is not part of a
+/// request's time limit; but a request or a response for which they take more than 60 seconds
+/// has failed, with COMETD_E_TIMEOUT. Inside them, what holds inside a callback holds. They also
+/// serve the builder's further clients, several of which may call them at the same time.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; then `free_user` is
+/// not called.
+/// **Threads** one at a time. **Blocks** never. **Ownership** `user` is the library's
+/// until it calls `free_user` (may be NULL), once: when the builder and all clients
+/// that it built are gone, and no call is running. **Since** 0.1.
+cometd_status cometd_client_builder_add_extension(cometd_client_builder *builder,
+                                                  cometd_extension_fn outgoing,
+                                                  cometd_extension_fn incoming,
+                                                  void *user,
+                                                  cometd_free_fn free_user);
+
+/// The message: a JSON object.
+///
+/// `len` (may be NULL) receives its length in bytes. The text may be nested as
+/// deep as the server likes; a parser that recurses should have a limit.
+///
+/// **Returns** the JSON text, as the last extension left it; NULL for NULL.
+/// **Threads** the one that the extension was called on. **Blocks** never.
+/// **Ownership** the message's, also after it was replaced. **Since** 0.1.
+const char *cometd_extension_message_json(const cometd_extension_message *message, size_t *len);
+
+/// Replaces the message. What is no part of the new one is gone from it.
+///
+/// `json` is a JSON object of `len` bytes, and is copied.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `message` or `json` is NULL;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_JSON: it is not JSON, no object, or nested more
+/// than 128 levels deep. Then the message stays as it was.
+/// **Threads** the one that the extension was called on. **Blocks** never. **Since** 0.1.
+cometd_status cometd_extension_message_replace(cometd_extension_message *message,
+                                               const char *json,
+                                               size_t len);
+
+/// Drops the message: it goes no further, whatever else is done with it. The extensions
+/// after this one do not see it.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `message` is NULL.
+/// **Threads** the one that the extension was called on. **Blocks** never. **Since** 0.1.
+cometd_status cometd_extension_message_drop(cometd_extension_message *message);
+
+/// Installs a function that is asked before each attempt of a handshake for what this one is
+/// to say: an answer to the server's challenge, a fresh token, whatever changes between two
+/// attempts. What stays the same is for cometd_client_builder_set_handshake_ext.
+///
+/// A server that wants an answer refuses the first handshake with the advice to try again
+/// ("reconnect":"handshake"), and has its challenge in the reply, which
+/// cometd_handshake_refusal gives to the next call. A refusal with the advice "none" ends
+/// the client, as it does without a provider. Each refusal is told by a COMETD_EVENT_ERROR.
+///
+/// The function runs before the extensions, on a thread of the client's own where it may
+/// block, and never twice at a time for one client. Other clients do not wait for it, and what
+/// it takes is not part of the handshake's time limit; but after 60 seconds the attempt has
+/// failed, with COMETD_E_TIMEOUT, and what it then still says is for no other one. Inside
+/// it, what holds inside a callback holds. It also serves the builder's further clients,
+/// several of which may call it at the same time. NULL removes it.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; then `free_user` is
+/// not called.
+/// **Threads** one at a time. **Blocks** never. **Ownership** `user` is the library's
+/// until it calls `free_user` (may be NULL), once: when the builder and all clients
+/// that it built are gone, or have another provider, and no call is running.
+/// **Since** 0.1.
+cometd_status cometd_client_builder_set_handshake_provider(cometd_client_builder *builder,
+                                                           cometd_handshake_fn fn,
+                                                           void *user,
+                                                           cometd_free_fn free_user);
+
+/// Which attempt this is: 1 for the first one since the last session that worked, which is
+/// one with a successful connect.
+///
+/// **Returns** the number; 0 for NULL.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+uint32_t cometd_handshake_attempt(const cometd_handshake *handshake);
+
+/// The reply by which the server refused the last handshake that was sent: the whole message, a
+/// JSON object. It may hold a challenge.
+///
+/// `len` (may be NULL) receives its length in bytes. The text may be nested as
+/// deep as the server likes; a parser that recurses should have a limit.
+///
+/// **Returns** the JSON text; NULL when no handshake was sent yet, or the last one was
+/// accepted, or failed without a reply; and for NULL.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// handshake's. **Since** 0.1.
+const char *cometd_handshake_refusal(const cometd_handshake *handshake, size_t *len);
+
+/// Gives the message of this attempt, and of no other, these fields. The last call counts.
+///
+/// `json` is a JSON object of `len` bytes, and is copied. Its fields become fields of the
+/// message, but for those that are the protocol's own: channel, id, version, minimumVersion,
+/// supportedConnectionTypes, clientId and advice. The fields of its ext, an object, join those of
+/// cometd_client_builder_set_handshake_ext and take the place of those of the same name; but not
+/// of what the library puts there itself. All strings in it are secrets: they are kept out of
+/// errors and log lines, even when the server sends them back.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `handshake` or `json` is NULL;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_JSON: it is not JSON, no object, nested more
+/// than 128 levels deep, or its ext is no object. Then all stays as it was.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+cometd_status cometd_handshake_set_fields(cometd_handshake *handshake,
+                                          const char *json,
+                                          size_t len);
 
 /// Starts the handshake and returns. What comes of it, the events tell.
 ///

@@ -660,6 +660,97 @@ inline cometd_status call_replay_save(void *user, const char *channel, std::int6
 
 }  // namespace detail
 
+/// A message while an extension has it; it ends with the call.
+class extension_message {
+public:
+    explicit extension_message(cometd_extension_message *message) noexcept : message_(message) {}
+    /// The whole message, a JSON object. The text is good until the call ends.
+    std::string_view json() const noexcept {
+        std::size_t length = 0;
+        const char *text = cometd_extension_message_json(message_, &length);
+        return text == nullptr ? std::string_view() : std::string_view(text, length);
+    }
+    /// Puts another JSON object in its place.
+    void replace(std::string_view json) {
+        const char *data = json.data() == nullptr ? "" : json.data();
+        detail::check(cometd_extension_message_replace(message_, data, json.size()), "replace");
+    }
+    /// It goes no further.
+    void drop() { detail::check(cometd_extension_message_drop(message_), "drop"); }
+    cometd_extension_message *get() const noexcept { return message_; }
+
+private:
+    cometd_extension_message *message_;
+};
+
+/// One direction of an extension. When it throws, the message goes on as it was
+/// before.
+using extension = std::function<void(extension_message)>;
+
+/// A handshake that is about to be made; it ends with the call.
+class handshake {
+public:
+    explicit handshake(cometd_handshake *handshake) noexcept : handshake_(handshake) {}
+    /// 1 for the first attempt since the last session that worked.
+    std::uint32_t attempt() const noexcept { return cometd_handshake_attempt(handshake_); }
+    /// The reply, JSON, that refused the last one; it may hold a challenge.
+    std::optional<std::string_view> refusal() const noexcept {
+        std::size_t length = 0;
+        const char *text = cometd_handshake_refusal(handshake_, &length);
+        return text == nullptr ? std::nullopt : std::optional<std::string_view>(std::string_view(text, length));
+    }
+    /// The fields of this attempt, a JSON object.
+    void set_fields(std::string_view json) {
+        const char *data = json.data() == nullptr ? "" : json.data();
+        detail::check(cometd_handshake_set_fields(handshake_, data, json.size()), "set_fields");
+    }
+    cometd_handshake *get() const noexcept { return handshake_; }
+
+private:
+    cometd_handshake *handshake_;
+};
+
+/// Says what a handshake is to say. When it throws, the attempt has failed, and
+/// is made again later; the status of a `cometd::error` is what is told.
+using handshake_provider = std::function<void(handshake)>;
+
+namespace detail {
+
+struct extension_functions {
+    extension outgoing, incoming;
+};
+
+template <extension extension_functions::*Direction>
+cometd_status call_extension(void *user, cometd_extension_message *message) noexcept {
+    const auto &self = *static_cast<callback<extension_functions> *>(user);
+    try {
+        (self.function.*Direction)(extension_message(message));
+        return COMETD_OK;
+    } catch (const error &thrown) {
+        self.report();
+        return thrown.status();
+    } catch (...) {
+        self.report();
+        return COMETD_E_INVALID_STATE;
+    }
+}
+
+inline cometd_status call_handshake_provider(void *user, cometd_handshake *of) noexcept {
+    const auto &self = *static_cast<callback<handshake_provider> *>(user);
+    try {
+        self.function(handshake(of));
+        return COMETD_OK;
+    } catch (const error &thrown) {
+        self.report();
+        return thrown.status();
+    } catch (...) {
+        self.report();
+        return COMETD_E_CREDENTIALS;
+    }
+}
+
+}  // namespace detail
+
 /// What a client will be; it can build any number of them. Each setter returns the
 /// builder, so that they can be chained, and changes nothing when it throws.
 class builder {
@@ -709,6 +800,30 @@ public:
         detail::install(what, std::move(function), std::move(on_exception), [this](void *user, cometd_free_fn free) {
             return cometd_client_builder_set_token_provider(get(), detail::call_token_provider, user, free);
         });
+        return *this;
+    }
+    /// Asked before each handshake for what this one is to say; it may block. An
+    /// empty function removes the one before.
+    builder &set_handshake_provider(handshake_provider function, exception_handler on_exception = {}) {
+        const char *const what = "set_handshake_provider";
+        if (!function) {
+            return done(what, cometd_client_builder_set_handshake_provider(get(), nullptr, nullptr, nullptr));
+        }
+        detail::install(what, std::move(function), std::move(on_exception), [this](void *user, cometd_free_fn free) {
+            return cometd_client_builder_set_handshake_provider(get(), detail::call_handshake_provider, user, free);
+        });
+        return *this;
+    }
+    /// Sees, changes and drops messages on their way out and in; either may be
+    /// empty. They may block.
+    builder &add_extension(extension outgoing, extension incoming, exception_handler on_exception = {}) {
+        using functions = detail::extension_functions;
+        const cometd_extension_fn out = outgoing ? detail::call_extension<&functions::outgoing> : nullptr;
+        const cometd_extension_fn in = incoming ? detail::call_extension<&functions::incoming> : nullptr;
+        detail::install("add_extension", functions{std::move(outgoing), std::move(incoming)}, std::move(on_exception),
+            [&](void *user, cometd_free_fn free) {
+                return cometd_client_builder_add_extension(get(), out, in, user, free);
+            });
         return *this;
     }
     builder &add_cookie(const std::string &name, const std::string &value) {

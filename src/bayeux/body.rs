@@ -14,7 +14,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use super::error_text::one_line;
-use super::{channel, json, replay, Advice, ErrorText};
+use super::{channel, json, meta, replay, Advice, ErrorText};
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,8 @@ pub struct Body {
     /// What one message with data keeps in memory: all of them together keep
     /// the whole body.
     share: usize,
+    /// Unsuccessful handshake replies as they were sent, by message.
+    refusals: Vec<(usize, Box<str>)>,
 }
 
 impl fmt::Debug for Body {
@@ -166,6 +168,7 @@ impl Body {
             malformed,
             ..
         } = reader;
+        let end = text.len();
         for (index, channel) in unescaped {
             let start = text.len();
             text.push_str(&channel);
@@ -179,17 +182,21 @@ impl Body {
                 fields.channel = Span { start, end };
             }
         }
+        let json = text.get(offset..end).unwrap_or_default();
+        let refusals = refusals(&text, json, &messages);
         terminate(&mut text, &messages);
         let replies = messages.iter().filter(|it| it.reply.is_some()).count();
         let whole = text.capacity()
             + messages.capacity() * size_of::<Fields>()
-            + replies * size_of::<ReplyFields>();
+            + replies * size_of::<ReplyFields>()
+            + refusals.iter().map(|(_, text)| text.len()).sum::<usize>();
         let with_data = messages.iter().filter(|it| it.data.is_some()).count();
         Ok(Self {
             share: whole / with_data.max(1),
             text,
             messages,
             malformed,
+            refusals,
         })
     }
 
@@ -267,6 +274,53 @@ fn html_title(page: &str) -> String {
         page.get(start..end)
     };
     one_line(inner("title").or_else(|| inner("h1")).unwrap_or(""), 80)
+}
+
+/// The text of each message that refuses a handshake. It is rare, and worth a
+/// second look: it may hold a challenge, in whichever field.
+fn refusals(text: &str, json: &str, messages: &[Fields]) -> Vec<(usize, Box<str>)> {
+    let is =
+        |span: Span, wanted: &str| text.get(span.start as usize..span.end as usize) == Some(wanted);
+    let refused: Vec<_> = messages
+        .iter()
+        .enumerate()
+        .filter_map(|(index, fields)| Some((index, fields, fields.reply.as_deref()?)))
+        .filter(|(_, fields, reply)| {
+            is(fields.channel, meta::HANDSHAKE) && !is(reply.successful, "true")
+        })
+        .collect();
+    if refused.is_empty() {
+        return Vec::new();
+    }
+    let elements: Vec<&RawValue> = serde_json::from_str(json)
+        .or_else(|_| serde_json::from_str(json).map(|one| vec![one]))
+        .unwrap_or_default();
+    let base = text.as_ptr() as usize;
+    let begins = |element: &&RawValue| (element.get().as_ptr() as usize).wrapping_sub(base);
+    let around = |at: usize| {
+        let behind = elements.partition_point(|element| begins(element) <= at);
+        let element = elements.get(behind.checked_sub(1)?)?;
+        (at < begins(element) + element.get().len()).then(|| element.get())
+    };
+    let mut found = Vec::new();
+    for (index, fields, reply) in refused {
+        // A channel with escapes stands elsewhere; some other field tells where
+        // the message is.
+        let spans = [
+            fields.channel,
+            fields.id,
+            fields.ext,
+            reply.successful,
+            reply.error,
+            reply.advice,
+            reply.client_id,
+            reply.subscription,
+            reply.supported_connection_types,
+        ];
+        let element = spans.iter().find_map(|span| around(span.start as usize));
+        found.extend(element.map(|it| (index, Box::from(it))));
+    }
+    found
 }
 
 /// Writes a NUL behind each text that an accessor may hand to C.
@@ -383,6 +437,17 @@ impl<'a> Message<'a> {
             .and_then(|reply| json::lenient_integer(self.body.raw(reply.x_messages)?))
             .and_then(|number| u64::try_from(number).ok())
             .unwrap_or(0)
+    }
+
+    /// The whole text of a reply that refuses a handshake.
+    pub fn refusal(&self) -> Option<&'a str> {
+        let is_this = |message: &Fields| std::ptr::eq(message, self.fields);
+        let of = |index: &usize| self.body.messages.get(*index).is_some_and(is_this);
+        let refusals = &self.body.refusals;
+        refusals
+            .iter()
+            .find(|(index, _)| of(index))
+            .map(|(_, it)| &**it)
     }
 
     fn reply(&self) -> Option<&'a ReplyFields> {
@@ -713,6 +778,25 @@ mod tests {
         assert_eq!(good.subscriptions(), ["/c"]);
         assert_eq!(good.error().unwrap().code, 403);
         assert_eq!(good.client_id().as_deref(), Some("abc"));
+    }
+
+    #[test]
+    fn a_refused_handshake_keeps_its_whole_text_13() {
+        let refused = r#"{"challenge" : {"n":[1]},"channel":"/meta/handshake","id":"1" ,"successful":false,"ext":{"x":"é"} }"#;
+        let escaped = r#"{"channel":"\/meta\/handshake","successful":false,"own":"\u0041"}"#;
+        let accepted = r#"{"channel":"/meta/handshake","successful":true}"#;
+        let bare = r#"{"channel":"/meta/handshake"}"#;
+        let text = format!(" [7, {refused} ,{{\"data\":1}},{escaped},{accepted},{bare}] ");
+        let parsed = body(&text);
+        let refusals: Vec<_> = parsed.messages().map(|it| it.refusal()).collect();
+        assert_eq!(refusals, [Some(refused), Some(escaped), None, None]);
+        let alone = body(&format!("\u{feff}{refused}\n"));
+        assert_eq!(alone.message(0).unwrap().refusal(), Some(refused));
+        let many = format!("[{}1]", format!("{escaped},").repeat(30_000));
+        assert_eq!(
+            body(&many).message(29_999).unwrap().refusal(),
+            Some(escaped)
+        );
     }
 
     #[test]

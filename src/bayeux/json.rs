@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// How deeply JSON from the host may nest. serde_json, Jackson and most other
@@ -110,6 +112,54 @@ pub fn fields(object: &RawValue) -> Option<BTreeMap<Cow<'_, str>, &RawValue>> {
     serde_json::from_str(object.get()).ok()
 }
 
+/// The fields of a JSON object in their order, each as often as it is there.
+pub fn entries(object: &RawValue) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
+    struct Entries;
+    impl<'de> Visitor<'de> for Entries {
+        type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(entry) = map.next_entry()? {
+                entries.push(entry);
+            }
+            Ok(entries)
+        }
+    }
+    serde_json::Deserializer::from_str(object.get())
+        .deserialize_map(Entries)
+        .ok()
+}
+
+/// An object of these fields, in this order.
+pub fn object<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut text = String::from("{");
+    for (name, value) in fields {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&serde_json::Value::from(name).to_string());
+        text.push(':');
+        text.push_str(value);
+    }
+    text.push('}');
+    text
+}
+
+/// The fields of both objects; of one name those of `over` count.
+pub fn merged(base: Option<&RawValue>, over: Option<&RawValue>) -> Option<Box<RawValue>> {
+    let (Some(below), Some(above)) = (base.and_then(fields), over.and_then(fields)) else {
+        return over.or(base).map(ToOwned::to_owned);
+    };
+    let mut all = below;
+    all.extend(above);
+    serde_json::value::to_raw_value(&all).ok()
+}
+
 /// An object with the fields of `base`, and these in their place.
 pub fn with_fields(base: Option<&RawValue>, added: &[(&str, String)]) -> Option<Box<RawValue>> {
     if added.is_empty() {
@@ -181,6 +231,36 @@ mod tests {
             with_fields(None, &[("ack", "3".into())]).unwrap().get(),
             r#"{"ack":3}"#
         );
+    }
+
+    #[test]
+    fn objects_are_taken_apart_and_put_together() {
+        let text = r#"{"a":1, "\u0062" : {"x" :1e400},"a":[2]}"#;
+        let raw = parse(text.as_bytes()).unwrap();
+        let entries = entries(&raw).unwrap();
+        let names: Vec<_> = entries.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["a", "b", "a"]);
+        let again = object(entries.iter().map(|(name, value)| (&**name, value.get())));
+        assert_eq!(again, r#"{"a":1,"b":{"x" :1e400},"a":[2]}"#);
+        assert_eq!(object([("\"\n", "1")]), r#"{"\"\n":1}"#);
+        assert!(super::entries(&parse(b"[1]").unwrap()).is_none());
+        assert_eq!(object([]), "{}");
+    }
+
+    #[test]
+    fn objects_are_merged_field_by_field() {
+        let raw = |text: &str| parse(text.as_bytes()).unwrap();
+        let (base, over) = (raw(r#"{"a":{"x":1},"b":1}"#), raw(r#"{"a":{"y":2},"c":3}"#));
+        let merged = |base: Option<&RawValue>, over: Option<&RawValue>| {
+            super::merged(base, over).map(|it| it.get().to_owned())
+        };
+        assert_eq!(
+            merged(Some(&base), Some(&over)).unwrap(),
+            r#"{"a":{"y":2},"b":1,"c":3}"#
+        );
+        assert_eq!(merged(Some(&base), None).unwrap(), base.get());
+        assert_eq!(merged(None, Some(&over)).unwrap(), over.get());
+        assert_eq!(merged(None, None), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{meta, LONG_POLLING, VERSION};
+use super::{json, meta, LONG_POLLING, VERSION};
 
 /// One outgoing message. Its order of fields is the order on the wire.
 #[derive(Debug, Serialize)]
@@ -58,6 +58,18 @@ impl<'a> Outgoing<'a> {
         }
     }
 }
+
+/// What the host cannot set in a handshake: what is sent there, or must not be.
+const HANDSHAKE_FIELDS: [&str; 8] = [
+    "channel",
+    "id",
+    "version",
+    "minimumVersion",
+    "supportedConnectionTypes",
+    "clientId",
+    "advice",
+    "ext",
+];
 
 /// The JSON array of one request.
 #[derive(Debug)]
@@ -126,7 +138,15 @@ impl Messages {
     }
 
     /// A handshake (Bayeux specification, section 4.1). It never names a client id.
-    pub fn handshake(&mut self, id: u64, timeout: u64, interval: u64, ext: Option<&RawValue>) {
+    /// `more` is an object with further fields; the protocol's own win.
+    pub fn handshake(
+        &mut self,
+        id: u64,
+        timeout: u64,
+        interval: u64,
+        ext: Option<&RawValue>,
+        more: Option<&RawValue>,
+    ) {
         self.push(Outgoing {
             version: Some(VERSION),
             minimum_version: Some(VERSION),
@@ -138,6 +158,19 @@ impl Messages {
             ext,
             ..Outgoing::new(meta::HANDSHAKE, id)
         });
+        let more = more.and_then(json::fields).unwrap_or_default();
+        let more: Vec<_> = more
+            .iter()
+            .filter(|(name, _)| !HANDSHAKE_FIELDS.contains(&&***name))
+            .map(|(name, value)| (&**name, value.get()))
+            .collect();
+        if !more.is_empty() {
+            // In front of the brace that ends the message.
+            self.json.pop();
+            self.json.push(b',');
+            let object = json::object(more);
+            self.json.extend(object.bytes().skip(1));
+        }
     }
 
     /// A connect (section 4.2); `at_once` asks the server not to hold it.
@@ -206,10 +239,25 @@ mod tests {
     fn handshake_1() {
         let ext: Box<RawValue> = serde_json::from_str(r#"{"token": "t"}"#).unwrap();
         let mut messages = Messages::new();
-        messages.handshake(1, 60_000, 0, Some(&ext));
+        messages.handshake(1, 60_000, 0, Some(&ext), None);
         assert_eq!(
             text(messages),
             r#"[{"channel":"/meta/handshake","id":"1","version":"1.0","minimumVersion":"1.0","supportedConnectionTypes":["long-polling"],"advice":{"timeout":60000,"interval":0},"ext":{"token": "t"}}]"#
+        );
+    }
+
+    #[test]
+    fn the_hosts_fields_of_a_handshake_are_sent_and_the_protocols_own_win_2() {
+        let more: Box<RawValue> = serde_json::from_str(
+            r#"{"i\u0064":"7","channel":"/x","version":"9","clientId":"c","advice":1,"ext":2,"a b": [1.50],"z":"é"}"#,
+        )
+        .unwrap();
+        let mut messages = Messages::new();
+        messages.handshake(1, 60_000, 0, None, Some(&more));
+        messages.connect(2, "c", false, None);
+        assert_eq!(
+            text(messages),
+            r#"[{"channel":"/meta/handshake","id":"1","version":"1.0","minimumVersion":"1.0","supportedConnectionTypes":["long-polling"],"advice":{"timeout":60000,"interval":0},"a b":[1.50],"z":"é"},{"channel":"/meta/connect","id":"2","clientId":"c","connectionType":"long-polling"}]"#
         );
     }
 

@@ -1,6 +1,6 @@
 //! The builder of clients.
 
-use std::ffi::{c_char, c_void, CStr};
+use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use super::boundary::{
@@ -10,7 +10,8 @@ use super::boundary::{
 use super::client::cometd_client;
 use super::error::cometd_error;
 use super::event::cometd_free_fn;
-use super::status::{self, cometd_status, COMETD_OK};
+use super::extension::outcome;
+use super::status::{cometd_status, COMETD_OK};
 use crate::client::{Builder, TokenReason};
 use crate::delivery::{HostData, Overflow};
 use crate::error::{Error, ErrorKind};
@@ -114,6 +115,9 @@ pub unsafe extern "C" fn cometd_client_builder_free(builder: *mut cometd_client_
 }
 
 /// What all setters do: nothing is changed when the argument is refused.
+///
+/// # Safety
+/// `builder` is NULL or a builder that nobody else uses.
 pub(super) unsafe fn set(
     builder: *mut cometd_client_builder,
     set: impl FnOnce(&mut Builder) -> Result<(), Error>,
@@ -330,15 +334,10 @@ pub unsafe extern "C" fn cometd_client_builder_set_token_provider(
                     let mut token = cometd_token {
                         authorization: None,
                     };
-                    match provide(data.user(), reason, &mut token) {
-                        COMETD_OK => token
-                            .authorization
-                            .ok_or_else(|| "it set no authorization".to_owned()),
-                        status => Err(format!(
-                            "it returned {status} ({})",
-                            CStr::from_ptr(status::cometd_status_name(status)).to_string_lossy()
-                        )),
-                    }
+                    outcome(provide(data.user(), reason, &mut token))?;
+                    token
+                        .authorization
+                        .ok_or_else(|| "it set no authorization".to_owned())
                 })),
             });
             Ok(())

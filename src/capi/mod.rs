@@ -14,6 +14,8 @@ pub mod builder;
 pub mod client;
 pub mod error;
 pub mod event;
+pub mod extension;
+pub mod handshake;
 pub mod log;
 pub mod message;
 pub mod process;

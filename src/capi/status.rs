@@ -77,8 +77,10 @@ pub const COMETD_E_NEGOTIATION: i32 = -34;
 pub const COMETD_E_SERVER_DISCONNECTED: i32 = -35;
 /// The client closed before the server answered.
 pub const COMETD_E_ABORTED: i32 = -36;
-/// The token provider gave no credentials.
+/// The token provider or the handshake provider gave nothing.
 pub const COMETD_E_CREDENTIALS: i32 = -37;
+/// An extension of the program's deleted the message.
+pub const COMETD_E_MESSAGE_DELETED: i32 = -38;
 
 /// The status of a kind of error.
 pub fn of(kind: ErrorKind) -> cometd_status {
@@ -116,6 +118,7 @@ pub fn of(kind: ErrorKind) -> cometd_status {
         ErrorKind::Aborted => COMETD_E_ABORTED,
         ErrorKind::Credentials => COMETD_E_CREDENTIALS,
         ErrorKind::Host(status) => status,
+        ErrorKind::MessageDeleted => COMETD_E_MESSAGE_DELETED,
     }
 }
 
@@ -232,7 +235,11 @@ fn describe(status: cometd_status) -> (&'static CStr, &'static CStr) {
         ),
         COMETD_E_CREDENTIALS => (
             c"COMETD_E_CREDENTIALS",
-            c"the token provider gave no credentials",
+            c"the token provider or the handshake provider gave nothing",
+        ),
+        COMETD_E_MESSAGE_DELETED => (
+            c"COMETD_E_MESSAGE_DELETED",
+            c"an extension of the program's deleted the message",
         ),
         _ => (
             c"COMETD_UNKNOWN",

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::value::RawValue;
 use url::Url;
 
 use super::replay::{self, Positions, ReplayStore};
-use super::Client;
+use super::{Client, Extension, HandshakeProvider};
 use crate::bayeux::json::{self, JsonError};
 use crate::delivery::{Limits, Overflow};
 use crate::error::{Error, ErrorKind};
@@ -61,6 +62,8 @@ pub struct Builder {
     pub(super) commands: usize,
     maximum_response: usize,
     pub(super) token_provider: Option<Arc<TokenProvider>>,
+    pub(super) handshake_provider: Option<Arc<HandshakeProvider>>,
+    pub(super) extensions: Vec<Extension>,
     pub(super) own_receiver: bool,
     /// Where channels start; `None`: without the replay extension.
     replay_start: Option<i64>,
@@ -99,6 +102,8 @@ impl Builder {
             commands: DEFAULT_COMMANDS,
             maximum_response: DEFAULT_RESPONSE,
             token_provider: None,
+            handshake_provider: None,
+            extensions: Vec::new(),
             own_receiver: true,
             replay_start: None,
             replay_fallback: Some(crate::bayeux::replay::ALL),
@@ -195,6 +200,18 @@ impl Builder {
     pub fn set_token_provider(&mut self, provider: Option<Arc<TokenProvider>>) {
         self.session.has_token_provider = provider.is_some();
         self.token_provider = provider;
+    }
+
+    pub fn set_handshake_provider(&mut self, provider: Option<Arc<HandshakeProvider>>) {
+        self.session.has_handshake_provider = provider.is_some();
+        self.handshake_provider = provider;
+    }
+
+    /// Incoming messages meet extensions in the order in which they were added,
+    /// outgoing ones in the reverse order.
+    pub fn add_extension(&mut self, extension: Extension) {
+        self.session.holds_requests |= extension.outgoing.is_some();
+        self.extensions.push(extension);
     }
 
     pub fn add_cookie(&mut self, name: &str, value: &str) -> Result<(), Error> {
@@ -426,6 +443,19 @@ impl Builder {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The fields that a handshake provider gives.
+pub(super) fn handshake_fields(json: &[u8]) -> Result<Box<RawValue>, Error> {
+    let fields = json::parse_object(json).map_err(|error| json_error("json", &error))?;
+    let is_object = |it: &RawValue| it.get().starts_with('{');
+    if !json::field(&fields, "ext").is_none_or(is_object) {
+        return Err(Error::call(
+            ErrorKind::InvalidJson,
+            "json: its ext is not a JSON object",
+        ));
+    }
+    Ok(fields)
 }
 
 /// An error about JSON that the host gave as the argument `what`.

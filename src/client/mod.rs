@@ -3,11 +3,14 @@
 mod board;
 mod builder;
 mod clock;
+mod extensions;
+mod hooks;
 mod replay;
 mod statistics;
 mod task;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -30,6 +33,10 @@ pub use builder::{
     Builder, TokenProvider, TokenReason, DEFAULT_BYTES, DEFAULT_COMMANDS, DEFAULT_EVENTS,
     DEFAULT_RESPONSE, MAXIMUM_RESPONSE,
 };
+use extensions::Extensions;
+pub use extensions::{Extend, Extension, ExtensionMessage};
+use hooks::Hooks;
+pub use hooks::{Handshake, HandshakeProvider};
 use replay::Positions;
 pub use replay::{LoadPosition, ReplayStore};
 use statistics::Counters;
@@ -138,6 +145,15 @@ impl Shared {
         self.hub.publish(event);
     }
 
+    /// What an extension has done wrong stays with it.
+    fn extension_failed(&self, direction: &str, why: &str) {
+        self.counters.extension_failed();
+        tracing::warn!(
+            target: "cometd::client",
+            "an extension failed for an {direction} message, which goes on as it was before: {why}"
+        );
+    }
+
     fn redact(&self, error: &mut Error) {
         self.secrets.redact(&mut error.message);
         if let Some(bayeux) = &mut error.bayeux {
@@ -172,6 +188,8 @@ struct Unstarted {
     configuration: Configuration,
     transport: LongPolling,
     token_provider: Option<Arc<TokenProvider>>,
+    extensions: Extensions,
+    handshake_provider: Option<Arc<HandshakeProvider>>,
 }
 
 /// A client. Dropping it aborts what still runs, without waiting.
@@ -226,6 +244,8 @@ impl Client {
                 configuration,
                 transport: LongPolling::new(settings)?,
                 token_provider: builder.token_provider.clone(),
+                extensions: Extensions::new(builder.extensions.clone()),
+                handshake_provider: builder.handshake_provider.clone(),
             }))),
             request_capacity: builder.session().request_capacity,
             process: Process::current(),
@@ -259,12 +279,18 @@ impl Client {
         lock(&self.shared.mailbox)
             .commands
             .insert(0, Command::Connect);
+        let hooks = Hooks::new(
+            start.extensions,
+            start.handshake_provider,
+            self.shared.clone(),
+        );
         let task = Task {
             timestamps: start.configuration.timestamp.is_some(),
             session: Session::new(start.configuration),
             transport: Arc::new(start.transport),
             shared: self.shared.clone(),
             token_provider: start.token_provider,
+            hooks,
             _runtime: runtime.clone(),
         };
         runtime.handle().spawn(task.run());

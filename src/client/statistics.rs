@@ -90,6 +90,10 @@ impl Counters {
         Some(ahead.saturating_add(i64::try_from(now).unwrap_or(i64::MAX)))
     }
 
+    pub fn extension_failed(&self) {
+        *lock(&self.failures).entry("extension").or_default() += 1;
+    }
+
     pub fn read(&self, receivers: Vec<QueueStatistics>) -> Statistics {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Statistics {
@@ -121,6 +125,7 @@ fn name(kind: ErrorKind) -> &'static str {
         ErrorKind::NotJson => "not_json",
         ErrorKind::TooLarge => "too_large",
         ErrorKind::Refused => "refused",
+        ErrorKind::MessageDeleted => "message_deleted",
         _ => "other",
     }
 }

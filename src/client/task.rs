@@ -11,24 +11,34 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep_until, Instant, Sleep};
 
 use super::builder::{TokenProvider, TokenReason};
+use super::hooks::{Done, Hooks};
 use super::{clock, Shared};
 use crate::bayeux::Body;
 use crate::delivery::HostCode;
 use crate::error::{Error, ErrorKind, Failure, Phase};
 use crate::runtime::{self, Runtime};
-use crate::session::{Endpoint, Event, Millis, Output, Request, RequestId, Session, State};
+use crate::session::{Endpoint, Event, Millis, Output, Request, RequestId, Server, Session, State};
 use crate::transport::http::LongPolling;
 
-type Reply = Result<Body, Failure>;
-type Sending = Pin<Box<dyn Future<Output = Reply> + Send>>;
+type Sending = Pin<Box<dyn Future<Output = Result<Arrival, Failure>> + Send>>;
+
+/// What a request has brought.
+enum Arrival {
+    Messages(Body),
+    /// They are for the host's extensions first.
+    Unparsed(Vec<u8>),
+}
 
 /// A request under way.
 struct Underway {
     id: RequestId,
+    server: Server,
     endpoint: Endpoint,
     sent: Millis,
-    sending: Sending,
+    /// `None` while the host's code has it.
+    sending: Option<Sending>,
 }
+
 type Credentials = oneshot::Receiver<Result<hyper::header::HeaderValue, String>>;
 
 /// However far the next deadline is, the clock is looked at so often: timers
@@ -42,12 +52,14 @@ pub(super) struct Task {
     pub token_provider: Option<Arc<TokenProvider>>,
     /// Whether messages say when they are sent.
     pub timestamps: bool,
+    pub hooks: Option<Hooks>,
     /// Keeps the runtime alive as long as the client lives.
     pub _runtime: Arc<Runtime>,
 }
 
 enum Wake {
-    Reply(Underway, Reply),
+    Reply(Underway, Result<Arrival, Failure>),
+    Hook(Done),
     Commands,
     Room,
     Timer,
@@ -87,14 +99,21 @@ impl Task {
                 .await;
             self.session.handle_room(clock::now(), false);
             match wake {
-                Wake::Reply(request, Ok(body)) => {
+                Wake::Reply(request, Ok(Arrival::Messages(body))) => {
                     let now = clock::now();
-                    let took = now.saturating_sub(request.sent);
-                    self.shared
-                        .counters
-                        .replied(request.endpoint, took, body.size());
+                    self.count_reply(&request, now, body.size());
                     self.session.handle_reply(now, request.id, &Arc::new(body));
                 }
+                Wake::Reply(request, Ok(Arrival::Unparsed(body))) => {
+                    let now = clock::now();
+                    self.count_reply(&request, now, body.len());
+                    self.session.handle_arrived(now, request.id);
+                    if let Some(hooks) = &self.hooks {
+                        hooks.incoming(request.id, body);
+                    }
+                    requests.push(request);
+                }
+                Wake::Hook(done) => self.hook_done(&mut requests, done),
                 Wake::Reply(request, Err(failure)) => {
                     self.session
                         .handle_failure(clock::now(), request.id, &failure);
@@ -110,6 +129,71 @@ impl Task {
         ending.done = true;
     }
 
+    fn count_reply(&self, request: &Underway, now: Millis, bytes: usize) {
+        let took = now.saturating_sub(request.sent);
+        self.shared.counters.replied(request.endpoint, took, bytes);
+    }
+
+    /// The host's code is done with something.
+    fn hook_done(&mut self, requests: &mut Vec<Underway>, done: Done) {
+        let now = clock::now();
+        // One that is not there was given up meanwhile.
+        let find = |requests: &[Underway], id| {
+            let with_hooks = |it: &Underway| it.id == id && it.sending.is_none();
+            requests.iter().position(with_hooks)
+        };
+        match done {
+            Done::Outgoing { request, outgoing } => {
+                let Some(index) = find(requests, request) else {
+                    return;
+                };
+                if !outgoing.dropped.is_empty() {
+                    self.session.handle_dropped(now, request, &outgoing.dropped);
+                }
+                match (outgoing.body, requests.get_mut(index)) {
+                    (Some(body), Some(underway)) => {
+                        self.session.handle_sent(now, request);
+                        underway.sent = now;
+                        underway.sending =
+                            Some(self.send(underway.server.clone(), underway.endpoint, body));
+                    }
+                    _ => {
+                        requests.swap_remove(index);
+                    }
+                }
+            }
+            Done::Incoming { request, reply } => {
+                let Some(index) = find(requests, request) else {
+                    return;
+                };
+                requests.swap_remove(index);
+                match reply {
+                    Ok(body) => self.session.handle_reply(now, request, &Arc::new(body)),
+                    Err(failure) => self.session.handle_failure(now, request, &failure),
+                }
+            }
+            Done::Fields { question, answer } => {
+                self.session.handle_handshake_fields(now, question, answer);
+            }
+        }
+    }
+
+    fn send(&self, server: Server, endpoint: Endpoint, body: Vec<u8>) -> Sending {
+        tracing::debug!(target: "cometd::client", ?endpoint, bytes = body.len(), "request");
+        self.shared.counters.sent(endpoint, body.len());
+        let transport = self.transport.clone();
+        if self.hooks.as_ref().is_some_and(Hooks::has_incoming) {
+            return Box::pin(async move {
+                let body = transport.exchange(server, endpoint, body).await?;
+                Ok(Arrival::Unparsed(body))
+            });
+        }
+        Box::pin(async move {
+            let body = transport.send(server, endpoint, body).await?;
+            Ok(Arrival::Messages(body))
+        })
+    }
+
     fn perform(&mut self, requests: &mut Vec<Underway>, credentials: &mut Option<Credentials>) {
         while let Some(output) = self.session.poll_output() {
             match output {
@@ -119,20 +203,33 @@ impl Task {
                     endpoint,
                     body,
                 }) => {
-                    tracing::debug!(target: "cometd::client", ?endpoint, bytes = body.len(), "request");
-                    self.shared.counters.sent(endpoint, body.len());
-                    let transport = self.transport.clone();
+                    let sending = match &self.hooks {
+                        Some(hooks) if hooks.has_outgoing() => {
+                            hooks.outgoing(id, body);
+                            None
+                        }
+                        _ => Some(self.send(server.clone(), endpoint, body)),
+                    };
                     requests.push(Underway {
                         id,
+                        server,
                         endpoint,
                         sent: clock::now(),
-                        sending: Box::pin(
-                            async move { transport.send(server, endpoint, body).await },
-                        ),
+                        sending,
                     });
                 }
                 Output::ServerClock(ahead) => self.shared.counters.server_clock(ahead),
-                Output::Cancel(id) => requests.retain(|request| request.id != id),
+                Output::Cancel(id) => {
+                    requests.retain(|request| request.id != id);
+                    if let Some(hooks) = &self.hooks {
+                        hooks.cancel(id);
+                    }
+                }
+                Output::AskHandshake(question) => {
+                    if let Some(hooks) = &self.hooks {
+                        hooks.ask(question);
+                    }
+                }
                 Output::Event(event) => self.shared.publish(event),
                 // One that is still busy with the last time is not asked
                 // again; what it finds out counts.
@@ -179,26 +276,37 @@ impl Task {
     /// Waits for what happens next; on the way wakes the host's threads for
     /// what has happened before.
     async fn wake(
-        &self,
+        &mut self,
         requests: &mut Vec<Underway>,
         credentials: &mut Option<Credentials>,
         mut sleep: Pin<&mut Sleep>,
         room: bool,
     ) -> Wake {
-        let mut commands = pin!(self.shared.commands_came());
-        let mut room_made = pin!(self.shared.hub.room_made());
+        let Self { shared, hooks, .. } = self;
+        let mut commands = pin!(shared.commands_came());
+        let mut room_made = pin!(shared.hub.room_made());
         let mut turn = 0;
         let wake = poll_fn(|context| {
             turn += 1;
             if turn == 2 {
-                self.shared.hub.wake();
+                shared.hub.wake();
+            }
+            if let Some(hooks) = hooks {
+                if let Poll::Ready(done) = hooks.poll_done(context) {
+                    return Poll::Ready(Wake::Hook(done));
+                }
             }
             for index in 0..requests.len() {
                 let Some(request) = requests.get_mut(index) else {
                     break;
                 };
-                if let Poll::Ready(reply) = request.sending.as_mut().poll(context) {
-                    return Poll::Ready(Wake::Reply(requests.swap_remove(index), reply));
+                let Some(sending) = &mut request.sending else {
+                    continue;
+                };
+                if let Poll::Ready(reply) = sending.as_mut().poll(context) {
+                    let mut request = requests.swap_remove(index);
+                    request.sending = None;
+                    return Poll::Ready(Wake::Reply(request, reply));
                 }
             }
             if let Some(receiver) = credentials {
@@ -226,7 +334,7 @@ impl Task {
         })
         .await;
         if turn < 2 {
-            self.shared.hub.wake();
+            shared.hub.wake();
         }
         wake
     }

@@ -89,10 +89,23 @@ impl Calls {
 
     /// Ends those that a failed request carried.
     pub(super) fn fail(&mut self, request: RequestId) -> Vec<(OperationId, String)> {
+        self.end_those(|_, call| call.request == request)
+    }
+
+    /// Ends those of a request that extensions dropped.
+    pub(super) fn end_deleted(
+        &mut self,
+        request: RequestId,
+        ids: &[u64],
+    ) -> Vec<(OperationId, String)> {
+        self.end_those(|id, call| call.request == request && ids.contains(&id))
+    }
+
+    fn end_those(&mut self, which: impl Fn(u64, &Call) -> bool) -> Vec<(OperationId, String)> {
         let ids: Vec<u64> = self
             .sent
             .iter()
-            .filter(|(_, call)| call.request == request)
+            .filter(|(id, call)| which(**id, call))
             .map(|(id, _)| *id)
             .collect();
         ids.into_iter()

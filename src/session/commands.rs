@@ -369,6 +369,7 @@ impl Session {
         }
         let request = self.send(now, Purpose::Commands, messages, limit);
         self.commands.request = Some(request);
+        let deadline = self.flights.get(&request).map_or(now, |it| it.deadline);
         for (id, queued, position) in sent {
             if matches!(queued.verb, Verb::Call(_)) {
                 let (operation, channel) = (queued.operation, queued.channel);
@@ -385,7 +386,7 @@ impl Session {
                     revoked: queued.revoked,
                     stale: false,
                     request,
-                    deadline: now.saturating_add(limit),
+                    deadline,
                     position,
                     retried: match queued.verb {
                         Verb::PublishRetried(retried) => Some(retried),
@@ -605,6 +606,23 @@ impl Session {
         }
         if failure.kind == ErrorKind::Unauthorized {
             self.refresh_for_a_command(now);
+        }
+    }
+
+    /// Extensions dropped these messages of the request.
+    pub(super) fn commands_dropped(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        message_ids: &[u64],
+        failure: &Failure,
+    ) {
+        let is_of_request =
+            |id: &&u64| self.commands.pending.get(**id).map(|it| it.request) == Some(request);
+        let ids: Vec<u64> = message_ids.iter().filter(is_of_request).copied().collect();
+        self.fail(now, &ids, failure);
+        for (id, channel) in self.commands.calls.end_deleted(request, message_ids) {
+            self.emit_failed(id, channel, failure.to_error(Phase::Call));
         }
     }
 

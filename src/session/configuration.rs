@@ -63,6 +63,11 @@ pub struct Configuration {
     pub replay: Option<ReplayPolicy>,
     /// Whether somebody can be asked for new credentials.
     pub has_token_provider: bool,
+    /// Whether somebody is asked for fields before each handshake.
+    pub has_handshake_provider: bool,
+    /// Whether requests wait for code of the host's before they are sent: then
+    /// `handle_sent` tells when they are.
+    pub holds_requests: bool,
     /// Makes the jitter of the waits repeatable.
     pub seed: u64,
 }
@@ -87,6 +92,8 @@ impl Default for Configuration {
             restart: false,
             replay: None,
             has_token_provider: false,
+            has_handshake_provider: false,
+            holds_requests: false,
             seed: 1,
         }
     }

@@ -1,5 +1,7 @@
 //! Handshakes, the connect loop, and what follows their failures.
 
+use serde_json::value::RawValue;
+
 use super::{
     Attempt, Exchange, Millis, Output, Purpose, RefreshedAttempt, Refreshing, Session, State,
     StoredAdvice, MAXIMUM_HOLD, MAXIMUM_INTERVAL, MAXIMUM_REFRESHES, REFRESH_LIMIT,
@@ -26,7 +28,8 @@ struct Setback {
 }
 
 impl Session {
-    pub(super) fn send_handshake(&mut self, now: Millis) {
+    /// `fields` are the host's for this attempt.
+    pub(super) fn send_handshake(&mut self, now: Millis, fields: Option<&RawValue>) {
         self.next_attempt = None;
         self.handshake_limit.record(now);
         self.client_id = None;
@@ -40,13 +43,17 @@ impl Session {
             self.timesync.for_meta(now),
         ];
         let added: Vec<_> = added.into_iter().flatten().collect();
-        let ext = json::with_fields(self.configuration.handshake_ext.as_deref(), &added);
+        let own = self.configuration.handshake_ext.as_deref();
+        let given = fields.and_then(|it| json::field(it, "ext"));
+        let ext = json::merged(own, given);
+        let ext = json::with_fields(ext.as_deref(), &added);
         let mut messages = self.messages(now);
         messages.handshake(
             message_id,
             self.configuration.timeout,
             self.configuration.interval,
             ext.as_deref(),
+            fields,
         );
         let limit = self.configuration.request_timeout;
         let request = self.send(now, Purpose::Handshake, messages, limit);
@@ -87,6 +94,7 @@ impl Session {
         let advice = reply.advice(LONG_POLLING);
         if reply.successful() != Some(true) {
             self.advised(reply, advice.as_ref(), true);
+            self.handshake_fields.handshake_refused(reply);
             let error = refused(Phase::Handshake, reply);
             let code = error.bayeux.as_ref().map_or(0, |it| it.code);
             self.setback(
@@ -217,6 +225,7 @@ impl Session {
         self.acknowledgement.connect_replied(reply);
         self.failures = 0;
         self.refreshes = 0;
+        self.handshake_fields.session_works();
         self.gone = 0;
         self.unconnected_since = None;
         self.connected_since_handshake = true;
@@ -252,7 +261,14 @@ impl Session {
     }
 
     pub(super) fn handshake_failed(&mut self, now: Millis, failure: &Failure) {
-        self.servers.failed();
+        if failure.kind != ErrorKind::MessageDeleted {
+            self.servers.failed();
+        }
+        self.handshake_not_made(now, failure);
+    }
+
+    /// Like a failed one, but no server is to blame.
+    pub(super) fn handshake_not_made(&mut self, now: Millis, failure: &Failure) {
         self.setback(
             now,
             Attempt::Handshake,
@@ -560,6 +576,11 @@ impl Session {
             error.retry_in = Some(self.attempt_after(now, attempt, wait));
         }
         self.emit_error(error);
+    }
+
+    /// Goes on with a handshake whose time had come.
+    pub(super) fn attempt_handshake(&mut self, now: Millis) {
+        self.next_attempt = Some((Attempt::Handshake, now));
     }
 
     /// Plans an attempt; returns how long it has to wait.

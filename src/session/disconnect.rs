@@ -1,6 +1,6 @@
 //! The end that the host asks for, within a time limit that always holds.
 
-use super::{Exchange, Millis, Purpose, Session, State};
+use super::{Exchange, Millis, Purpose, Session, Stage, State};
 use crate::error::{Error, ErrorKind, Phase};
 
 /// How long the held connect's reply is awaited after the disconnect's: a
@@ -16,13 +16,21 @@ pub(super) struct Disconnecting {
     answered: Option<Millis>,
 }
 
-impl Disconnecting {
-    pub(super) fn next_deadline(&self) -> Millis {
-        self.answered.map_or(self.limit, |at| at.min(self.limit))
-    }
-}
-
 impl Session {
+    /// When the end comes in any case.
+    pub(super) fn disconnect_deadline(&self) -> Option<Millis> {
+        let disconnecting = self.disconnecting.as_ref()?;
+        // A reply that is there is awaited for as long as the host's code has it.
+        let has_arrived = self
+            .connect
+            .and_then(|it| self.flights.get(&it.request))
+            .is_some_and(|it| it.stage == Stage::Arrived);
+        Some(match disconnecting.answered {
+            Some(at) if !has_arrived => at.min(disconnecting.limit),
+            _ => disconnecting.limit,
+        })
+    }
+
     pub(super) fn start_disconnect(&mut self, now: Millis, limit: Millis) {
         if self.state == State::Closed {
             return;
@@ -101,7 +109,7 @@ impl Session {
         let Some(disconnecting) = &self.disconnecting else {
             return;
         };
-        if disconnecting.next_deadline() > now {
+        if self.disconnect_deadline().is_some_and(|at| at > now) {
             return;
         }
         if disconnecting.answered.is_some() {

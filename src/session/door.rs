@@ -117,6 +117,29 @@ pub enum Output {
     ServerClock(i64),
     /// Ask the token provider; its answer goes to `handle_credentials`.
     RefreshCredentials,
+    /// Ask the handshake provider; its answer goes to `handle_handshake_fields`.
+    AskHandshake(HandshakeQuestion),
+}
+
+/// What the handshake provider is asked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HandshakeQuestion {
+    /// Of this client's questions.
+    pub number: u64,
+    /// 1 for the first attempt since the last session that worked.
+    pub attempt: u32,
+    /// The reply, JSON, that refused the handshake before.
+    pub refusal: Option<String>,
+}
+
+impl std::fmt::Debug for HandshakeQuestion {
+    /// Without the reply: what a server says to the provider is for no log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HandshakeQuestion")
+            .field("number", &self.number)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -3,8 +3,11 @@
 //! Its doors: [`Session::handle_command`], [`Session::handle_reply`],
 //! [`Session::handle_failure`], [`Session::handle_timeout`],
 //! [`Session::handle_room`] and [`Session::handle_credentials`] take what
-//! happened and the time at which it did. After each of them the caller takes
-//! [`Session::poll_output`] until it is empty, and asks
+//! happened and the time at which it did. Where code of the host's runs between
+//! the session and the wire there are three more: [`Session::handle_dropped`],
+//! [`Session::handle_sent`] and [`Session::handle_arrived`]; and
+//! [`Session::handle_handshake_fields`], where it is asked before a handshake. After each of them
+//! the caller takes [`Session::poll_output`] until it is empty, and asks
 //! [`Session::poll_timeout`] when to call `handle_timeout`; the answers of both
 //! change with nothing else.
 //!
@@ -21,6 +24,7 @@ mod connection;
 mod deadlines;
 mod disconnect;
 mod door;
+mod fields;
 mod pending;
 mod replay;
 mod retries;
@@ -33,15 +37,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 pub use configuration::{Configuration, Millis, ReplayPolicy, Timestamp};
-pub use door::{Command, Endpoint, Event, OperationId, Output, Request, RequestId, State};
+pub use door::{
+    Command, Endpoint, Event, HandshakeQuestion, OperationId, Output, Request, RequestId, State,
+};
 
 use crate::bayeux::outgoing::Messages;
-use crate::bayeux::{channel, meta, Body};
+use crate::bayeux::{channel, meta, Body, ErrorText};
 use crate::error::{Error, ErrorKind, Failure, Phase};
 use acknowledgement::Acknowledgement;
 use backoff::{Backoff, ConnectLimit, HandshakeLimit, Jitter};
 use commands::Commands;
 use disconnect::Disconnecting;
+use fields::HandshakeFields;
 use replay::Replay;
 pub use servers::Server;
 use servers::Servers;
@@ -55,6 +62,21 @@ struct Flight {
     session: u64,
     sent: Millis,
     deadline: Millis,
+    /// How long it may take from the moment on at which it was sent.
+    limit: Millis,
+    stage: Stage,
+    /// How many messages it has, without those that were dropped.
+    messages: usize,
+}
+
+/// Where a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// With the host's code, and not yet sent.
+    Held,
+    Sent,
+    /// Its response is there, and with the host's code.
+    Arrived,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +170,7 @@ pub struct Session {
     /// What the calendar says at time 0.
     calendar: i64,
     replay: Replay,
+    handshake_fields: HandshakeFields,
 
     refreshing: Option<Refreshing>,
     /// Credentials asked for since the last successful connect.
@@ -168,6 +191,9 @@ const MAXIMUM_INTERVAL: Millis = 86_400_000;
 const MAXIMUM_REFRESHES: u32 = 3;
 /// How long the token provider may take before the session goes on without it.
 const REFRESH_LIMIT: Millis = 60_000;
+/// How long the host's code may have a request, and again its response, before
+/// the session takes the request for failed.
+const HOST_LIMIT: Millis = 60_000;
 
 impl Session {
     pub fn new(configuration: Configuration) -> Self {
@@ -204,6 +230,7 @@ impl Session {
             timesync: Timesync::new(configuration.timesync, configuration.calendar),
             calendar: configuration.calendar,
             replay: Replay::new(configuration.replay),
+            handshake_fields: HandshakeFields::default(),
             refreshing: None,
             refreshes: 0,
             commands: Commands::default(),
@@ -402,7 +429,13 @@ impl Session {
             }
             // What it did not answer may be answered by another response;
             // until its deadline.
-            Purpose::Commands => self.commands.request_ended(request),
+            Purpose::Commands => {
+                self.commands.request_ended(request);
+                if flight.stage != Stage::Sent {
+                    let deadline = flight.sent.saturating_add(flight.limit);
+                    self.commands.pending.set_deadline(request, deadline);
+                }
+            }
             Purpose::Disconnect => self.disconnect_replied(now),
             _ => {}
         }
@@ -420,7 +453,18 @@ impl Session {
         if self.state == State::Closed {
             return;
         }
-        match flight.purpose {
+        self.flight_failed(now, request, flight.purpose, failure);
+        self.proceed(now);
+    }
+
+    fn flight_failed(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        purpose: Purpose,
+        failure: &Failure,
+    ) {
+        match purpose {
             Purpose::Handshake => {
                 if self.handshake.is_some_and(|it| it.request == request) {
                     self.handshake = None;
@@ -439,7 +483,67 @@ impl Session {
             }
             Purpose::Disconnect => self.disconnect_replied(now),
         }
+    }
+
+    /// The host's code has dropped these messages of a request that is not yet
+    /// sent. A request of which nothing is left is over.
+    pub fn handle_dropped(&mut self, now: Millis, request: RequestId, message_ids: &[u64]) {
+        let Some(flight) = self.flights.get_mut(&request) else {
+            return;
+        };
+        flight.messages = flight.messages.saturating_sub(message_ids.len());
+        let flight = *flight;
+        if flight.messages == 0 {
+            self.flights.remove(&request);
+        }
+        let failure = deleted();
+        match flight.purpose {
+            Purpose::Commands => {
+                self.commands_dropped(now, request, message_ids, &failure);
+                if flight.messages == 0 {
+                    self.commands.request_ended(request);
+                }
+            }
+            // These travel alone.
+            purpose if flight.messages == 0 => {
+                self.flight_failed(now, request, purpose, &failure);
+            }
+            _ => {}
+        }
         self.proceed(now);
+    }
+
+    /// A request that was with the host's code is sent: from here on its time
+    /// counts.
+    pub fn handle_sent(&mut self, now: Millis, request: RequestId) {
+        let held = |it: &&mut Flight| it.stage == Stage::Held;
+        let Some(flight) = self.flights.get_mut(&request).filter(held) else {
+            return;
+        };
+        flight.stage = Stage::Sent;
+        flight.sent = now;
+        flight.deadline = now.saturating_add(flight.limit);
+        let (purpose, deadline) = (flight.purpose, flight.deadline);
+        if purpose == Purpose::Commands {
+            self.commands.pending.set_deadline(request, deadline);
+        }
+    }
+
+    /// The response to a request is there, and with the host's code: what this
+    /// takes is not the server's time.
+    pub fn handle_arrived(&mut self, now: Millis, request: RequestId) {
+        let Some(flight) = self.flights.get_mut(&request) else {
+            return;
+        };
+        if flight.stage == Stage::Held {
+            flight.sent = now;
+        }
+        flight.stage = Stage::Arrived;
+        flight.deadline = now.saturating_add(HOST_LIMIT);
+        let (purpose, deadline) = (flight.purpose, flight.deadline);
+        if purpose == Purpose::Commands {
+            self.commands.pending.set_deadline(request, deadline);
+        }
     }
 
     /// The time that `poll_timeout` gave has come.
@@ -455,10 +559,18 @@ impl Session {
             if let Some(flight) = self.flights.get(&request) {
                 let failure = Failure::new(
                     ErrorKind::Timeout,
-                    format!(
-                        "no response within {} ms",
-                        flight.deadline.saturating_sub(flight.sent)
-                    ),
+                    match flight.stage {
+                        Stage::Sent => format!(
+                            "no response within {} ms",
+                            flight.deadline.saturating_sub(flight.sent)
+                        ),
+                        Stage::Held => format!(
+                            "the host's extensions took longer than {HOST_LIMIT} ms: nothing was sent"
+                        ),
+                        Stage::Arrived => format!(
+                            "the host's extensions took longer than {HOST_LIMIT} ms: the response is lost"
+                        ),
+                    },
                 );
                 self.outputs.push_back(Output::Cancel(request));
                 self.handle_failure(now, request, &failure);
@@ -469,6 +581,7 @@ impl Session {
         self.retries_timed_out(now);
         self.resend(now);
         self.refresh_timed_out(now);
+        self.handshake_fields_timed_out(now);
         self.proceed(now);
     }
 
@@ -501,11 +614,8 @@ impl Session {
             .chain(renewal)
             .chain(self.commands.next_deadline())
             .chain(self.refreshing.as_ref().map(|it| it.deadline))
-            .chain(
-                self.disconnecting
-                    .as_ref()
-                    .map(Disconnecting::next_deadline),
-            )
+            .chain(self.handshake_fields.deadline())
+            .chain(self.disconnect_deadline())
             .min()
     }
 
@@ -525,7 +635,7 @@ impl Session {
         self.renew(now);
         self.flush_commands(now);
         match self.next_attempt {
-            Some((Attempt::Handshake, at)) if at <= now => self.send_handshake(now),
+            Some((Attempt::Handshake, at)) if at <= now => self.begin_handshake(now),
             Some((Attempt::Connect, at)) if at <= now => self.send_connect(now),
             _ => {}
         }
@@ -579,13 +689,20 @@ impl Session {
     ) -> RequestId {
         self.last_request_id += 1;
         let id = RequestId(self.last_request_id);
+        let (stage, until) = match self.configuration.holds_requests {
+            true => (Stage::Held, HOST_LIMIT),
+            false => (Stage::Sent, time_limit),
+        };
         self.flights.insert(
             id,
             Flight {
                 purpose,
                 session: self.sessions,
                 sent: now,
-                deadline: now.saturating_add(time_limit),
+                deadline: now.saturating_add(until),
+                limit: time_limit,
+                stage,
+                messages: messages.count(),
             },
         );
         self.outputs.push_back(Output::Send(Request {
@@ -630,6 +747,7 @@ impl Session {
         self.connect = None;
         self.next_attempt = None;
         self.refreshing = None;
+        self.handshake_fields = HandshakeFields::default();
         self.disconnecting = None;
         self.client_id = None;
         if let Some(mut error) = why {
@@ -650,7 +768,19 @@ struct Seen {
     unusable: usize,
     connect_reply: Option<u32>,
     handshake_refusal: Option<u32>,
-    server_disconnect: Option<Option<crate::bayeux::ErrorText>>,
+    server_disconnect: Option<Option<ErrorText>>,
+}
+
+/// How a message ends that an extension dropped; the error is that of CometD's
+/// own clients.
+fn deleted() -> Failure {
+    let bayeux = ErrorText::parse("404::message_deleted");
+    let mut failure = Failure::new(
+        ErrorKind::MessageDeleted,
+        format!("an extension deleted the message: {}", bayeux.text),
+    );
+    failure.bayeux = Some(bayeux);
+    failure
 }
 
 fn phase_of(purpose: Purpose) -> Phase {

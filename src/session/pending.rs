@@ -90,6 +90,21 @@ impl PendingMessages {
             .collect()
     }
 
+    /// Those that travelled in this request have until then.
+    pub(super) fn set_deadline(&mut self, request: RequestId, deadline: Millis) {
+        for id in self.of_request(request) {
+            if let Some(pending) = self.remove(id) {
+                self.insert(
+                    id,
+                    Pending {
+                        deadline,
+                        ..pending
+                    },
+                );
+            }
+        }
+    }
+
     /// The ids of those that travelled in this request.
     pub(super) fn of_request(&self, request: RequestId) -> Vec<u64> {
         self.iter()

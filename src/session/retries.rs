@@ -242,6 +242,7 @@ pub(super) fn may_be_accepted_later(advised: Option<Reconnect>, code: i32) -> bo
 
 /// Whether another attempt may do better than this one.
 pub(super) fn is_passing(failure: &Failure) -> bool {
-    // The message will not get smaller.
-    failure.http_status != 413
+    // The message will not get smaller, and what the host's own code has
+    // dropped is not wanted.
+    failure.http_status != 413 && failure.kind != ErrorKind::MessageDeleted
 }

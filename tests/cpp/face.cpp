@@ -85,6 +85,7 @@ static void every_option_is_there() {
         .set_disconnect_base_path("").set_append_message_type(COMETD_APPEND_ALWAYS)
         .set_basic_auth("user").set_basic_auth("user", "password").set_authorization("OAuth abc").set_bearer_token("T")
         .set_token_provider([](std::int32_t) { return std::nullopt; }).set_token_provider({})
+        .set_handshake_provider([](cometd::handshake) {}).set_handshake_provider({}).add_extension({}, {})
         .add_cookie("name", "value").add_header("X-Name", "value").set_handshake_ext("{\"a\":1}")
         .set_timeout(1s).set_interval(0s).set_request_timeout(5s).set_number_of_retries(COMETD_RETRY_FOREVER)
         .set_backoff(10ms, 20ms).set_events_capacity(100, 100000).set_commands_capacity(100)
@@ -296,6 +297,48 @@ static void replay_stores() {
     assert(thrown([&] { builder.set_replay_fallback(5); }).status() == COMETD_E_OUT_OF_RANGE);
     builder.set_replay_store(nullptr, nullptr);
     client.disconnect(10s);
+static void extensions_and_handshakes() {
+    std::atomic<int> asked{0}, seen{0}, reported{0};
+    auto alive = std::make_shared<std::atomic<int>>(0);
+    {
+        cometd::client client = cometd::builder(url).set_bearer_token("T").set_backoff(1ms, 1ms)
+            .set_handshake_provider({})
+            .set_handshake_provider([&](cometd::handshake handshake) {
+                assert(handshake.attempt() == std::uint32_t(asked + 1) && !handshake.refusal());
+                if (asked++ == 0) throw std::runtime_error("not yet");
+                handshake.set_fields("{\"ext\":{\"n\":1}}");
+                assert(thrown([&] { handshake.set_fields("{\"ext\":1}"); }).status() == COMETD_E_INVALID_JSON);
+            }, [&](std::exception_ptr) { reported++; })
+            .add_extension({}, {})
+            .add_extension(
+                [&, kept = counted{alive}](cometd::extension_message message) {
+                    if (message.json().find("\"channel\":\"/chat\"") == std::string_view::npos) return;
+                    seen++;
+                    if (message.json().find("secret") != std::string_view::npos) return message.drop();
+                    message.replace("{\"data\":\"replaced\"}");
+                },
+                [&](cometd::extension_message message) {
+                    assert(!message.json().empty());
+                    throw std::runtime_error("thrown by an extension");
+                }, [&](std::exception_ptr) { seen++; }).build();
+        client.connect();
+        const std::uint64_t dropped = client.publish("/chat", "\"secret\"");
+        const cometd::event error = next(client, COMETD_EVENT_ERROR);
+        assert(error.error()->status() == COMETD_E_CREDENTIALS);  // the provider that threw
+        const cometd::event deleted = next(client, COMETD_EVENT_ERROR);
+        assert(deleted.id() == dropped && deleted.error()->status() == COMETD_E_MESSAGE_DELETED);
+        assert(deleted.error()->bayeux_code() == 404);
+        client.subscribe("/chat");
+        next(client, COMETD_EVENT_SUBSCRIBED);
+        client.publish("/chat", "1");
+        assert(next(client, COMETD_EVENT_MESSAGE).message()->data() == "\"replaced\"");
+        client.disconnect(10s);
+        assert(asked == 2 && reported == 1 && seen > 3);
+    }
+    for (auto end = std::chrono::steady_clock::now() + 30s; alive.use_count() > 1;) {
+        assert(std::chrono::steady_clock::now() < end);
+        std::this_thread::yield();
+    }
 }
 
 static void the_rest() {
@@ -327,6 +370,7 @@ int main(int, char **argv) {
     callbacks_may_throw();
     token_providers();
     replay_stores();
+    extensions_and_handshakes();
     the_rest();
     std::cout << "ok\n";
 }

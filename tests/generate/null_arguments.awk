@@ -22,7 +22,8 @@ function good(type, name) {
         return "f." name
     if (type == "char *" && name == "buf") return "f.buffer"
     if (type == "size_t *" && name == "needed") return "&f.len"
-    if (type == "cometd_token *") return "NULL" # there is one inside a provider only
+    if (type ~ /^(const )?cometd_(token|handshake|extension_message) \*$/)
+        return "NULL" # there is one inside a call of the host's code only
     if (type ~ /^cometd_(client|client_builder|receiver|event) \*\*$/ && name == "out")
         return "(" type ")&f.out"
     if (type == "cometd_error **" && name == "err") return "&f.err"
@@ -33,7 +34,7 @@ function good(type, name) {
     if (type == "int64_t *" && name == "id") return "&f.replay_id"
     if (type == "int64_t") return "-1"
     if (type == "cometd_state *" && name == "previous") return "&f.previous"
-    if (type ~ /^cometd_(event|free|token|log|replay_load|replay_save)_fn$/ || type == "void *") return "NULL"
+    if (type ~ /^cometd_(event|free|token|log|replay_load|replay_save|extension|handshake)_fn$/ || type == "void *") return "NULL"
     if (type == "size_t" && name == "len") return "2"
     if (type == "size_t" && name == "cap" && types[i - 1] == "char *") return "sizeof f.buffer"
     if (type == "size_t" && name == "bytes") return "1024"
@@ -51,7 +52,7 @@ function is_pointer(type) {
 
 # Whether the header lets this one be NULL.
 function is_optional(type, name) {
-    return name ~ /^(err|id|len|needed|code|previous|password|fn|load|save|user|free_user)$/ && \
+    return name ~ /^(err|id|len|needed|code|previous|password|fn|load|save|outgoing|incoming|user|free_user)$/ && \
            !(name == "user" && type == "const char *")
 }
 
@@ -63,7 +64,7 @@ function neutral(type) {
     if (type == "cometd_status") return "COMETD_E_INVALID_ARGUMENT"
     if (type == "ptrdiff_t") return "-1"
     if (type ~ /\*$/) return "NULL"
-    if (type ~ /^(size_t|bool|int32_t|uint64_t|cometd_state)$/) return "0"
+    if (type ~ /^(size_t|bool|int32_t|uint32_t|uint64_t|cometd_state)$/) return "0"
     if (type == "void") return "nothing"
     fail("unknown type '" type "' of " fn)
 }

@@ -146,6 +146,8 @@ impl Run {
                 start: random.pick(&[-1, -2, 7]),
                 fallback: random.pick(&[None, Some(-1), Some(-2)]),
             });
+            it.has_handshake_provider = random.one_in(3);
+            it.holds_requests = random.one_in(3);
             it.number_of_retries = match random.below(8) {
                 0 => Some(0),
                 1 => Some(3),
@@ -196,6 +198,9 @@ impl Run {
             self.answer(&sent);
         }
         self.world.credentials(Ok(()));
+        for question in std::mem::take(&mut self.world.questions) {
+            self.world.handshake_fields(&question, Ok("{}"));
+        }
         self.world.wait(1_000_000);
     }
 
@@ -224,6 +229,9 @@ impl Run {
             if self.world.refreshes > self.answered_refreshes {
                 self.answered_refreshes = self.world.refreshes;
                 self.world.credentials(Ok(()));
+            }
+            for question in std::mem::take(&mut self.world.questions) {
+                self.world.handshake_fields(&question, Ok(""));
             }
             let Some(sent) = self.world.open.values().next().cloned() else {
                 self.world.next_timer();
@@ -258,6 +266,12 @@ impl Run {
     fn step(&mut self) {
         let open: Vec<Sent> = self.world.open.values().cloned().collect();
         self.world.inbox.clear();
+        if self.random.one_in(4) {
+            self.host_code(&open);
+            if self.world.closed {
+                return;
+            }
+        }
         match self.random.below(100) {
             0..45 if !open.is_empty() => {
                 let index = self.random.below(open.len() as u64) as usize;
@@ -301,6 +315,32 @@ impl Run {
                 self.world.disconnect(within);
             }
             _ => self.world.connect(),
+        }
+    }
+
+    /// Extensions, in whichever order; and the handshake provider.
+    fn host_code(&mut self, open: &[Sent]) {
+        if !self.world.questions.is_empty() && self.random.one_in(2) {
+            let question = self.world.questions.remove(0);
+            let answer = self.random.pick(&[
+                Ok(""),
+                Ok(r#"{"ext":{"answer":1},"more":2}"#),
+                Ok(r#"{"id":"9","ext":7}"#),
+                Err("it returned -5"),
+            ]);
+            self.world.handshake_fields(&question, answer);
+        } else if !open.is_empty() {
+            let index = self.random.below(open.len() as u64) as usize;
+            let sent = &open[index];
+            match self.random.below(3) {
+                0 => self.world.lets_go(sent),
+                1 => self.world.arrives(sent),
+                _ => {
+                    let places = 0..sent.messages.len();
+                    let places: Vec<_> = places.filter(|_| self.random.one_in(3)).collect();
+                    self.world.drops(sent, &places);
+                }
+            }
         }
     }
 

@@ -169,7 +169,9 @@ impl Life {
                     }
                 }
                 Output::ServerClock(_) => {}
-                Output::RefreshCredentials => panic!("there is no provider"),
+                Output::RefreshCredentials | Output::AskHandshake(_) => {
+                    panic!("there is no provider")
+                }
                 Output::Event(event) => self.told(event),
             }
         }

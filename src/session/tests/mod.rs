@@ -13,6 +13,7 @@ mod credentials;
 mod disconnect;
 mod faults;
 mod handshake;
+mod hooks;
 mod liveness;
 mod longevity;
 mod replay;
@@ -82,6 +83,8 @@ struct World {
     errors: Vec<Error>,
     refreshes: usize,
     server_clock: Option<i64>,
+    /// What the handshake provider was asked and has not answered.
+    questions: Vec<HandshakeQuestion>,
     /// Endings that the host is owed, by operation and channel.
     owed: BTreeMap<(OperationId, String), usize>,
     handshakes: VecDeque<Millis>,
@@ -109,6 +112,7 @@ impl World {
             errors: Vec::new(),
             refreshes: 0,
             server_clock: None,
+            questions: Vec::new(),
             owed: BTreeMap::new(),
             handshakes: VecDeque::new(),
             closed: false,
@@ -227,6 +231,65 @@ impl World {
         self.collect();
     }
 
+    /// What the host's extensions do: drops messages of a request, by their
+    /// places in it.
+    fn drops(&mut self, sent: &Sent, places: &[usize]) {
+        let id = |place: &usize| sent.messages[*place]["id"].as_str().unwrap();
+        let ids: Vec<u64> = places.iter().map(|it| id(it).parse().unwrap()).collect();
+        self.note(|| format!("dropped {:?} {ids:?}", sent.id));
+        if let Some(open) = self.open.get_mut(&sent.id) {
+            let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
+            let is_dropped =
+                |it: &Value| ids.iter().any(|id| it["id"].as_str() == Some(id.as_str()));
+            open.messages.retain(|it| !is_dropped(it));
+            if open.messages.is_empty() {
+                self.open.remove(&sent.id);
+            }
+        }
+        self.session.handle_dropped(self.now, sent.id, &ids);
+        self.collect();
+    }
+
+    /// Extensions are done with a request, and it is sent.
+    fn lets_go(&mut self, sent: &Sent) {
+        self.note(|| format!("sent {:?}", sent.id));
+        self.session.handle_sent(self.now, sent.id);
+        self.collect();
+    }
+
+    /// The response is there, and with the extensions.
+    fn arrives(&mut self, sent: &Sent) {
+        self.note(|| format!("arrived {:?}", sent.id));
+        self.session.handle_arrived(self.now, sent.id);
+        self.collect();
+    }
+
+    /// The one question of the handshake provider.
+    fn question(&mut self) -> HandshakeQuestion {
+        assert_eq!(self.questions.len(), 1);
+        self.questions.remove(0)
+    }
+
+    /// The next question, whenever it comes.
+    fn next_question(&mut self) -> HandshakeQuestion {
+        while self.questions.is_empty() {
+            assert!(self.next_timer(), "nobody will ever be asked");
+        }
+        self.question()
+    }
+
+    fn handshake_fields(&mut self, question: &HandshakeQuestion, answer: Result<&str, &str>) {
+        self.note(|| format!("fields {answer:?}"));
+        let answer = match answer {
+            Ok("") => Ok(None),
+            Ok(fields) => Ok(Some(serde_json::from_str(fields).unwrap())),
+            Err(why) => Err(why.to_owned()),
+        };
+        self.session
+            .handle_handshake_fields(self.now, question.number, answer);
+        self.collect();
+    }
+
     // What the server and the network do.
 
     /// Answers with this text, in which `$id`, `$0` is the id of the request's
@@ -307,11 +370,12 @@ impl World {
     }
 
     fn run_timers(&mut self) {
-        let sends = self.sends;
+        let sends = self.sends + self.questions.len();
         self.session.handle_timeout(self.now);
         self.collect();
         assert!(
-            self.sends > sends || self.session.poll_timeout().is_none_or(|at| at > self.now),
+            self.sends + self.questions.len() > sends
+                || self.session.poll_timeout().is_none_or(|at| at > self.now),
             "a timer that is due again at once and does nothing"
         );
     }
@@ -330,6 +394,7 @@ impl World {
         let start = self.now;
         while self.inbox.is_empty() {
             assert!(self.next_timer(), "nothing will ever be sent");
+            assert!(self.now < start + 1_000_000_000, "nothing is sent");
         }
         let sent = self.request(endpoint);
         (sent.at - start, sent)
@@ -376,6 +441,11 @@ impl World {
                 }
                 Output::ServerClock(ahead) => self.server_clock = Some(ahead),
                 Output::RefreshCredentials => self.refreshes += 1,
+                Output::AskHandshake(question) => {
+                    assert!(!self.closed, "asked after the end");
+                    self.note(|| format!("{question:?}"));
+                    self.questions.push(question);
+                }
                 Output::Event(event) => self.collect_event(event),
             }
         }
@@ -505,6 +575,11 @@ impl World {
             session.next_attempt.is_none()
                 || (session.handshake.is_none() && session.connect.is_none()),
             "an attempt is planned while another is awaited"
+        );
+        assert!(
+            session.handshake_fields.deadline().is_none()
+                || (session.next_attempt.is_none() && session.handshake.is_none()),
+            "asked for a handshake beside an attempt"
         );
         for awaited in [session.handshake, session.connect].into_iter().flatten() {
             assert!(session.flights.contains_key(&awaited.request));

@@ -32,6 +32,7 @@ use authorization::Authorization;
 use connector::{ConnectFailure, Connector, Heard};
 use cookies::Jar;
 use endpoints::{Endpoints, Target};
+pub use response::parse;
 
 /// Idle connections are closed by us before the five seconds after which many
 /// servers close them, so that a publish is rarely sent into a closing one.
@@ -111,6 +112,16 @@ impl LongPolling {
         endpoint: Endpoint,
         body: Vec<u8>,
     ) -> Result<Body, Failure> {
+        parse(self.exchange(server, endpoint, body).await?)
+    }
+
+    /// The same, without a look at what came back; [`parse`] does that.
+    pub async fn exchange(
+        &self,
+        server: Server,
+        endpoint: Endpoint,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, Failure> {
         let body = Bytes::from(body);
         let endpoints = self.endpoints(server)?;
         let target = endpoints.target(endpoint);

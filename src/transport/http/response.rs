@@ -18,8 +18,8 @@ use crate::error::{ErrorKind, Failure};
 const MAXIMUM_EXPLANATION: usize = 16 * 1024;
 const EXPLANATION_LIMIT: Duration = Duration::from_secs(1);
 
-/// Reads the messages of a response. Only 200 carries messages.
-pub async fn read(response: Response<Incoming>, maximum: usize) -> Result<Body, Failure> {
+/// Reads what messages are in. Only 200 carries messages.
+pub async fn read(response: Response<Incoming>, maximum: usize) -> Result<Vec<u8>, Failure> {
     let status = response.status();
     let (parts, incoming) = response.into_parts();
     if status != StatusCode::OK {
@@ -34,15 +34,17 @@ pub async fn read(response: Response<Incoming>, maximum: usize) -> Result<Body, 
         _ => failure.with_status(status.as_u16()),
     };
     let body = collect(incoming, maximum).await.map_err(told)?;
-    let body = decode(&parts.headers, body, maximum).map_err(told)?;
+    decode(&parts.headers, body, maximum).map_err(told)
+}
+
+/// The messages of such a response.
+pub fn parse(body: Vec<u8>) -> Result<Body, Failure> {
     Body::parse(body).map_err(|error| {
-        told(Failure::new(
-            match error {
-                BodyError::Html(_) => ErrorKind::Html,
-                _ => ErrorKind::NotJson,
-            },
-            error.to_string(),
-        ))
+        let kind = match error {
+            BodyError::Html(_) => ErrorKind::Html,
+            _ => ErrorKind::NotJson,
+        };
+        Failure::new(kind, error.to_string()).with_status(StatusCode::OK.as_u16())
     })
 }
 

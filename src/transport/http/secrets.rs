@@ -2,7 +2,7 @@
 //! sends it back.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use serde_json::value::RawValue;
@@ -20,7 +20,13 @@ pub struct Secrets {
     cookies: Arc<Mutex<Jar>>,
     /// Of the host's headers and handshake extension, which do not change.
     fixed: Vec<String>,
+    /// Of what the host's code has put into handshakes, one set a time.
+    given: Mutex<VecDeque<Vec<String>>>,
 }
+
+/// So many sets are kept: those of this handshake and of the one before, of the
+/// provider and of the extensions.
+const SETS: usize = 4;
 
 impl Secrets {
     pub fn new(
@@ -42,7 +48,23 @@ impl Secrets {
             authorization,
             cookies,
             fixed,
+            given: Mutex::default(),
         }
+    }
+
+    /// From now on the strings of this JSON are secrets as well. The oldest of
+    /// them are forgotten.
+    pub fn remember(&self, json: &str) {
+        let mut strings = Vec::new();
+        leaves(json, &mut strings);
+        strings.retain(|it| it.len() >= MINIMUM);
+        let mut given = lock(&self.given);
+        // The same again, as most hosts have it, takes no older one's place.
+        given.retain(|it| *it != strings);
+        if given.len() == SETS {
+            given.pop_front();
+        }
+        given.push_back(strings);
     }
 
     /// Takes all secrets out of a text, and a part of one where the text was
@@ -50,6 +72,7 @@ impl Secrets {
     pub fn redact(&self, text: &mut String) {
         let mut secrets = self.authorization.secrets();
         secrets.extend(lock(&self.cookies).values());
+        secrets.extend(lock(&self.given).iter().flatten().cloned());
         let all = secrets.iter().chain(&self.fixed);
         // Texts of servers were brought onto one line.
         let folded: Vec<String> = all.clone().map(|it| one_line(it, it.len())).collect();
@@ -162,5 +185,19 @@ mod tests {
         ] {
             assert_eq!(redacted(&secrets, text), expected);
         }
+    }
+
+    #[test]
+    fn what_a_provider_gives_is_a_secret_the_newest_sets_of_it_contract_13() {
+        let jar = Arc::new(Mutex::new(Jar::default()));
+        let secrets = Secrets::new(Arc::default(), jar, std::iter::empty(), None);
+        for number in 1..=4 {
+            let answer = format!(r#"{{"ext":{{"answer":"given-{number}","n":123456}}}}"#);
+            secrets.remember(&answer);
+            secrets.remember(&answer);
+        }
+        assert_eq!(redacted(&secrets, "given-1 given-4 123456"), "… … 123456");
+        secrets.remember(r#"["given-5"]"#);
+        assert_eq!(redacted(&secrets, "given-1 given-2 given-5"), "given-1 … …");
     }
 }

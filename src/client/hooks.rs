@@ -1,0 +1,213 @@
+//! Where the host's code comes in between the session and the transport: its
+//! extensions and its handshake provider, run by the client's worker.
+
+use std::task::{Context, Poll};
+
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
+
+use super::extensions::{Extensions, Outgoing};
+use super::worker::{Job, Worker};
+use super::Shared;
+use crate::bayeux::Body;
+use crate::delivery::HostCode;
+use crate::error::{ErrorKind, Failure};
+use crate::session::{HandshakeQuestion, RequestId};
+use crate::transport::http;
+
+/// Sets the fields of a handshake, or says why it cannot.
+pub type HandshakeProvider = dyn Fn(&mut Handshake) -> Result<(), String> + Send + Sync;
+
+/// A handshake before it is made.
+pub struct Handshake {
+    attempt: u32,
+    /// With a NUL at the end.
+    refusal: Option<String>,
+    fields: Option<Box<RawValue>>,
+}
+
+impl Handshake {
+    fn new(question: HandshakeQuestion) -> Self {
+        Self {
+            attempt: question.attempt,
+            refusal: question.refusal.map(|it| it + "\0"),
+            fields: None,
+        }
+    }
+
+    /// 1 for the first attempt since the last session that worked.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The reply, JSON, that refused the handshake before. Behind it is a NUL.
+    pub fn refusal(&self) -> Option<&str> {
+        let text = self.refusal.as_deref()?;
+        Some(text.strip_suffix('\0').unwrap_or(text))
+    }
+
+    /// An object; the last call counts.
+    pub fn set_fields(&mut self, fields: &[u8]) -> Result<(), crate::error::Error> {
+        self.fields = Some(super::builder::handshake_fields(fields)?);
+        Ok(())
+    }
+}
+
+/// What came of a call of the host's code.
+pub(super) enum Done {
+    Outgoing {
+        request: RequestId,
+        outgoing: Outgoing,
+    },
+    Incoming {
+        request: RequestId,
+        reply: Result<Body, Failure>,
+    },
+    Fields {
+        question: u64,
+        answer: Result<Option<Box<RawValue>>, String>,
+    },
+}
+
+pub(super) struct Hooks {
+    extensions: Extensions,
+    provider: Option<Arc<HandshakeProvider>>,
+    shared: Arc<Shared>,
+    worker: Worker,
+    send: UnboundedSender<Done>,
+    /// In the order of the calls. There are never more than requests under way
+    /// and questions.
+    done: UnboundedReceiver<Done>,
+}
+
+impl Hooks {
+    /// `None` when the host has none of both.
+    pub(super) fn new(
+        extensions: Extensions,
+        provider: Option<Arc<HandshakeProvider>>,
+        shared: Arc<Shared>,
+    ) -> Option<Self> {
+        if !extensions.has_outgoing() && !extensions.has_incoming() && provider.is_none() {
+            return None;
+        }
+        let (send, done) = unbounded_channel();
+        Some(Self {
+            extensions,
+            provider,
+            shared,
+            worker: Worker::default(),
+            send,
+            done,
+        })
+    }
+
+    pub(super) fn has_outgoing(&self) -> bool {
+        self.extensions.has_outgoing()
+    }
+
+    pub(super) fn has_incoming(&self) -> bool {
+        self.extensions.has_incoming()
+    }
+
+    pub(super) fn outgoing(&self, request: RequestId, body: Vec<u8>) {
+        let (extensions, shared) = (self.extensions.clone(), self.shared.clone());
+        let send = self.send.clone();
+        let job = move || {
+            let outgoing = extensions.outgoing(body, &mut |why| {
+                shared.extension_failed("outgoing", why);
+            });
+            if let Some(ext) = &outgoing.handshake_ext {
+                shared.secrets.remember(ext);
+            }
+            // Before the client learns of it: it may be the last one.
+            drop(extensions);
+            let _ = send.send(Done::Outgoing { request, outgoing });
+        };
+        self.submit(Some(request), Box::new(job), move |why| Done::Incoming {
+            request,
+            reply: Err(Failure::new(ErrorKind::System, why)),
+        });
+    }
+
+    pub(super) fn incoming(&self, request: RequestId, body: Vec<u8>) {
+        let (extensions, shared) = (self.extensions.clone(), self.shared.clone());
+        let send = self.send.clone();
+        let job = move || {
+            let body = extensions.incoming(body, &mut |why| {
+                shared.extension_failed("incoming", why);
+            });
+            drop(extensions);
+            let reply = http::parse(body);
+            let _ = send.send(Done::Incoming { request, reply });
+        };
+        self.submit(Some(request), Box::new(job), move |why| Done::Incoming {
+            request,
+            reply: Err(Failure::new(ErrorKind::System, why)),
+        });
+    }
+
+    pub(super) fn ask(&self, question: HandshakeQuestion) {
+        let Some(provider) = self.provider.clone() else {
+            return;
+        };
+        let shared = self.shared.clone();
+        let send = self.send.clone();
+        let number = question.number;
+        let job = move || {
+            let mut handshake = Handshake::new(question);
+            let result = {
+                let _host = HostCode::enter();
+                provider(&mut handshake)
+            };
+            drop(provider);
+            if let Some(fields) = &handshake.fields {
+                shared.secrets.remember(fields.get());
+            }
+            let answer = result.map(|()| handshake.fields);
+            let _ = send.send(Done::Fields {
+                question: number,
+                answer,
+            });
+        };
+        self.submit(None, Box::new(job), move |why| Done::Fields {
+            question: number,
+            answer: Err(why),
+        });
+    }
+
+    fn submit(&self, request: Option<RequestId>, job: Job, failed: impl FnOnce(String) -> Done) {
+        if let Err(error) = self.worker.submit(request, job) {
+            let why = format!("no thread could be started for the host's code: {error}");
+            let _ = self.send.send(failed(why));
+        }
+    }
+
+    pub(super) fn cancel(&self, request: RequestId) {
+        self.worker.cancel(request);
+    }
+
+    pub(super) fn poll_done(&mut self, context: &mut Context) -> Poll<Done> {
+        match self.done.poll_recv(context) {
+            Poll::Ready(Some(done)) => Poll::Ready(done),
+            // It holds a sender itself: the channel never ends.
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Hooks {
+    fn drop(&mut self) {
+        let extensions = std::mem::take(&mut self.extensions);
+        let provider = self.provider.take();
+        let is_last = extensions.is_last_owner()
+            || provider
+                .as_ref()
+                .is_some_and(|it| Arc::strong_count(it) == 1);
+        // What frees the host's data is the host's code, and not for this thread.
+        if is_last || self.worker.has_thread() {
+            self.worker
+                .end(Box::new(move || drop((extensions, provider))));
+        }
+    }
+}
