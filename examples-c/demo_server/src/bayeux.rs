@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::channel::{
     self, META_CONNECT, META_DISCONNECT, META_HANDSHAKE, META_SUBSCRIBE, META_UNSUBSCRIBE,
 };
-use crate::message::{Ack, Advice, Ext, Message, Reply, Text};
+use crate::message::{Ack, Advice, Challenge, Ext, Message, Reply, Text};
 use crate::replay::{self, Replay};
 use crate::service;
 use crate::session::{Session, State};
@@ -35,6 +35,8 @@ pub struct Settings {
     /// The values of `Authorization` of which a handshake needs one. None at
     /// all: anybody may handshake.
     pub authorizations: Vec<String>,
+    /// The password that the answer to a challenge has to hold.
+    pub challenge: Option<String>,
     /// Whether a session is bound to the cookie of its handshake.
     pub cookie: bool,
     /// How many events of each channel are kept for replays.
@@ -116,6 +118,8 @@ pub struct Bayeux {
     settings: Settings,
     sessions: HashMap<String, Session>,
     replay: Replay,
+    /// The last challenge; a new one each time.
+    challenge: String,
 }
 
 impl Default for Bayeux {
@@ -129,6 +133,7 @@ impl Bayeux {
         Self {
             stats: Stats::default(),
             replay: Replay::new(settings.retain),
+            challenge: String::new(),
             settings,
             sessions: HashMap::new(),
         }
@@ -194,6 +199,23 @@ impl Bayeux {
                 advice: Some(Advice::reconnect("none")),
                 ..Reply::failure(message, "403::handshake_denied")
             };
+        }
+        if let Some(password) = &self.settings.challenge {
+            let answer = format!("{}:{password}", self.challenge);
+            if self.challenge.is_empty() || message.answer() != Some(&answer) {
+                self.challenge = random_name();
+                return Reply {
+                    advice: Some(Advice::reconnect("handshake")),
+                    ext: Some(Ext {
+                        authentication: Some(Challenge {
+                            challenge: self.challenge.clone(),
+                        }),
+                        ..Ext::default()
+                    }),
+                    ..Reply::failure(message, "401::challenge")
+                };
+            }
+            self.challenge.clear();
         }
         if self.settings.cookie {
             // A browser that has the cookie keeps it for all its sessions.
@@ -598,6 +620,35 @@ mod tests {
         let messages = Message::parse_all(two).unwrap();
         let outcome = server().receive(&messages, &Sender::default());
         assert_eq!(outcome.unwrap_err(), HandshakeNotAlone);
+    }
+
+    #[test]
+    fn a_challenge_is_new_each_time_and_its_answer_opens_the_door() {
+        let mut server = server_with(Settings {
+            challenge: Some("P".into()),
+            ..Settings::default()
+        });
+        let handshake = |answer: &str| json!({"channel": META_HANDSHAKE, "ext": {"authentication": {"answer": answer}}});
+        let mut challenge = String::new();
+        for answer in ["", ":P", "old"] {
+            let answer = match answer {
+                "old" => format!("{challenge}:Q"),
+                answer => answer.to_owned(),
+            };
+            let reply = ask(&mut server, handshake(&answer)).remove(0);
+            assert_eq!(reply["successful"], false);
+            assert_eq!(reply["advice"], json!({"reconnect": "handshake"}));
+            let next = reply["ext"]["authentication"]["challenge"].as_str();
+            assert_ne!(next, Some(challenge.as_str()));
+            challenge = next.unwrap().to_owned();
+        }
+        let answer = format!("{challenge}:P");
+        assert_eq!(ask(&mut server, handshake(&answer))[0]["successful"], true);
+        assert_eq!(
+            ask(&mut server, handshake(&answer))[0]["successful"],
+            false,
+            "good for once"
+        );
     }
 
     #[test]

@@ -93,6 +93,11 @@ impl Message {
         self.ext_field("replay")?.get(channel)?.as_i64()
     }
 
+    /// What a handshake answers to a challenge.
+    pub fn answer(&self) -> Option<&str> {
+        self.ext_field("authentication")?.get("answer")?.as_str()
+    }
+
     fn ext_ack(&self) -> Option<&Value> {
         self.ext_field("ack")
     }
@@ -155,13 +160,25 @@ pub struct Ext {
     pub replay: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timesync: Option<timesync::Answer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<Challenge>,
+}
+
+/// What a handshake has to answer before it is accepted.
+#[derive(Debug, Serialize)]
+pub struct Challenge {
+    pub challenge: String,
 }
 
 impl Ext {
     /// Nothing at all when none of its fields is there.
     fn is_empty(ext: &Option<Self>) -> bool {
-        ext.as_ref()
-            .is_none_or(|ext| ext.ack.is_none() && ext.replay.is_none() && ext.timesync.is_none())
+        ext.as_ref().is_none_or(|ext| {
+            ext.ack.is_none()
+                && ext.replay.is_none()
+                && ext.timesync.is_none()
+                && ext.authentication.is_none()
+        })
     }
 }
 

@@ -19,6 +19,8 @@ A Bayeux server for the demonstration and the tests of libcometd.
   --max-interval-ms N   forget a session after so long without connect (10000)
   --token T             deny handshakes without 'Authorization: Bearer T'
   --basic USER:PASSWORD deny handshakes without this Basic authorization
+  --challenge PASSWORD  refuse a handshake with a challenge, until it is answered
+                        by ext.authentication.answer 'CHALLENGE:PASSWORD'
   --cookie              bind sessions to a cookie
   --retain N            keep so many events of each /event/ channel for those
                         who ask for them by the replay extension (1000)
@@ -88,6 +90,7 @@ impl Options {
                     let credentials = BASE64_STANDARD.encode(parser.value()?.string()?);
                     settings.authorizations.push(format!("Basic {credentials}"));
                 }
+                Long("challenge") => settings.challenge = Some(parser.value()?.string()?),
                 Long("cookie") => settings.cookie = true,
                 Long("retain") => settings.retain = number(&mut parser)?,
                 Long("tick-ms") => options.tick = optional_duration(&mut parser)?,
