@@ -15,8 +15,8 @@
 //!   that its tests run a year of failures in a blink.
 //! - [`transport`]: long polling over HTTP, with connector, TLS, cookies and
 //!   authorization.
-//! - [`client`]: the builder, and the tokio task that drives one session over
-//!   its transport.
+//! - [`client`]: the builder, the tokio task that drives one session over its
+//!   transport, and the thread that runs the host's extensions in between.
 //! - [`delivery`]: events, the bounded queue of each receiver, its file
 //!   descriptor, and the threads that call back.
 //! - [`runtime`]: what the process has once, and what a fork does to it.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::delivery::{Event, Notice, Polled};
+use crate::session::RequestId;
 
 /// A publish to this channel makes the task panic, in tests.
 const PANIC: &str = "/test/panic";
@@ -100,4 +101,45 @@ fn what_an_open_batch_holds_ends_with_the_client() {
     }
     assert_eq!(ended, 1);
     assert_eq!(client.shared.outstanding.load(Ordering::SeqCst), 0);
+}
+
+/// What two responses that came one after the other were told in which order.
+#[test]
+fn responses_pass_extensions_in_the_order_in_which_they_came() {
+    let client = Builder::new("http://127.0.0.1:9/")
+        .unwrap()
+        .build()
+        .unwrap();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let slow: Arc<Extend> = Arc::new(move |message| {
+        if message.json().contains("/slow") {
+            lock(&wait).recv().unwrap();
+        }
+        Ok(())
+    });
+    let extensions = Extensions::new(vec![Extension {
+        outgoing: None,
+        incoming: Some(slow),
+    }]);
+    let mut hooks = Hooks::new(extensions, None, client.shared.clone()).unwrap();
+    let channels = ["/slow", "/fast", "/given/up", "/last"];
+    for (number, channel) in (1..).zip(channels) {
+        let body = format!(r#"[{{"channel":"{channel}","data":1}}]"#);
+        hooks.incoming(RequestId(number), body.into_bytes());
+    }
+    hooks.cancel(RequestId(3));
+    go.send(()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    for expected in [1, 2, 4] {
+        let done = runtime.block_on(std::future::poll_fn(|context| hooks.poll_done(context)));
+        let hooks::Done::Incoming { request, reply } = done else {
+            panic!("something else was done");
+        };
+        assert_eq!(request, RequestId(expected));
+        let channel = channels[expected as usize - 1];
+        assert_eq!(reply.unwrap().message(0).unwrap().channel(), Some(channel));
+    }
 }

@@ -14,6 +14,7 @@ for source in examples-c/*.c examples-c/*.cpp; do
     */subscribe.c | */subscribe.cpp | */callback.c | */event_loop.c | */publish.c | */authorization.c) ;;
     */acknowledgement.c | */batch.c | */remote_call.c | */statistics.c) ;;
     */retries.c | */server_time.c | */failover.c | */replay.c) ;;
+    */extension.c | */handshake.c) ;;
     *) fail "$source has no test here" ;;
     esac
     [[ $source == *.cpp ]] && name=${name}_cpp
@@ -26,7 +27,7 @@ disconnects=0
 # What every one of them does when it is called the wrong way, and with a URL
 # that is none.
 for name in subscribe subscribe_cpp callback event_loop publish authorization \
-    acknowledgement batch remote_call statistics retries; do
+    acknowledgement batch remote_call statistics retries extension handshake; do
     expect 2 "$BIN/$name"
     contains "$ERRORS" "usage: $name "
     arguments=(/a)
@@ -340,3 +341,38 @@ ended "$STARTED" 0
 
 # Nothing of all that was ever printed.
 ! grep -qE 'first|second|third|stale|päss' "$WORK"/auth*.out "$WORK"/auth*.err || fail "a token was printed"
+
+# extension: what goes out has a field more, what comes in is counted, and both are dropped as told.
+start_server --tick-ms 0 --timeout-ms 500
+start extension "$BIN/extension" "$URL" /chat '"one"' '"my secret"' '"three"'
+seen extension '"one" {"number":1}'
+seen extension '"three" {"number":2}'
+seen extension '2 published'
+seen extension '4 published'
+seen extension 'error publish: an extension deleted the message: 404::message_deleted (channel /chat)'
+expect 0 "$BIN/publish" "$URL" /chat '"spam"' '"four"'
+seen extension '"four" {"number":3}'
+contains "$(control /headers)" '\"sender\":\"extension.c\"'
+kill -INT "$STARTED"
+ended "$STARTED" 0
+! has extension spam || fail "extension printed what it drops"
+[[ $(control /headers) != *secret* ]] || fail "extension sent what it drops"
+expect 1 "$BIN/extension" "$URL" /denied
+contains "$ERRORS" "403:denied_by_security_policy:subscribe_denied"
+
+# handshake: the server asks for an answer, and gets the right one, or gives up on a wrong one.
+start_server --tick-ms 50 --timeout-ms 500 --challenge open-sesame
+echo open-sesame >"$WORK/password"
+start challenged "$BIN/handshake" -p "$WORK/password" "$URL" /ticks
+seen challenged '{"tick":'
+has challenged 'error handshake: the server refused: 401::challenge' || fail "handshake was not asked"
+has challenged 'handshake, attempt 2' || fail "handshake made no second attempt"
+kill -INT "$STARTED"
+ended "$STARTED" 0
+echo wrong-password >"$WORK/password"
+expect 1 "$BIN/handshake" -p "$WORK/password" "$URL" /ticks
+contains "$ERRORS" "given up after 4 failures"
+expect 1 "$BIN/handshake" "$URL" /ticks
+contains "$ERRORS" "the handshake provider failed: it returned -37 (COMETD_E_CREDENTIALS)"
+! grep -qE 'sesame|wrong-password' "$WORK"/challenged.* || fail "a password was printed"
+[[ $ERRORS != *sesame* ]] || fail "a password was printed"
