@@ -1,8 +1,6 @@
 /* Extensions of the program's. */
 #include "test.h"
 
-#include <sys/wait.h>
-
 /* What an extension of the tests does, and has seen. */
 typedef struct extension {
     const char *only;     /* messages with this text; NULL: all */
@@ -527,45 +525,5 @@ TEST(contract_13_what_is_put_into_a_handshakes_ext_is_a_secret)
     CHECK_OK(cometd_log_set(COMETD_LOG_OFF, NULL, NULL, NULL));
     CHECK_HAS(said, "HTTP 403");
     CHECK_HAS_NOT(said, "Sx7");
-    peer_stop(peer);
-}
-
-TEST(contract_11_after_fork_the_child_has_none_of_it_and_may_have_its_own)
-{
-    peer *peer = peer_start(bayeux);
-    atomic_int gate = 0;
-    extension it = {.only = "\"channel\":\"/x\"", .gate = &gate};
-    cometd_client_builder *builder = builder_new(peer_url(peer));
-    add_out(builder, &it);
-    cometd_client *client = connecting(builder);
-    wait_state(client, COMETD_STATE_CONNECTED);
-    uint64_t id = publish(client, "/x", "1");
-    WAIT_FOR(it.inside == 1);
-    fflush(stdout);
-    pid_t pid = fork();
-    if (pid == 0) {
-        alarm((unsigned)limit_ms() / 1000);
-        CHECK_STATUS(cometd_client_publish(client, "/x", "1", 1, NULL, NULL), COMETD_E_FORKED);
-        cometd_client_free(client);
-        CHECK_INT(it.freed, ==, 0);
-        extension own = {.only = "\"channel\":\"/x\"", .field = "\"child\":1"};
-        builder = builder_new(peer_url(peer));
-        add_out(builder, &own);
-        cometd_client *mine = connecting(builder);
-        wait_state(mine, COMETD_STATE_CONNECTED);
-        published(mine, "/x", publish(mine, "/x", "1"));
-        client_end(mine);
-        WAIT_FOR(own.freed == 1);
-        fflush(stdout);
-        _exit(0);
-    }
-    int status;
-    CHECK_INT(waitpid(pid, &status, 0), ==, pid);
-    CHECK_INT(status, ==, 0);
-    CHECK_INT(peer_count(peer, "\"child\":1"), ==, 1);
-    gate = 1;
-    published(client, "/x", id);
-    client_end(client);
-    WAIT_FOR(it.freed == 1);
     peer_stop(peer);
 }

@@ -236,3 +236,73 @@ TEST(contract_11_a_fork_at_any_moment)
         thread_join(threads[i]);
     end_family(&it);
 }
+
+/* An extension that puts a field into each publish to /x, when it may go on. */
+typedef struct extension {
+    const char *field;
+    atomic_int inside, go, freed;
+    family *old;
+} extension;
+
+static cometd_status extend(void *user, cometd_extension_message *message)
+{
+    extension *it = user;
+    size_t length;
+    const char *json = cometd_extension_message_json(message, &length);
+    if (!strstr(json, "\"channel\":\"/x\""))
+        return COMETD_OK;
+    it->inside++;
+    while (!it->go)
+        test_yield();
+    char *longer = text("%.*s,%s}", (int)length - 1, json, it->field);
+    CHECK_OK(cometd_extension_message_replace(message, longer, strlen(longer)));
+    free(longer);
+    it->inside--;
+    return COMETD_OK;
+}
+
+static void count_freed(void *user)
+{
+    ((extension *)user)->freed++;
+}
+
+static cometd_client *extended(const char *url, extension *it)
+{
+    cometd_client_builder *builder = builder_new(url);
+    CHECK_OK(cometd_client_builder_add_extension(builder, extend, NULL, it, count_freed));
+    cometd_client *client = build(builder);
+    CHECK_OK(cometd_client_connect(client, NULL));
+    wait_state(client, COMETD_STATE_CONNECTED);
+    return client;
+}
+
+static void extend_in_the_child(void *argument)
+{
+    extension *parents = argument;
+    CHECK_STATUS(cometd_client_publish(parents->old->client, "/x", "1", 1, NULL, NULL), COMETD_E_FORKED);
+    cometd_client_free(parents->old->client);
+    CHECK_INT(parents->freed, ==, 0);
+    extension own = {.field = "\"child\":1", .go = 1};
+    cometd_client *client = extended(parents->old->server->url, &own);
+    cometd_event_free(wait_event(client, COMETD_EVENT_PUBLISHED, "/x", publish(client, "/x", "1")));
+    client_end(client);
+    WAIT_FOR(own.freed == 1);
+}
+
+TEST(contract_11_a_child_that_was_forked_while_an_extension_ran)
+{
+    family old = {.server = server_start(NULL)};
+    extension it = {.field = "\"parent\":1", .old = &old};
+    old.client = extended(old.server->url, &it);
+    uint64_t id = publish(old.client, "/x", "1");
+    WAIT_FOR(it.inside == 1);
+    in_child(extend_in_the_child, &it);
+    char *request = server_request(old.server, "/x");
+    CHECK_HAS(request, "\\\"child\\\":1");
+    free(request);
+    it.go = 1;
+    cometd_event_free(wait_event(old.client, COMETD_EVENT_PUBLISHED, "/x", id));
+    client_end(old.client);
+    WAIT_FOR(it.freed == 1);
+    server_stop(old.server);
+}
