@@ -169,6 +169,21 @@ fn what_will_not_get_better_is_final() {
 }
 
 #[test]
+fn what_an_extension_drops_is_not_sent_again_104() {
+    let (mut world, _) = World::connected_with(|it| it.holds_requests = true);
+    publish(&mut world, 1, None, None);
+    let sent = world.request(Endpoint::Messages);
+    let id = sent.field("id").unwrap().parse().unwrap();
+    world.session.handle_dropped(world.now, sent.id, &[id]);
+    world.open.remove(&sent.id);
+    world.collect();
+    assert_eq!(world.events(), ["Error publish MessageDeleted 1 /x"]);
+    world.wait(9_000);
+    world.assert_nothing_sent();
+    assert_eq!(world.session.commands.retries.counts(), [0, 0]);
+}
+
+#[test]
 fn a_server_in_trouble_is_asked_again_no_earlier_than_it_says() {
     let (mut world, _, first) = published(None, None);
     world.refuse(&first, "503::busy", "");
