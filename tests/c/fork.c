@@ -261,7 +261,7 @@ static cometd_status extend(void *user, cometd_extension_message *message)
     return COMETD_OK;
 }
 
-static void count_freed(void *user)
+static void count_extension_freed(void *user)
 {
     ((extension *)user)->freed++;
 }
@@ -269,7 +269,7 @@ static void count_freed(void *user)
 static cometd_client *extended(const char *url, extension *it)
 {
     cometd_client_builder *builder = builder_new(url);
-    CHECK_OK(cometd_client_builder_add_extension(builder, extend, NULL, it, count_freed));
+    CHECK_OK(cometd_client_builder_add_extension(builder, extend, NULL, it, count_extension_freed));
     cometd_client *client = build(builder);
     CHECK_OK(cometd_client_connect(client, NULL));
     wait_state(client, COMETD_STATE_CONNECTED);

@@ -297,6 +297,8 @@ static void replay_stores() {
     assert(thrown([&] { builder.set_replay_fallback(5); }).status() == COMETD_E_OUT_OF_RANGE);
     builder.set_replay_store(nullptr, nullptr);
     client.disconnect(10s);
+}
+
 static void extensions_and_handshakes() {
     std::atomic<int> asked{0}, seen{0}, reported{0};
     auto alive = std::make_shared<std::atomic<int>>(0);
