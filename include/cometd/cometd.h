@@ -755,7 +755,8 @@ cometd_status cometd_client_builder_set_number_of_retries(cometd_client_builder 
 /// the one before, up to `max_ms`. 10 to 20 percent are added to each, so that clients
 /// which lost the same server do not come back all at once, and what the server asks for
 /// (advice.interval, Retry-After) counts on top. Never are there more than 12 handshakes in
-/// a minute; connects that fail are tried again without a pause when both are 0.
+/// a minute, and with the default waits never more than 1250 requests that neither bring events nor were asked for by
+/// the program, whatever a server says; connects that fail are tried again without a pause when both are 0.
 ///
 /// `increment_ms` is at least 0, the default is 1000; `max_ms` is not less than that, the
 /// default is 30000.

@@ -19,6 +19,7 @@ mod longevity;
 mod replay;
 mod retries;
 mod servers;
+mod storm;
 mod time;
 
 use std::collections::{BTreeMap, VecDeque};
