@@ -26,6 +26,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -486,7 +487,23 @@ struct kind {
     bool acknowledgement;
     bool two_receivers; /* Of cometd_receiver_new, the second one with a callback. */
     bool without_floods;
+    bool extended; /* Every message goes through an extension, both ways. */
 };
+
+static atomic_int extensions;
+
+/* Puts each message in the place of itself. */
+static cometd_status pass_on(void *user, cometd_extension_message *message) {
+    size_t length;
+    const char *json = cometd_extension_message_json(message, &length);
+    (void)user;
+    return cometd_extension_message_replace(message, json, length);
+}
+
+static void extension_is_freed(void *user) {
+    (void)user;
+    extensions--;
+}
 
 static void build(struct peer *peer, const struct kind *kind) {
     cometd_client_builder *builder;
@@ -499,6 +516,10 @@ static void build(struct peer *peer, const struct kind *kind) {
     OK(cometd_client_builder_set_request_timeout_ms(builder, 60000));
     OK(cometd_client_builder_set_acknowledgement(builder, kind->acknowledgement));
     OK(cometd_client_builder_set_own_receiver(builder, !kind->two_receivers));
+    if (kind->extended) {
+        extensions++;
+        OK(cometd_client_builder_add_extension(builder, pass_on, pass_on, NULL, extension_is_freed));
+    }
     OK(cometd_client_builder_build(builder, &peer->client, NULL));
     cometd_client_builder_free(builder);
 
@@ -522,7 +543,7 @@ static void build(struct peer *peer, const struct kind *kind) {
 
 /* ---- operations ---- */
 
-enum operation { SUBSCRIBE, UNSUBSCRIBE, PUBLISH };
+enum operation { SUBSCRIBE, UNSUBSCRIBE, PUBLISH, PUBLISH_WITH_RETRIES };
 
 /* False when the client has too many that wait. */
 static bool operate(struct peer *peer, enum operation operation, const char *const *channels, unsigned count,
@@ -537,6 +558,9 @@ static bool operate(struct peer *peer, enum operation operation, const char *con
     if (!full) {
         if (operation == PUBLISH)
             status = cometd_client_publish(peer->client, channels[0], json, strlen(json), &id, NULL);
+        else if (operation == PUBLISH_WITH_RETRIES)
+            status = cometd_client_publish_with_retries(peer->client, channels[0], json, strlen(json), LIMIT_MS / 4, 5,
+                                                        &id, NULL);
         else if (operation == SUBSCRIBE)
             status = cometd_client_subscribe(peer->client, channels, count, &id, NULL);
         else
@@ -594,6 +618,7 @@ static const struct kind kinds[] = {
     {.name = "slow callback, drop newest", .overflow = COMETD_OVERFLOW_DROP_NEWEST, FEW_EVENTS, .way = BY_CALLBACK,
      .slow_us = SLOW},
     {.name = "fd, drop newest, few bytes", .overflow = COMETD_OVERFLOW_DROP_NEWEST, FEW_BYTES, .way = BY_FD},
+    {.name = "poll, block, extended", .overflow = COMETD_OVERFLOW_BLOCK, .way = BY_POLL, .extended = true},
     {.name = "two receivers, block", .overflow = COMETD_OVERFLOW_BLOCK, FEW_EVENTS, .way = BY_POLL_MANY,
      .two_receivers = true},
     {.name = "two receivers, slow, drop oldest", .overflow = COMETD_OVERFLOW_DROP_OLDEST, FEW_EVENTS, .way = BY_POLL,
@@ -684,7 +709,7 @@ static void *operator_thread(void *user) {
         const char *channels[] = {channel};
         if (chance(&seed, 4) > 0) {
             snprintf(channel, sizeof channel, "/out/%u", r);
-            operate(&readers[r], PUBLISH, channels, 1, "{\"n\":1}");
+            operate(&readers[r], chance(&seed, 3) == 0 ? PUBLISH_WITH_RETRIES : PUBLISH, channels, 1, "{\"n\":1}");
         } else {
             snprintf(channel, sizeof channel, "/side/%u", r);
             if (operate(&readers[r], subscribed[r] ? UNSUBSCRIBE : SUBSCRIBE, channels, 1, NULL))
@@ -769,6 +794,7 @@ static void come_and_go(uint64_t *seed, unsigned number) {
     kind.way = (enum way)chance(seed, WAYS);
     kind.acknowledgement = chance(seed, 3) == 0;
     kind.two_receivers = chance(seed, 3) == 0;
+    kind.extended = chance(seed, 8) == 0;
     struct peer *peer = calloc(1, sizeof *peer);
     CHECK(peer != NULL);
     snprintf(peer->name, sizeof peer->name, "client %u that comes and goes", number);
@@ -1025,7 +1051,7 @@ static struct measure measure(void) {
     FILE *file = fopen("/proc/self/statm", "r");
     CHECK(file != NULL && fscanf(file, "%*d %ld", &pages) == 1);
     fclose(file);
-    struct measure now = {entries("/proc/self/task"), threads_called("cometd-callback"), entries("/proc/self/fd"),
+    struct measure now = {entries("/proc/self/task"), threads_called("cometd-callback") + threads_called("cometd-host"), entries("/proc/self/fd"),
                           pages * (sysconf(_SC_PAGESIZE) / 1024)};
     return now;
 }
@@ -1174,5 +1200,9 @@ int main(int count, char **arguments) {
         pthread_join(workers[i], NULL);
     finish_readers();
     say("ok %s: every client closed once", server);
+    for (int64_t give_up = now_ms() + LIMIT_MS; extensions != 0; pause_us(1000))
+        if (now_ms() >= give_up)
+            FAIL("%d extensions were not freed", (int)extensions);
+    say("ok %s: every extension was freed once", server);
     return 0;
 }
