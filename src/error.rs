@@ -37,6 +37,7 @@ pub enum ErrorKind {
     ServerDisconnected,
     Aborted,
     Credentials,
+    Proxy,
     /// A function of the host's failed with this status.
     Host(i32),
     /// An extension of the host's deleted the message.

@@ -1,74 +1,22 @@
-//! https with the system's trust store, against a TLS server made here.
+//! https with the system's trust store and with the host's own, against a TLS
+//! server made here.
 //!
-//! One process has one trust store, read at its first https client; so the tests
-//! share it.
+//! One process has one trust store of the system, read at its first https client;
+//! so the tests share it.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::thread;
-use std::time::{Duration, Instant};
+mod tls;
+
+use std::sync::atomic::Ordering;
+use std::sync::OnceLock;
 
 use cometd::client::{Builder, Client, Waited};
 use cometd::delivery::{Event, Notice, Polled};
-use cometd::error::{Error, ErrorKind};
+use cometd::error::ErrorKind;
 use cometd::session::State;
-use openssl::asn1::Asn1Time;
-use openssl::bn::BigNum;
-use openssl::hash::MessageDigest;
-use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
-use openssl::ssl::{SslAcceptor, SslMethod, SslStream};
-use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
-use openssl::x509::{X509NameBuilder, X509};
-
-const LIMIT: Option<Duration> = Some(Duration::from_secs(60));
-
-struct Identity {
-    certificate: X509,
-    key: PKey<Private>,
-}
-
-/// A certificate for a host: signed by an authority, or by itself.
-fn identity(host: &str, authority: Option<&Identity>) -> Identity {
-    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-    let mut name = X509NameBuilder::new().unwrap();
-    name.append_entry_by_text("CN", host).unwrap();
-    let name = name.build();
-    let mut builder = X509::builder().unwrap();
-    builder.set_version(2).unwrap();
-    static SERIAL: AtomicUsize = AtomicUsize::new(1);
-    let serial = SERIAL.fetch_add(1, Ordering::Relaxed) as u32;
-    let serial = BigNum::from_u32(serial).unwrap();
-    let serial = serial.to_asn1_integer().unwrap();
-    builder.set_serial_number(&serial).unwrap();
-    builder.set_subject_name(&name).unwrap();
-    let issuer = authority.map_or(&*name, |it| it.certificate.subject_name());
-    builder.set_issuer_name(issuer).unwrap();
-    builder.set_pubkey(&key).unwrap();
-    let (from, to) = (
-        Asn1Time::days_from_now(0).unwrap(),
-        Asn1Time::days_from_now(1).unwrap(),
-    );
-    builder.set_not_before(&from).unwrap();
-    builder.set_not_after(&to).unwrap();
-    if authority.is_none() {
-        let constraints = BasicConstraints::new().critical().ca().build().unwrap();
-        builder.append_extension(constraints).unwrap();
-    }
-    let mut names = SubjectAlternativeName::new();
-    match host.parse::<std::net::IpAddr>() {
-        Ok(_) => names.ip(host),
-        Err(_) => names.dns(host),
-    };
-    let names = names.build(&builder.x509v3_context(None, None)).unwrap();
-    builder.append_extension(names).unwrap();
-    let signer = authority.map_or(&key, |it| &it.key);
-    builder.sign(signer, MessageDigest::sha256()).unwrap();
-    let certificate = builder.build();
-    Identity { certificate, key }
-}
+use std::time::Duration;
+use tls::{
+    client, client_with, fatal_error, identity, next_error, wait_until, Identity, Server, LIMIT,
+};
 
 /// What the system trusts in these tests.
 struct Trusted {
@@ -87,7 +35,7 @@ fn trusted() -> &'static Trusted {
         };
         let mut store = Vec::new();
         for it in [&trusted.here, &trusted.elsewhere, &trusted.authority] {
-            store.extend(it.certificate.to_pem().unwrap());
+            store.extend(it.pem());
         }
         let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/https-trust.pem");
         std::fs::write(path, store).unwrap();
@@ -95,150 +43,6 @@ fn trusted() -> &'static Trusted {
         std::env::set_var("SSL_CERT_FILE", path);
         trusted
     })
-}
-
-/// Serves handshakes and connects.
-struct Server {
-    url: String,
-    port: u16,
-    inside: Arc<Inside>,
-}
-
-struct Inside {
-    acceptor: Mutex<SslAcceptor>,
-    connections: Mutex<Vec<TcpStream>>,
-    /// Bayeux handshakes, and connects since the last renewal.
-    handshakes: AtomicUsize,
-    connects: AtomicUsize,
-}
-
-fn acceptor(identity: &Identity) -> SslAcceptor {
-    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
-    acceptor.set_certificate(&identity.certificate).unwrap();
-    acceptor.set_private_key(&identity.key).unwrap();
-    acceptor.build()
-}
-
-impl Server {
-    fn new(identity: &Identity) -> Self {
-        let inside = Arc::new(Inside {
-            acceptor: Mutex::new(acceptor(identity)),
-            connections: Mutex::default(),
-            handshakes: AtomicUsize::new(0),
-            connects: AtomicUsize::new(0),
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let shared = inside.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let inside = shared.clone();
-                let acceptor = {
-                    let mut connections = inside.connections.lock().unwrap();
-                    connections.push(stream.try_clone().unwrap());
-                    inside.acceptor.lock().unwrap().clone()
-                };
-                thread::spawn(move || {
-                    if let Ok(stream) = acceptor.accept(stream) {
-                        inside.answer_all(stream);
-                    }
-                });
-            }
-        });
-        Self {
-            url: format!("https://127.0.0.1:{port}/cometd"),
-            port,
-            inside,
-        }
-    }
-
-    /// As a restart does: all connections are closed, and new ones get this
-    /// certificate.
-    fn renew(&self, identity: &Identity) {
-        let mut connections = self.inside.connections.lock().unwrap();
-        *self.inside.acceptor.lock().unwrap() = acceptor(identity);
-        self.inside.connects.store(0, Ordering::SeqCst);
-        for stream in connections.drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-    }
-}
-
-impl Inside {
-    fn answer_all(&self, stream: SslStream<TcpStream>) {
-        let mut stream = BufReader::new(stream);
-        loop {
-            let mut length = 0;
-            loop {
-                let mut line = String::new();
-                if stream.read_line(&mut line).unwrap_or(0) == 0 {
-                    return;
-                }
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-                if line == "\r\n" {
-                    break;
-                }
-            }
-            let mut body = vec![0; length];
-            stream.read_exact(&mut body).unwrap();
-            let message: serde_json::Value = serde_json::from_slice(&body).unwrap();
-            let counter = match message[0]["channel"].as_str() {
-                Some("/meta/handshake") => &self.handshakes,
-                _ => &self.connects,
-            };
-            counter.fetch_add(1, Ordering::SeqCst);
-            let answer = serde_json::json!([{
-                "channel": message[0]["channel"],
-                "id": message[0]["id"],
-                "successful": true,
-                "version": "1.0",
-                "clientId": "c",
-                "supportedConnectionTypes": ["long-polling"],
-                "advice": {"interval": 100},
-            }])
-            .to_string();
-            let head = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-                answer.len()
-            );
-            let stream = stream.get_mut();
-            if stream.write_all((head + &answer).as_bytes()).is_err() {
-                return;
-            }
-        }
-    }
-}
-
-fn client(url: &str, retries: Option<u32>) -> Client {
-    let mut builder = Builder::new(url).unwrap();
-    builder.set_number_of_retries(retries);
-    let (increment, maximum) = (Duration::from_millis(10), Duration::from_millis(100));
-    builder.set_backoff(increment, maximum).unwrap();
-    let client = builder.build().unwrap();
-    client.connect().unwrap();
-    client
-}
-
-fn next_error(client: &Client) -> Error {
-    let queue = client.receiver().unwrap();
-    loop {
-        match queue.poll(LIMIT) {
-            Polled::Event(Event::Notice(notice)) => {
-                if let Notice::Error { error, .. } = &*notice {
-                    return error.clone();
-                }
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-fn fatal_error(client: &Client) -> Error {
-    let error = next_error(client);
-    assert!(error.fatal);
-    error
 }
 
 #[test]
@@ -291,11 +95,8 @@ fn a_certificate_that_is_renewed_in_the_middle_of_a_session_costs_nothing_203() 
     for _ in 0..3 {
         server.renew(&identity("127.0.0.1", Some(authority)));
         // Over new connections only, and in the same session.
-        let start = Instant::now();
-        while server.inside.connects.load(Ordering::SeqCst) < 3 {
-            assert!(start.elapsed() < LIMIT.unwrap(), "no connect comes");
-            thread::sleep(Duration::from_millis(5));
-        }
+        let connects = &server.inside.connects;
+        wait_until("connects", || connects.load(Ordering::SeqCst) >= 3);
     }
     assert_eq!(server.inside.handshakes.load(Ordering::SeqCst), 1);
 
@@ -316,4 +117,175 @@ fn a_certificate_that_is_renewed_in_the_middle_of_a_session_costs_nothing_203() 
     while next_state(&client) != State::Connected {}
     assert_eq!(server.inside.handshakes.load(Ordering::SeqCst), 1);
     client.disconnect(Duration::from_secs(30)).unwrap();
+}
+
+#[test]
+fn the_hosts_own_authorities_are_trusted_beside_the_systems_or_alone_201() {
+    let trusted = trusted();
+    let own = identity("own.example", None);
+    let of_own = Server::new(&identity("127.0.0.1", Some(&own)));
+    let of_system = Server::new(&trusted.here);
+    let other = identity("other.example", None);
+    // A bundle of several, with text between them.
+    let bundle = [&other.pem()[..], b"The own one:\n", &own.pem()].concat();
+
+    for (server, with_system, is_good) in [
+        (&of_own, true, true),
+        (&of_own, false, true),
+        (&of_system, true, true),
+        (&of_system, false, false),
+    ] {
+        let client = client_with(&server.url, Some(0), |it| {
+            it.set_certificate_authorities(&bundle, with_system)
+                .unwrap();
+        });
+        if is_good {
+            assert_eq!(client.wait(State::Connected, LIMIT), Waited::Reached);
+            client.disconnect(Duration::from_secs(30)).unwrap();
+        } else {
+            let error = fatal_error(&client);
+            assert_eq!(error.kind, ErrorKind::Tls, "{}", error.message);
+            let reason = "certificate verify failed";
+            assert!(error.message.contains(reason), "{}", error.message);
+        }
+    }
+    // Other clients of the process know nothing of it.
+    let error = fatal_error(&client(&of_own.url, Some(0)));
+    assert_eq!(error.kind, ErrorKind::Tls, "{}", error.message);
+    // A trusted authority does not make every name right.
+    let elsewhere = Server::new(&identity("elsewhere.example", Some(&own)));
+    let client = client_with(&elsewhere.url, Some(0), |it| {
+        it.set_certificate_authorities(&bundle, false).unwrap();
+    });
+    assert_eq!(fatal_error(&client).kind, ErrorKind::Tls);
+}
+
+#[test]
+fn a_server_that_wants_a_certificate_gets_it_and_its_refusal_is_told_201() {
+    trusted();
+    let authority = identity("authority.example", None);
+    let server_side = identity("127.0.0.1", Some(&authority));
+    let server = Server::for_clients_of(&server_side, &authority);
+    let me = identity("me.example", Some(&authority));
+    let stranger = identity("stranger.example", None);
+
+    // What OpenSSL writes in front of a key does no harm.
+    let key = [b"Bag Attributes: <No Attributes>\n", &me.key_pem()[..]].concat();
+    let good = client_with(&server.url, Some(0), |it| {
+        it.set_certificate_authorities(&authority.pem(), false)
+            .unwrap();
+        it.set_client_certificate(&me.pem(), &key).unwrap();
+    });
+    assert_eq!(good.wait(State::Connected, LIMIT), Waited::Reached);
+    good.disconnect(Duration::from_secs(30)).unwrap();
+    for client in &*server.inside.clients.lock().unwrap() {
+        assert_eq!(client.as_deref(), Some("me.example"));
+    }
+
+    let without = client_with(&server.url, Some(0), |it| {
+        it.set_certificate_authorities(&authority.pem(), false)
+            .unwrap();
+    });
+    let error = fatal_error(&without);
+    assert_eq!(error.kind, ErrorKind::Tls, "{}", error.message);
+    assert!(
+        error.message.contains("certificate required"),
+        "{}",
+        error.message
+    );
+    let with_another = client_with(&server.url, Some(0), |it| {
+        it.set_certificate_authorities(&authority.pem(), false)
+            .unwrap();
+        it.set_client_certificate(&stranger.pem(), &stranger.key_pem())
+            .unwrap();
+    });
+    let error = fatal_error(&with_another);
+    assert_eq!(error.kind, ErrorKind::Tls, "{}", error.message);
+    assert!(!error.message.contains(".c:"), "{}", error.message);
+}
+
+#[test]
+fn bad_certificates_and_keys_are_refused_at_once_201() {
+    let mut builder = Builder::new("https://127.0.0.1:9/").unwrap();
+    let (me, other) = (
+        identity("me.example", None),
+        identity("other.example", None),
+    );
+    let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (bad, why) in [
+        (&b""[..], "pem: holds no certificate"),
+        (b"x", "pem: holds no certificate"),
+        (b"\xff\0", "pem: holds no certificate"),
+        (broken, "pem: is malformed: "),
+        (&[&me.pem()[..], broken].concat(), "pem: is malformed: "),
+    ] {
+        let error = builder.set_certificate_authorities(bad, true).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidArgument);
+        assert!(error.message.starts_with(why), "{}", error.message);
+        assert!(!error.message.contains(".c:"), "{}", error.message);
+    }
+    let encrypted = me
+        .key
+        .private_key_to_pem_pkcs8_passphrase(openssl::symm::Cipher::aes_128_cbc(), b"secret")
+        .unwrap();
+    let traditional = me.key.rsa().unwrap().private_key_to_pem().unwrap();
+    let cut: Vec<u8> = me.key_pem().drain(..200).collect();
+    for (chain, key, why) in [
+        (
+            &b""[..],
+            &me.key_pem()[..],
+            "pem_chain: holds no certificate",
+        ),
+        (broken, &me.key_pem(), "pem_chain: is malformed: "),
+        (&me.pem(), b"", "pem_key: holds no private key"),
+        (&me.pem(), &me.pem(), "pem_key: holds no private key"),
+        (&me.pem(), &encrypted, "pem_key: is encrypted"),
+        (&me.pem(), &traditional, "pem_key: is no PKCS #8"),
+        (&me.pem(), &cut, "pem_key: is malformed: "),
+        (
+            &me.pem(),
+            &other.key_pem(),
+            "pem_key: does not go with pem_chain: ",
+        ),
+    ] {
+        let error = builder.set_client_certificate(chain, key).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::InvalidArgument);
+        assert!(error.message.starts_with(why), "{}", error.message);
+        // Nothing of the key is in it.
+        let text = String::from_utf8_lossy(key);
+        for line in text
+            .lines()
+            .filter(|it| it.len() > 20 && !it.starts_with('-'))
+        {
+            assert!(!error.message.contains(line), "{}", error.message);
+        }
+    }
+}
+
+#[test]
+fn the_server_is_told_its_name_and_that_http_1_is_spoken_201() {
+    trusted();
+    let authority = identity("authority.example", None);
+    let server = Server::of_http_2(&identity("localhost", Some(&authority)));
+    let url = server.url.replace("127.0.0.1", "localhost");
+    let named = client_with(&url, Some(0), |it| {
+        it.set_certificate_authorities(&authority.pem(), false)
+            .unwrap();
+    });
+    assert_eq!(named.wait(State::Connected, LIMIT), Waited::Reached);
+    named.disconnect(Duration::from_secs(30)).unwrap();
+    for name in &*server.inside.names.lock().unwrap() {
+        assert_eq!(name.as_deref(), Some("localhost"));
+    }
+    // An address is no name (RFC 6066, section 3).
+    let server = Server::new(&identity("127.0.0.1", Some(&authority)));
+    let addressed = client_with(&server.url, Some(0), |it| {
+        it.set_certificate_authorities(&authority.pem(), false)
+            .unwrap();
+    });
+    assert_eq!(addressed.wait(State::Connected, LIMIT), Waited::Reached);
+    addressed.disconnect(Duration::from_secs(30)).unwrap();
+    let inside = &server.inside;
+    assert!(inside.names.lock().unwrap().iter().all(Option::is_none));
+    assert!(inside.protocols.lock().unwrap().iter().all(Option::is_none));
 }

@@ -871,6 +871,24 @@ public:
     builder &add_url(const std::string &url) {
         return done("add_url", cometd_client_builder_add_url(get(), detail::text(url, "add_url")));
     }
+    /// "http://user:password@host:port"; "" is no proxy at all. Without a call the
+    /// environment decides, as it does for curl.
+    builder &set_proxy(const std::string &url) {
+        return set("set_proxy", cometd_client_builder_set_proxy, url);
+    }
+    /// PEM; trusted beside what the system trusts, or alone.
+    builder &set_certificate_authorities(std::string_view pem, bool with_system) {
+        const char *data = pem.data() == nullptr ? "" : pem.data();
+        return done("set_certificate_authorities",
+            cometd_client_builder_set_certificate_authorities(get(), data, pem.size(), with_system));
+    }
+    /// PEM; the key in PKCS #8, without a password.
+    builder &set_client_certificate(std::string_view pem_chain, std::string_view pem_key) {
+        const char *chain = pem_chain.data() == nullptr ? "" : pem_chain.data();
+        const char *key = pem_key.data() == nullptr ? "" : pem_key.data();
+        return done("set_client_certificate",
+            cometd_client_builder_set_client_certificate(get(), chain, pem_chain.size(), key, pem_key.size()));
+    }
     builder &set_follow_hosts(bool enabled) {
         return done("set_follow_hosts", cometd_client_builder_set_follow_hosts(get(), enabled));
     }

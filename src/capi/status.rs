@@ -81,6 +81,9 @@ pub const COMETD_E_ABORTED: i32 = -36;
 pub const COMETD_E_CREDENTIALS: i32 = -37;
 /// An extension of the program's deleted the message.
 pub const COMETD_E_MESSAGE_DELETED: i32 = -38;
+/// The proxy could not be reached, refused to pass a request on, or wants other
+/// credentials (HTTP 407).
+pub const COMETD_E_PROXY: i32 = -39;
 
 /// The status of a kind of error.
 pub fn of(kind: ErrorKind) -> cometd_status {
@@ -117,6 +120,7 @@ pub fn of(kind: ErrorKind) -> cometd_status {
         ErrorKind::ServerDisconnected => COMETD_E_SERVER_DISCONNECTED,
         ErrorKind::Aborted => COMETD_E_ABORTED,
         ErrorKind::Credentials => COMETD_E_CREDENTIALS,
+        ErrorKind::Proxy => COMETD_E_PROXY,
         ErrorKind::Host(status) => status,
         ErrorKind::MessageDeleted => COMETD_E_MESSAGE_DELETED,
     }
@@ -240,6 +244,10 @@ fn describe(status: cometd_status) -> (&'static CStr, &'static CStr) {
         COMETD_E_MESSAGE_DELETED => (
             c"COMETD_E_MESSAGE_DELETED",
             c"an extension of the program's deleted the message",
+        ),
+        COMETD_E_PROXY => (
+            c"COMETD_E_PROXY",
+            c"the proxy could not be reached, or refused",
         ),
         _ => (
             c"COMETD_UNKNOWN",

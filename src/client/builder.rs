@@ -18,8 +18,10 @@ use crate::session::{Configuration, ReplayPolicy, Timestamp};
 use crate::transport::http::authorization::{self, Authorization};
 use crate::transport::http::cookies::{self, Jar};
 use crate::transport::http::endpoints::{self, Append, BasePaths, Endpoints};
+use crate::transport::http::proxy::{Choice, Proxy};
 use crate::transport::http::secrets::Secrets;
-use crate::transport::http::Settings;
+use crate::transport::http::tls::Tls;
+use crate::transport::http::{uri_of, Settings};
 
 /// Why the token provider is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +72,8 @@ pub struct Builder {
     replay_fallback: Option<i64>,
     replay_positions: BTreeMap<String, i64>,
     replay_store: ReplayStore,
+    proxy: Choice,
+    tls: Tls,
 }
 
 impl Builder {
@@ -109,6 +113,8 @@ impl Builder {
             replay_fallback: Some(crate::bayeux::replay::ALL),
             replay_positions: BTreeMap::new(),
             replay_store: ReplayStore::default(),
+            proxy: Choice::default(),
+            tls: Tls::default(),
         };
         // Whatever a URL may be wrong for is found here, not at build.
         builder.endpoints(&builder.url)?;
@@ -247,6 +253,12 @@ impl Builder {
                 return refuse(
                     ErrorKind::InvalidArgument,
                     "this header belongs to the transport",
+                )
+            }
+            "proxy-authorization" => {
+                return refuse(
+                    ErrorKind::InvalidArgument,
+                    "a proxy's user and password are given by cometd_client_builder_set_proxy",
                 )
             }
             _ => {}
@@ -398,6 +410,30 @@ impl Builder {
         self.replay_store = store;
     }
 
+    /// The proxy of all requests; "": none. Without a call the environment decides.
+    pub fn set_proxy(&mut self, url: &str) -> Result<(), Error> {
+        self.proxy = match url {
+            "" => Choice::None,
+            url => Choice::Always(Arc::new(Proxy::parse(url)?)),
+        };
+        Ok(())
+    }
+
+    /// Who signs the certificates of servers, beside or instead of those that the
+    /// system trusts.
+    pub fn set_certificate_authorities(
+        &mut self,
+        pem: &[u8],
+        with_system: bool,
+    ) -> Result<(), Error> {
+        self.tls.set_authorities(pem, with_system)
+    }
+
+    /// Who the client is to servers that ask for a certificate.
+    pub fn set_client_certificate(&mut self, chain: &[u8], key: &[u8]) -> Result<(), Error> {
+        self.tls.set_identity(chain, key)
+    }
+
     /// Where a new client's channels start, if it takes part in replay.
     pub(super) fn positions(&self) -> Option<Positions> {
         self.replay_start
@@ -419,11 +455,16 @@ impl Builder {
         let authorization = Arc::new(Authorization::new(self.authorization.clone()));
         let cookies = Arc::new(Mutex::new(self.jar.clone()));
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let proxies = Arc::new(self.proxy.proxies());
+        for url in self.urls() {
+            proxies.of(&uri_of(url)?).map_err(Error::clone)?;
+        }
         let secrets = Secrets::new(
             authorization.clone(),
             cookies.clone(),
             self.headers.values().map(text),
             self.session.handshake_ext.as_ref().map(|it| it.get()),
+            &proxies,
         );
         let request_timeout = Duration::from_millis(self.session.request_timeout);
         let servers = self.urls().map(|url| self.endpoints(url));
@@ -435,6 +476,8 @@ impl Builder {
             maximum_response: self.maximum_response,
             // Less than a request has, so that it can say what failed.
             connect_timeout: request_timeout.mul_f32(0.8),
+            proxies,
+            tls: self.tls.clone(),
         };
         let hosts = self.urls().map(endpoints::host_and_port).collect();
         Client::new(self, hosts, settings, secrets)

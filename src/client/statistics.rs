@@ -121,6 +121,7 @@ fn name(kind: ErrorKind) -> &'static str {
         ErrorKind::ConnectionLost => "connection_lost",
         ErrorKind::HttpStatus => "http_status",
         ErrorKind::Unauthorized => "unauthorized",
+        ErrorKind::Proxy => "proxy",
         ErrorKind::Html => "html",
         ErrorKind::NotJson => "not_json",
         ErrorKind::TooLarge => "too_large",

@@ -284,7 +284,7 @@ impl Session {
 
     pub(super) fn connect_failed(&mut self, now: Millis, failure: &Failure) {
         let mut action = Reconnect::Retry;
-        if matches!(failure.http_status, 404 | 410) {
+        if matches!(failure.http_status, 404 | 410) && failure.kind != ErrorKind::Proxy {
             // A server that was deployed anew knows neither URL nor session
             // for a moment, and then no longer the session.
             self.gone = self.gone.saturating_add(1);

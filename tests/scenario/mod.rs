@@ -64,6 +64,8 @@ pub struct Host {
 impl Host {
     pub fn new(url: &str, configure: impl FnOnce(&mut Builder)) -> Self {
         let mut builder = Builder::new(url).unwrap();
+        // Whatever the environment says.
+        builder.set_proxy("").unwrap();
         configure(&mut builder);
         let client = builder.build().unwrap();
         let queue = client.receiver().unwrap().clone();

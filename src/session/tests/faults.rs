@@ -175,6 +175,16 @@ fn a_connect_that_is_gone_now_and_then_is_only_tried_again_141() {
 }
 
 #[test]
+fn what_a_proxy_does_not_find_says_nothing_of_the_session_204() {
+    let (mut world, mut connect) = World::connected();
+    for status in [404, 410, 404, 407] {
+        let failure = Failure::new(ErrorKind::Proxy, "refused").with_status(status);
+        world.fail_with(&connect, &failure);
+        connect = world.next_request(Endpoint::Connect).1;
+    }
+}
+
+#[test]
 fn http_400_on_a_handshake_is_a_failure_with_backoff_142() {
     let (mut world, handshake) = World::handshaking(|_| {});
     world.http(&handshake, 400);

@@ -53,8 +53,10 @@ impl Authorization {
             if text.starts_with("Basic ") {
                 let decoded = BASE64_STANDARD.decode(credentials).unwrap_or_default();
                 let decoded = String::from_utf8_lossy(&decoded).into_owned();
-                if let Some((_, password)) = decoded.split_once(':') {
-                    secrets.push(password.to_owned());
+                if let Some((user, password)) = decoded.split_once(':') {
+                    // Without a password the user is a token.
+                    let secret = if password.is_empty() { user } else { password };
+                    secrets.push(secret.to_owned());
                 }
                 secrets.push(decoded);
             }

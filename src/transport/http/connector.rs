@@ -1,4 +1,5 @@
-//! Connections, plain and TLS, and what is said when there is none.
+//! Connections, plain and TLS, to servers and to proxies, and what is said when
+//! there is none.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,13 +20,17 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::chain;
-use crate::error::{Error, ErrorKind};
+use super::proxy::Proxies;
+use super::tls::{without_places, Tls};
+use crate::error::{Error, ErrorKind, Failure};
 
 /// Why there is no connection.
 #[derive(Debug)]
 pub struct ConnectFailure {
     pub kind: ErrorKind,
     pub text: String,
+    /// Of the proxy's response; 0 when there was none.
+    pub http_status: u16,
 }
 
 impl fmt::Display for ConnectFailure {
@@ -36,49 +41,129 @@ impl fmt::Display for ConnectFailure {
 
 impl StdError for ConnectFailure {}
 
+impl ConnectFailure {
+    pub fn to_failure(&self) -> Failure {
+        Failure::new(self.kind, self.text.clone()).with_status(self.http_status)
+    }
+}
+
+pub type Tcp = TokioIo<TcpStream>;
+
+/// Makes connections to servers, plain and TLS.
 #[derive(Clone)]
-pub enum Connector {
-    Plain(HttpConnector),
-    /// For both, as a redirect may lead from one to the other.
-    Tls(HttpsConnector<HttpConnector>),
+pub struct Connector {
+    route: Route,
+    tls: Tls,
+    /// From the start if there is an https server; otherwise a redirect may
+    /// lead to one.
+    https: Option<HttpsConnector<Route>>,
 }
 
 impl Connector {
     /// `timeout` is shared among the addresses of a name, so that a dead one
     /// does not keep from the others.
-    pub fn new(tls: bool, timeout: Duration) -> Result<Self, Error> {
+    pub fn new(
+        is_https: bool,
+        tls: Tls,
+        proxies: Arc<Proxies>,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
         let mut http = HttpConnector::new();
         http.set_connect_timeout(Some(timeout));
         http.set_nodelay(true);
         http.enforce_http(false);
-        if !tls {
-            return Ok(Self::Plain(http));
+        let mut connector = Self {
+            route: Route {
+                http,
+                proxies,
+                timeout,
+            },
+            tls,
+            https: None,
+        };
+        if is_https {
+            connector.https()?;
         }
-        Ok(Self::Tls(HttpsConnector::from((http, trust()?.into()))))
+        Ok(connector)
+    }
+
+    fn https(&mut self) -> Result<&mut HttpsConnector<Route>, Error> {
+        let https = match self.https.take() {
+            Some(https) => https,
+            None => HttpsConnector::from((self.route.clone(), self.tls.connector()?.into())),
+        };
+        Ok(self.https.insert(https))
     }
 }
 
-/// The system's trust store. Reading it costs a megabyte and some
-/// milliseconds, so all clients share one.
-fn trust() -> Result<native_tls::TlsConnector, Error> {
-    static TRUST: OnceLock<Result<native_tls::TlsConnector, String>> = OnceLock::new();
-    TRUST
-        .get_or_init(|| {
-            native_tls::TlsConnector::builder()
-                .min_protocol_version(Some(native_tls::Protocol::Tlsv12))
-                .build()
-                .map_err(|error| error.to_string())
-        })
-        .clone()
-        .map_err(|why| {
-            Error::call(
-                ErrorKind::Tls,
-                format!("the system's TLS library could not be set up: {why}"),
-            )
-        })
+type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, ConnectFailure>> + Send>>;
+
+/// The way to a server: directly, to a proxy that passes requests on, or through
+/// a tunnel of it.
+#[derive(Clone)]
+struct Route {
+    http: HttpConnector,
+    proxies: Arc<Proxies>,
+    timeout: Duration,
 }
 
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+impl Service<Uri> for Route {
+    type Response = Tcp;
+    type Error = ConnectFailure;
+    type Future = Connecting<Tcp>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectFailure>> {
+        // As the connector within always is.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let target = target_of(&uri);
+        let proxy = match self.proxies.of(&uri) {
+            Ok(Some(proxy)) => proxy.clone(),
+            Ok(None) => {
+                let connecting = self.http.call(uri);
+                return Box::pin(async move {
+                    let connected = connecting.await;
+                    connected.map_err(|error| tcp_failure(&target, &error))
+                });
+            }
+            Err(error) => return failed(error.clone()),
+        };
+        let connecting = self.http.call(proxy.uri().clone());
+        let timeout = self.timeout;
+        Box::pin(async move {
+            let connected = async {
+                let stream = connecting.await.map_err(|error| {
+                    let why = tcp_failure(proxy.name(), &error).text;
+                    proxy.failure(format_args!("could not be reached: {why}"))
+                })?;
+                if uri.scheme_str() == Some("https") {
+                    proxy.tunnel(stream, &target).await
+                } else {
+                    Ok(stream)
+                }
+            };
+            match tokio::time::timeout(timeout, connected).await {
+                Ok(result) => result,
+                Err(_) => {
+                    let time = timeout.as_millis();
+                    Err(proxy.failure(format_args!("made no connection within {time} ms")))
+                }
+            }
+        })
+    }
+}
+
+fn failed<T: Send + 'static>(error: Error) -> Connecting<T> {
+    Box::pin(std::future::ready(Err(ConnectFailure {
+        kind: error.kind,
+        text: error.message,
+        http_status: 0,
+    })))
+}
+
+type Stream = MaybeHttpsStream<Tcp>;
 
 /// What was heard over a connection.
 #[derive(Clone, Default)]
@@ -107,11 +192,14 @@ impl Heard {
 pub struct Watched {
     stream: Stream,
     heard: Heard,
+    /// It leads to a proxy, which is told the whole URL of each request.
+    to_proxy: bool,
 }
 
 impl Connection for Watched {
     fn connected(&self) -> Connected {
-        self.stream.connected().extra(self.heard.clone())
+        let connected = self.stream.connected().proxy(self.to_proxy);
+        connected.extra(self.heard.clone())
     }
 }
 
@@ -166,17 +254,10 @@ impl Write for Watched {
     }
 }
 
-fn watched(stream: Stream) -> Watched {
-    Watched {
-        stream,
-        heard: Heard::default(),
-    }
-}
-
 impl Service<Uri> for Connector {
     type Response = Watched;
     type Error = ConnectFailure;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectFailure>> + Send>>;
+    type Future = Connecting<Watched>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectFailure>> {
         // Both connectors are always ready.
@@ -184,68 +265,38 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        let watched = |stream, to_proxy| Watched {
+            stream,
+            heard: Heard::default(),
+            to_proxy,
+        };
+        if uri.scheme_str() != Some("https") {
+            let to_proxy = matches!(self.route.proxies.of(&uri), Ok(Some(_)));
+            let connecting = self.route.call(uri);
+            return Box::pin(async move {
+                let stream = MaybeHttpsStream::Http(connecting.await?);
+                Ok(watched(stream, to_proxy))
+            });
+        }
         let target = target_of(&uri);
-        let is_https = uri.scheme_str() == Some("https");
-        match self {
-            Self::Plain(http) => {
-                if is_https {
-                    // A redirect of http's own server to https.
-                    return match trust() {
-                        Ok(trust) => {
-                            let https = HttpsConnector::from((http.clone(), trust.into()));
-                            Self::Tls(https).call(uri)
-                        }
-                        Err(error) => Box::pin(std::future::ready(Err(ConnectFailure {
-                            kind: error.kind,
-                            text: error.message,
-                        }))),
-                    };
-                }
-                let connecting = http.call(uri);
-                Box::pin(async move {
-                    connecting
-                        .await
-                        .map(|stream| watched(MaybeHttpsStream::Http(stream)))
-                        .map_err(|error| tcp_failure(&target, &error))
-                })
+        let connecting = match self.https() {
+            Ok(https) => https.call(uri),
+            Err(error) => return failed(error),
+        };
+        Box::pin(async move {
+            match connecting.await {
+                Ok(stream) => Ok(watched(stream, false)),
+                Err(error) => Err(match error.downcast::<ConnectFailure>() {
+                    Ok(failure) => *failure,
+                    Err(error) => ConnectFailure {
+                        kind: ErrorKind::Tls,
+                        text: format!("tls with {target}: {}", without_places(&chain(&*error))),
+                        http_status: 0,
+                    },
+                }),
             }
-            Self::Tls(https) => {
-                let connecting = https.call(uri);
-                Box::pin(async move {
-                    connecting.await.map(watched).map_err(|error| {
-                        let is_tls = error.downcast_ref::<native_tls::Error>().is_some()
-                            || error.downcast_ref::<std::io::Error>().is_some();
-                        if is_tls && is_https {
-                            ConnectFailure {
-                                kind: ErrorKind::Tls,
-                                text: format!(
-                                    "tls with {target}: {}",
-                                    without_places(&chain(&*error))
-                                ),
-                            }
-                        } else {
-                            tcp_failure(&target, &*error)
-                        }
-                    })
-                })
-            }
-        }
+        })
     }
-}
-
-/// OpenSSL's errors without the places in its source:
-/// "…:certificate verify failed:../ssl/statem/statem_clnt.c:1889:".
-fn without_places(text: &str) -> String {
-    let mut parts = text.split(':').peekable();
-    let mut kept: Vec<&str> = Vec::new();
-    while let Some(part) = parts.next() {
-        if part.ends_with(".c") {
-            parts.next_if(|next| next.bytes().all(|byte| byte.is_ascii_digit()));
-        } else {
-            kept.push(part);
-        }
-    }
-    kept.join(":").replace(":: ", ": ")
 }
 
 fn target_of(uri: &Uri) -> String {
@@ -265,6 +316,7 @@ fn tcp_failure(target: &str, error: &(dyn StdError + 'static)) -> ConnectFailure
         ConnectFailure {
             kind: ErrorKind::Dns,
             text: format!("dns lookup for {target}: {cause}"),
+            http_status: 0,
         }
     } else {
         let cause = text
@@ -273,23 +325,7 @@ fn tcp_failure(target: &str, error: &(dyn StdError + 'static)) -> ConnectFailure
         ConnectFailure {
             kind: ErrorKind::Tcp,
             text: format!("tcp connect to {target}: {cause}"),
+            http_status: 0,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tls_errors_are_told_without_places_in_openssls_source() {
-        assert_eq!(
-            without_places(
-                "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate \
-                 verify failed:../ssl/statem/statem_clnt.c:1889:: (self-signed certificate)"
-            ),
-            "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate \
-             verify failed: (self-signed certificate)"
-        );
     }
 }

@@ -5,8 +5,10 @@ pub mod authorization;
 mod connector;
 pub mod cookies;
 pub mod endpoints;
+pub mod proxy;
 mod response;
 pub mod secrets;
+pub mod tls;
 
 use std::error::Error as _;
 use std::sync::{Arc, Mutex};
@@ -16,7 +18,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
     HeaderMap, HeaderValue, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION,
-    SET_COOKIE, USER_AGENT,
+    PROXY_AUTHORIZATION, SET_COOKIE, USER_AGENT,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
@@ -32,7 +34,12 @@ use authorization::Authorization;
 use connector::{ConnectFailure, Connector, Heard};
 use cookies::Jar;
 use endpoints::{Endpoints, Target};
+use proxy::{Proxies, Proxy};
 pub use response::parse;
+use tls::{without_places, Tls};
+
+/// What the library says it is.
+const AGENT: &str = concat!("libcometd/", env!("CARGO_PKG_VERSION"));
 
 /// Idle connections are closed by us before the five seconds after which many
 /// servers close them, so that a publish is rarely sent into a closing one.
@@ -56,6 +63,8 @@ pub struct Settings {
     pub maximum_response: usize,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
+    pub proxies: Arc<Proxies>,
+    pub tls: Tls,
 }
 
 /// One client's way to its server: its connections, cookies and headers.
@@ -68,6 +77,7 @@ pub struct LongPolling {
     cookies: Arc<Mutex<Jar>>,
     headers: HeaderMap,
     maximum_response: usize,
+    proxies: Arc<Proxies>,
 }
 
 impl LongPolling {
@@ -78,10 +88,7 @@ impl LongPolling {
             HeaderValue::from_static("application/json;charset=UTF-8"),
         );
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        headers.insert(
-            USER_AGENT,
-            HeaderValue::from_static(concat!("libcometd/", env!("CARGO_PKG_VERSION"))),
-        );
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         for name in settings.headers.keys() {
             headers.remove(name);
         }
@@ -93,6 +100,8 @@ impl LongPolling {
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
                 .build(Connector::new(
                     settings.servers.iter().any(Endpoints::is_https),
+                    settings.tls,
+                    settings.proxies.clone(),
                     settings.connect_timeout,
                 )?),
             servers: settings.servers.into_iter().map(Arc::new).collect(),
@@ -101,6 +110,7 @@ impl LongPolling {
             cookies: settings.cookies,
             headers,
             maximum_response: settings.maximum_response,
+            proxies: settings.proxies,
         })
     }
 
@@ -131,14 +141,30 @@ impl LongPolling {
         let mut status = 0;
         for _ in 0..=MAXIMUM_REDIRECTS {
             let at = redirected.as_ref().unwrap_or(target);
-            let response = self.post(at, &body, repeatable).await?;
+            let proxy = self.proxies.of(&at.uri).ok().flatten();
+            let response = match self.post(at, &body, repeatable).await {
+                Ok(response) => response,
+                Err(failure) => return Err(through(proxy, failure)),
+            };
             status = response.status().as_u16();
-            self.keep_cookies(at, endpoints.base(), response.headers());
-            if let Some(next) = redirection(at, &response)? {
-                redirected = Some(next);
-                continue;
+            if let Some(proxy) = proxy {
+                // Of http requests a proxy's own refusals look like the server's.
+                let is_https = at.url.scheme() == "https";
+                if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && !is_https {
+                    return Err(proxy.wants_credentials().to_failure());
+                }
             }
-            return response::read(response, self.maximum_response).await;
+            self.keep_cookies(at, endpoints.base(), response.headers());
+            match redirection(at, &response) {
+                Ok(None) => {}
+                Ok(Some(next)) => {
+                    redirected = Some(next);
+                    continue;
+                }
+                Err(failure) => return Err(through(proxy, failure)),
+            }
+            let read = response::read(response, self.maximum_response).await;
+            return read.map_err(|failure| through(proxy, failure));
         }
         Err(Failure::new(
             ErrorKind::Redirect,
@@ -197,6 +223,13 @@ impl LongPolling {
         }
         if let Some(value) = lock(&self.cookies).header(&target.url) {
             headers.insert(COOKIE, value);
+        }
+        if target.url.scheme() == "http" {
+            // The server behind a tunnel must not see it.
+            let proxy = self.proxies.of(&target.uri).ok().flatten();
+            if let Some(value) = proxy.and_then(|it| it.authorization()) {
+                headers.insert(PROXY_AUTHORIZATION, value.clone());
+            }
         }
         Ok(request)
     }
@@ -260,6 +293,17 @@ fn redirection<B>(from: &Target, response: &Response<B>) -> Result<Option<Target
     }
 }
 
+/// Says in a failure that a proxy stood between.
+fn through(proxy: Option<&Arc<Proxy>>, mut failure: Failure) -> Failure {
+    if let Some(proxy) = proxy.filter(|_| failure.kind != ErrorKind::Proxy) {
+        let name = proxy.name();
+        failure
+            .text
+            .push_str(&format!(" (through the proxy {name})"));
+    }
+    failure
+}
+
 /// Whether a kept-alive connection ended before a response had begun. Had it
 /// begun, events may have been in it, and the host must hear of it.
 fn crossed(error: &hyper_util::client::legacy::Error) -> bool {
@@ -275,7 +319,7 @@ fn failure_of(error: &hyper_util::client::legacy::Error) -> Failure {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(connect) = cause.downcast_ref::<ConnectFailure>() {
-            return Failure::new(connect.kind, connect.text.clone());
+            return connect.to_failure();
         }
         if let Some(http) = cause.downcast_ref::<hyper::Error>() {
             return http_failure(http);
@@ -299,9 +343,15 @@ fn http_failure(error: &hyper::Error) -> Failure {
             "the server closed the connection before the whole response",
         );
     }
+    let text = chain(error);
+    // In TLS 1.3 a server refuses a client's certificate when the handshake is
+    // over. The library's error has no kinds, only OpenSSL's words.
+    if text.contains("SSL alert number") {
+        return Failure::new(ErrorKind::Tls, format!("tls: {}", without_places(&text)));
+    }
     Failure::new(
         ErrorKind::ConnectionLost,
-        format!("the connection broke: {}", chain(error)),
+        format!("the connection broke: {text}"),
     )
 }
 

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::authorization::Authorization;
 use super::cookies::Jar;
+use super::proxy::Proxies;
 use crate::bayeux::error_text::one_line;
 use crate::runtime::lock;
 
@@ -18,7 +19,7 @@ const MINIMUM: usize = 6;
 pub struct Secrets {
     authorization: Arc<Authorization>,
     cookies: Arc<Mutex<Jar>>,
-    /// Of the host's headers and handshake extension, which do not change.
+    /// Of the host's headers, handshake extension and proxies, which do not change.
     fixed: Vec<String>,
     /// Of what the host's code has put into handshakes, one set a time.
     given: Mutex<VecDeque<Vec<String>>>,
@@ -34,8 +35,10 @@ impl Secrets {
         cookies: Arc<Mutex<Jar>>,
         headers: impl Iterator<Item = String>,
         handshake_ext: Option<&str>,
+        proxies: &Proxies,
     ) -> Self {
         let mut fixed = lock(&cookies).values();
+        fixed.extend(proxies.secrets());
         for value in headers {
             // "Bearer abc": the scheme is no secret, what follows is.
             fixed.extend(value.split_once(' ').map(|(_, it)| it.to_owned()));
@@ -139,6 +142,7 @@ fn leaves(json: &str, into: &mut Vec<String>) {
 mod tests {
     use super::*;
     use crate::transport::http::authorization::{any, basic, bearer};
+    use crate::transport::http::proxy::{Choice, Proxy};
 
     fn redacted(secrets: &Secrets, text: &str) -> String {
         let mut text = text.to_owned();
@@ -163,11 +167,14 @@ mod tests {
             &url::Url::parse("http://h/").unwrap(),
             &url::Url::parse("http://h/").unwrap(),
         );
+        let proxy = Proxy::parse("http://me:proxy-password@proxy:3128").unwrap();
+        let proxies = Choice::Always(Arc::new(proxy)).proxies();
         let secrets = Secrets::new(
             authorization,
             Arc::new(Mutex::new(jar)),
             ["header-value".to_owned(), "Key two  words".to_owned()].into_iter(),
             Some(r#"{"auth":[{"token":"ext-token","path":"a\/long\/one"}],"n":1234567}"#),
+            &proxies,
         );
         for (text, expected) in [
             ("no first-token here", "no … here"),
@@ -179,6 +186,7 @@ mod tests {
             (r"a\/long\/one or a/long/one", "… or …"),
             ("tökén-1234567", "…"),
             ("header-value and ext-token", "… and …"),
+            ("proxy-password bWU6cHJveHktcGFzc3dvcmQ=", "… …"),
             ("begins \"Bearer first-to…\"", "begins \"Bearer …\""),
             ("begins \"Bearer fir…\"", "begins \"Bearer fir…\""),
             ("nothing", "nothing"),
@@ -190,7 +198,13 @@ mod tests {
     #[test]
     fn what_a_provider_gives_is_a_secret_the_newest_sets_of_it_contract_13() {
         let jar = Arc::new(Mutex::new(Jar::default()));
-        let secrets = Secrets::new(Arc::default(), jar, std::iter::empty(), None);
+        let secrets = Secrets::new(
+            Arc::default(),
+            jar,
+            std::iter::empty(),
+            None,
+            &Proxies::default(),
+        );
         for number in 1..=4 {
             let answer = format!(r#"{{"ext":{{"answer":"given-{number}","n":123456}}}}"#);
             secrets.remember(&answer);

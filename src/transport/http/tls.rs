@@ -1,0 +1,149 @@
+//! Whom https trusts, and who the client says it is.
+
+use std::sync::{Arc, OnceLock};
+
+use native_tls::{Certificate, Identity, Protocol, TlsConnector};
+
+use super::chain;
+use crate::error::{Error, ErrorKind};
+
+/// What the host wants of TLS.
+#[derive(Clone, Default)]
+pub struct Tls {
+    authorities: Vec<Certificate>,
+    /// The system's trust store does not count.
+    only_these: bool,
+    identity: Option<Identity>,
+    /// Reading the system's trust store costs a megabyte and some milliseconds,
+    /// so the clients of one builder share it.
+    made: Arc<OnceLock<Result<TlsConnector, String>>>,
+}
+
+impl Tls {
+    /// Authorities as PEM, to be trusted with those of the system or alone.
+    pub fn set_authorities(&mut self, pem: &[u8], with_system: bool) -> Result<(), Error> {
+        self.authorities = certificates("pem", pem)?;
+        self.only_these = !with_system;
+        self.made = Arc::default();
+        Ok(())
+    }
+
+    /// The client's own certificate, those that lead from it to an authority,
+    /// and its private key.
+    pub fn set_identity(&mut self, chain_pem: &[u8], key: &[u8]) -> Result<(), Error> {
+        certificates("pem_chain", chain_pem)?;
+        let refuse = |why: String| Err(refusal("pem_key", &why));
+        let begin = |what: &str| {
+            let what = what.as_bytes();
+            key.windows(what.len()).position(|it| it == what)
+        };
+        // What stands in front, such as the names that OpenSSL writes there, is
+        // no part of the key.
+        let Some(key) = begin("-----BEGIN PRIVATE KEY-----").and_then(|at| key.get(at..)) else {
+            return refuse(
+                if begin("-----BEGIN ENCRYPTED PRIVATE KEY-----").is_some() {
+                    "is encrypted; it is a private key in PKCS #8 without a password".into()
+                } else if begin(" PRIVATE KEY-----").is_some() {
+                    "is no PKCS #8; \"openssl pkcs8 -topk8 -nocrypt\" makes it one".into()
+                } else {
+                    "holds no private key as PEM, in PKCS #8".into()
+                },
+            );
+        };
+        let identity = match Identity::from_pkcs8(chain_pem, key) {
+            Ok(identity) => identity,
+            Err(error) => return refuse(format!("is malformed: {}", told(&error))),
+        };
+        // Whether both belong together is only found by using them.
+        let trial = TlsConnector::builder()
+            .disable_built_in_roots(true)
+            .identity(identity.clone())
+            .build();
+        if let Err(error) = trial {
+            let why = told(&error);
+            return refuse(format!("does not go with pem_chain: {why}"));
+        }
+        self.identity = Some(identity);
+        self.made = Arc::default();
+        Ok(())
+    }
+
+    pub fn connector(&self) -> Result<TlsConnector, Error> {
+        static PLAIN: OnceLock<Result<TlsConnector, String>> = OnceLock::new();
+        let is_plain = self.authorities.is_empty() && self.identity.is_none();
+        let made = if is_plain { &PLAIN } else { &*self.made };
+        made.get_or_init(|| self.make().map_err(|error| error.to_string()))
+            .clone()
+            .map_err(|why| {
+                Error::call(
+                    ErrorKind::Tls,
+                    format!("the system's TLS library could not be set up: {why}"),
+                )
+            })
+    }
+
+    fn make(&self) -> Result<TlsConnector, native_tls::Error> {
+        let mut builder = TlsConnector::builder();
+        builder
+            .min_protocol_version(Some(Protocol::Tlsv12))
+            .disable_built_in_roots(self.only_these);
+        for authority in &self.authorities {
+            builder.add_root_certificate(authority.clone());
+        }
+        if let Some(identity) = &self.identity {
+            builder.identity(identity.clone());
+        }
+        builder.build()
+    }
+}
+
+fn refusal(what: &str, why: &str) -> Error {
+    Error::call(ErrorKind::InvalidArgument, format!("{what}: {why}"))
+}
+
+/// At least one certificate.
+fn certificates(what: &str, pem: &[u8]) -> Result<Vec<Certificate>, Error> {
+    match Certificate::stack_from_pem(pem) {
+        Ok(certificates) if certificates.is_empty() => {
+            Err(refusal(what, "holds no certificate as PEM"))
+        }
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(refusal(what, &format!("is malformed: {}", told(&error)))),
+    }
+}
+
+fn told(error: &native_tls::Error) -> String {
+    without_places(&chain(error))
+}
+
+/// OpenSSL's errors without the places in its source:
+/// "…:certificate verify failed:../ssl/statem/statem_clnt.c:1889:".
+pub fn without_places(text: &str) -> String {
+    let mut parts = text.split(':').peekable();
+    let mut kept: Vec<&str> = Vec::new();
+    while let Some(part) = parts.next() {
+        if part.ends_with(".c") {
+            parts.next_if(|next| next.bytes().all(|byte| byte.is_ascii_digit()));
+        } else {
+            kept.push(part);
+        }
+    }
+    kept.join(":").replace(":: ", ": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_errors_are_told_without_places_in_openssls_source() {
+        assert_eq!(
+            without_places(
+                "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate \
+                 verify failed:../ssl/statem/statem_clnt.c:1889:: (self-signed certificate)"
+            ),
+            "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate \
+             verify failed: (self-signed certificate)"
+        );
+    }
+}

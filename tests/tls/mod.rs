@@ -1,0 +1,304 @@
+//! A TLS server that speaks a little Bayeux, certificates for it, and clients.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cometd::client::{Builder, Client};
+use cometd::delivery::{Event, Notice, Polled};
+use cometd::error::Error;
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::hash::MessageDigest;
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::ssl::{
+    AlpnError, NameType, SslAcceptor, SslAcceptorBuilder, SslMethod, SslStream, SslVerifyMode,
+};
+use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
+use openssl::x509::{X509NameBuilder, X509};
+
+pub const LIMIT: Option<Duration> = Some(Duration::from_secs(60));
+
+pub struct Identity {
+    pub certificate: X509,
+    pub key: PKey<Private>,
+}
+
+impl Identity {
+    pub fn pem(&self) -> Vec<u8> {
+        self.certificate.to_pem().unwrap()
+    }
+
+    pub fn key_pem(&self) -> Vec<u8> {
+        self.key.private_key_to_pem_pkcs8().unwrap()
+    }
+}
+
+/// A certificate for a host: signed by an authority, or by itself.
+pub fn identity(host: &str, authority: Option<&Identity>) -> Identity {
+    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    let mut name = X509NameBuilder::new().unwrap();
+    name.append_entry_by_text("CN", host).unwrap();
+    let name = name.build();
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    static SERIAL: AtomicUsize = AtomicUsize::new(1);
+    let serial = SERIAL.fetch_add(1, Ordering::Relaxed) as u32;
+    let serial = BigNum::from_u32(serial).unwrap();
+    let serial = serial.to_asn1_integer().unwrap();
+    builder.set_serial_number(&serial).unwrap();
+    builder.set_subject_name(&name).unwrap();
+    let issuer = authority.map_or(&*name, |it| it.certificate.subject_name());
+    builder.set_issuer_name(issuer).unwrap();
+    builder.set_pubkey(&key).unwrap();
+    let (from, to) = (
+        Asn1Time::days_from_now(0).unwrap(),
+        Asn1Time::days_from_now(1).unwrap(),
+    );
+    builder.set_not_before(&from).unwrap();
+    builder.set_not_after(&to).unwrap();
+    if authority.is_none() {
+        let constraints = BasicConstraints::new().critical().ca().build().unwrap();
+        builder.append_extension(constraints).unwrap();
+    }
+    let mut names = SubjectAlternativeName::new();
+    match host.parse::<std::net::IpAddr>() {
+        Ok(_) => names.ip(host),
+        Err(_) => names.dns(host),
+    };
+    let names = names.build(&builder.x509v3_context(None, None)).unwrap();
+    builder.append_extension(names).unwrap();
+    let signer = authority.map_or(&key, |it| &it.key);
+    builder.sign(signer, MessageDigest::sha256()).unwrap();
+    let certificate = builder.build();
+    Identity { certificate, key }
+}
+
+/// Serves handshakes and connects.
+pub struct Server {
+    pub url: String,
+    pub port: u16,
+    pub inside: Arc<Inside>,
+}
+
+#[derive(Default)]
+pub struct Inside {
+    acceptor: Mutex<Option<SslAcceptor>>,
+    connections: Mutex<Vec<TcpStream>>,
+    /// Bayeux handshakes, and connects since the last renewal.
+    pub handshakes: AtomicUsize,
+    pub connects: AtomicUsize,
+    /// Connects are answered by nothing.
+    pub holds: AtomicBool,
+    /// Connects that were answered by nothing.
+    pub held: AtomicUsize,
+    /// The request line and the headers of each request.
+    pub heads: Mutex<Vec<String>>,
+    /// Of each connection, the name that was asked for, who the client is, and
+    /// the protocol that was agreed on.
+    pub names: Mutex<Vec<Option<String>>>,
+    pub clients: Mutex<Vec<Option<String>>>,
+    pub protocols: Mutex<Vec<Option<Vec<u8>>>>,
+}
+
+fn acceptor(identity: &Identity) -> SslAcceptorBuilder {
+    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
+    acceptor.set_certificate(&identity.certificate).unwrap();
+    acceptor.set_private_key(&identity.key).unwrap();
+    acceptor
+}
+
+impl Server {
+    pub fn new(identity: &Identity) -> Self {
+        Self::with(acceptor(identity).build())
+    }
+
+    /// Which serves only clients whose certificate the authority has signed.
+    pub fn for_clients_of(identity: &Identity, authority: &Identity) -> Self {
+        let mut acceptor = acceptor(identity);
+        acceptor.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+        acceptor.set_session_id_context(b"cometd").unwrap();
+        let authority = authority.certificate.clone();
+        acceptor.cert_store_mut().add_cert(authority).unwrap();
+        Self::with(acceptor.build())
+    }
+
+    /// Which would rather speak HTTP/2.
+    pub fn of_http_2(identity: &Identity) -> Self {
+        let mut acceptor = acceptor(identity);
+        acceptor.set_alpn_select_callback(|_, offered| {
+            openssl::ssl::select_next_proto(b"\x02h2\x08http/1.1", offered).ok_or(AlpnError::NOACK)
+        });
+        Self::with(acceptor.build())
+    }
+
+    fn with(acceptor: SslAcceptor) -> Self {
+        let inside = Arc::new(Inside {
+            acceptor: Mutex::new(Some(acceptor)),
+            ..Inside::default()
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = inside.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let inside = shared.clone();
+                let acceptor = {
+                    let mut connections = inside.connections.lock().unwrap();
+                    connections.push(stream.try_clone().unwrap());
+                    inside.acceptor.lock().unwrap().clone().unwrap()
+                };
+                thread::spawn(move || {
+                    if let Ok(stream) = acceptor.accept(stream) {
+                        inside.note(&stream);
+                        inside.answer_all(stream);
+                    }
+                });
+            }
+        });
+        Self {
+            url: format!("https://127.0.0.1:{port}/cometd"),
+            port,
+            inside,
+        }
+    }
+
+    /// As a restart does: all connections are closed, and new ones get this
+    /// certificate.
+    pub fn renew(&self, identity: &Identity) {
+        let mut connections = self.inside.connections.lock().unwrap();
+        *self.inside.acceptor.lock().unwrap() = Some(acceptor(identity).build());
+        self.inside.connects.store(0, Ordering::SeqCst);
+        for stream in connections.drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Waits for a condition that nothing else tells of.
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < LIMIT.unwrap(), "in vain: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+impl Inside {
+    fn note(&self, stream: &SslStream<TcpStream>) {
+        let ssl = stream.ssl();
+        let name = ssl.servername(NameType::HOST_NAME).map(str::to_owned);
+        self.names.lock().unwrap().push(name);
+        let client = ssl.peer_certificate().map(|it| {
+            let name = it.subject_name().entries().next().unwrap().data();
+            String::from_utf8(name.as_slice().to_vec()).unwrap()
+        });
+        self.clients.lock().unwrap().push(client);
+        let protocol = ssl.selected_alpn_protocol().map(<[u8]>::to_vec);
+        self.protocols.lock().unwrap().push(protocol);
+    }
+
+    fn answer_all(&self, stream: SslStream<TcpStream>) {
+        let mut stream = BufReader::new(stream);
+        loop {
+            let mut length = 0;
+            let mut head = String::new();
+            loop {
+                let mut line = String::new();
+                if stream.read_line(&mut line).unwrap_or(0) == 0 {
+                    return;
+                }
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+                if line == "\r\n" {
+                    break;
+                }
+                head.push_str(&line);
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            let message: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            self.heads.lock().unwrap().push(head);
+            let is_connect = message[0]["channel"] == "/meta/connect";
+            if is_connect && self.holds.load(Ordering::SeqCst) {
+                self.held.fetch_add(1, Ordering::SeqCst);
+                let _ = stream.read(&mut [0]);
+                return;
+            }
+            let counter = match message[0]["channel"].as_str() {
+                Some("/meta/handshake") => &self.handshakes,
+                _ => &self.connects,
+            };
+            counter.fetch_add(1, Ordering::SeqCst);
+            let answer = serde_json::json!([{
+                "channel": message[0]["channel"],
+                "id": message[0]["id"],
+                "successful": true,
+                "version": "1.0",
+                "clientId": "c",
+                "supportedConnectionTypes": ["long-polling"],
+                "advice": {"interval": 100},
+            }])
+            .to_string();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                answer.len()
+            );
+            let stream = stream.get_mut();
+            if stream.write_all((head + &answer).as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+pub fn build(url: &str, retries: Option<u32>, configure: impl FnOnce(&mut Builder)) -> Client {
+    let mut builder = Builder::new(url).unwrap();
+    builder.set_proxy("").unwrap();
+    builder.set_number_of_retries(retries);
+    let (increment, maximum) = (Duration::from_millis(10), Duration::from_millis(100));
+    builder.set_backoff(increment, maximum).unwrap();
+    configure(&mut builder);
+    builder.build().unwrap()
+}
+
+pub fn client_with(
+    url: &str,
+    retries: Option<u32>,
+    configure: impl FnOnce(&mut Builder),
+) -> Client {
+    let client = build(url, retries, configure);
+    client.connect().unwrap();
+    client
+}
+
+pub fn client(url: &str, retries: Option<u32>) -> Client {
+    client_with(url, retries, |_| {})
+}
+
+pub fn next_error(client: &Client) -> Error {
+    let queue = client.receiver().unwrap();
+    loop {
+        match queue.poll(LIMIT) {
+            Polled::Event(Event::Notice(notice)) => {
+                if let Notice::Error { error, .. } = &*notice {
+                    return error.clone();
+                }
+            }
+            Polled::Event(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+pub fn fatal_error(client: &Client) -> Error {
+    let error = next_error(client);
+    assert!(error.fatal);
+    error
+}
