@@ -58,7 +58,8 @@ TEST(the_user_agent_can_be_replaced)
 TEST(headers_of_the_transport_are_refused)
 {
     static const char *const names[] = {"Host",      "content-length", "Content-Type",
-                                        "Cookie",    "connection",     "Transfer-Encoding"};
+                                        "Cookie",    "connection",     "Transfer-Encoding",
+                                        "Proxy-Authorization"};
     cometd_client_builder *builder = builder_new("http://127.0.0.1:1/");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         CHECK_STATUS(cometd_client_builder_add_header(builder, names[i], "1"),

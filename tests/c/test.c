@@ -99,6 +99,11 @@ int main(int argc, char **argv)
 {
     const char *slash = strrchr(argv[0], '/');
     program = slash ? slash + 1 : argv[0];
+    /* The peers are here, whatever the machine's proxy is for. */
+    static const char *const proxies[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
+                                          "ALL_PROXY",  "no_proxy",    "NO_PROXY"};
+    for (size_t i = 0; i < sizeof proxies / sizeof *proxies; i++)
+        unsetenv(proxies[i]);
     int failed = 0, ran = 0;
     for (int i = 0; i < test_count; i++) {
         int wanted = argc == 1;

@@ -53,6 +53,20 @@ static cometd::event next(Source &source, std::int32_t type) {
     std::abort();
 }
 
+static void proxies_and_certificates_are_checked_at_once() {
+    cometd::builder builder(url);
+    builder.set_proxy("http://127.0.0.1:1").set_proxy("");
+    assert(thrown([&] { builder.set_proxy("socks5://proxy"); }).status() == COMETD_E_INVALID_URL);
+    for (std::string_view pem : {std::string_view(), std::string_view("x")}) {
+        auto authorities = [&] { builder.set_certificate_authorities(pem, true); };
+        assert(thrown(authorities).status() == COMETD_E_INVALID_ARGUMENT);
+        assert(thrown([&] { builder.set_client_certificate(pem, pem); }).status() == COMETD_E_INVALID_ARGUMENT);
+    }
+    cometd::client client = builder.set_bearer_token("T").build();
+    client.connect();
+    assert(client.wait(COMETD_STATE_CONNECTED, 30s) == COMETD_OK);
+}
+
 static void errors_tell_what_is_known() {
     cometd::error error = thrown([] { cometd::builder("ftp://localhost/"); });
     assert(error.status() == COMETD_E_INVALID_URL && error.phase() == COMETD_PHASE_CALL);
@@ -366,6 +380,7 @@ static void the_rest() {
 int main(int, char **argv) {
     url = argv[1];
     errors_tell_what_is_known();
+    proxies_and_certificates_are_checked_at_once();
     every_option_is_there();
     owners_move();
     polls_and_receivers();
