@@ -1,12 +1,17 @@
-/* Stays connected to one of several servers: when one fails, the next takes over.
+/* Stays connected to one of several servers: when one fails, or ends the session,
+ * the next takes over.
  *
- *   failover CHANNEL URL URL...
+ *   failover [-f] CHANNEL URL URL...
+ *
+ * With -f it also goes where a server's advice sends it, with all credentials
+ * that it has: only for servers that are trusted with that.
  *
  * Prints messages, and what happens to the connection. Ctrl-C ends it with 0, a
  * fatal error with 1; called the wrong way it ends with 2. */
 #include <cometd/cometd.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 static volatile sig_atomic_t stopped;
 
@@ -23,8 +28,10 @@ static int report(cometd_error *error) {
 }
 
 int main(int argc, char **argv) {
+    const bool follows = argc > 1 && strcmp(argv[1], "-f") == 0;
+    if (follows) argc--, argv++;
     if (argc < 3) {
-        fprintf(stderr, "usage: failover CHANNEL URL URL...\n");
+        fprintf(stderr, "usage: failover [-f] CHANNEL URL URL...\n");
         return 2;
     }
     struct sigaction action = {.sa_handler = stop};
@@ -43,7 +50,10 @@ int main(int argc, char **argv) {
             return 1;
         }
     }
-    cometd_status status = cometd_client_builder_build(builder, &client, &error);
+    cometd_status status = cometd_client_builder_set_follow_hosts(builder, follows);
+    /* A server that says goodbye, before it is restarted for instance, is no reason to end. */
+    if (status == COMETD_OK) status = cometd_client_builder_set_restart(builder, true);
+    if (status == COMETD_OK) status = cometd_client_builder_build(builder, &client, &error);
     cometd_client_builder_free(builder);
     if (status != COMETD_OK) return report(error);
     /* Subscribed again by the library wherever the session goes. */
@@ -68,6 +78,9 @@ int main(int argc, char **argv) {
             break;
         case COMETD_EVENT_STATE:
             fprintf(stderr, "state %s\n", cometd_state_name(cometd_event_state(event, NULL)));
+            break;
+        case COMETD_EVENT_ADVICE:
+            fprintf(stderr, "advice %s\n", cometd_event_advice(event, NULL));
             break;
         case COMETD_EVENT_ERROR:
             fprintf(stderr, "error %s\n", cometd_error_message(cometd_event_error(event)));

@@ -136,9 +136,13 @@ wait_until 10 "the disconnect of server_time" counted disconnects "$disconnects"
 expect 2 "$BIN/failover" /ticks
 contains "$ERRORS" "usage: failover "
 expect 1 "$BIN/failover" /ticks "$URL" ftp://localhost/
-start failover "$BIN/failover" /ticks "$NOWHERE" "$URL"
+start failover "$BIN/failover" -f /ticks "$NOWHERE" "$URL"
 seen failover "connection refused"
 seen failover '{"tick":'
+control /disconnect >/dev/null
+seen failover "the server ended the session"
+again() { (($(grep -c "state CONNECTED" "$WORK/failover.err") == 2)); }
+wait_until 60 "the next session of failover" again
 kill -INT "$STARTED"
 ended "$STARTED" 0
 disconnects=$((disconnects + 1))
