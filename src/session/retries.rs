@@ -119,12 +119,14 @@ impl Session {
             self.commands.retries.forget(pending.operation);
             return Some(pending);
         }
+        // Without the error's text, which may hold what the server was told as a
+        // secret; the last one is told with the end.
         tracing::debug!(
             target: "cometd::session",
             operation = pending.operation,
             attempts = retried.attempts,
-            "a publish will be sent again: {}",
-            error.message
+            kind = ?error.kind,
+            "a publish will be sent again"
         );
         let wait = retried.backoff.after();
         let at = now.saturating_add(self.jitter.add(wait).max(not_before));

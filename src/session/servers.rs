@@ -62,7 +62,14 @@ impl Servers {
     pub(super) fn failed(&mut self) {
         if self.count() > 1 {
             self.current = (self.current + 1) % self.count();
-            tracing::info!(target: "cometd::session", server = ?self.current(), "another server is asked");
+            // By its number: a host that a server names may be anything, a secret
+            // that it was sent as well.
+            tracing::info!(
+                target: "cometd::session",
+                number = self.current,
+                advised = self.current >= self.given.len(),
+                "another server is asked"
+            );
         }
     }
 

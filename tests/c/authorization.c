@@ -252,6 +252,7 @@ TEST(a_token_provider_without_credentials_is_told)
 static cometd_client *secretive(const char *url)
 {
     cometd_client_builder *builder = builder_new(url);
+    CHECK_OK(cometd_client_builder_set_follow_hosts(builder, true));
     CHECK_OK(cometd_client_builder_set_bearer_token(builder, SECRET "-bearer"));
     CHECK_OK(cometd_client_builder_add_cookie(builder, "session", SECRET "-cookie"));
     CHECK_OK(cometd_client_builder_add_header(builder, "X-Api-Key", SECRET "-header"));
@@ -288,6 +289,23 @@ static void not_http(exchange *x)
 {
     respond_bytes(x, "no HTTP at all\r\n\r\n", 18);
     hang_up(x);
+}
+
+/* A service in trouble, which says what it was sent. */
+static void echo_in_trouble(exchange *x)
+{
+    if (is_on(x, "/a"))
+        respond_reply(x, "\"successful\":false,\"error\":\"503::busy with " SECRET "-bearer\"");
+    else
+        bayeux(x);
+}
+
+/* Sends everybody to a host that is named like a secret. */
+static void echo_as_a_host(exchange *x)
+{
+    respond_reply(x, "\"successful\":false,\"error\":\"403::moved\","
+                     "\"advice\":{\"reconnect\":\"handshake\",\"hosts\":[\"127.0.0.1:1\",\"" SECRET
+                     "-bearer\"]}");
 }
 
 static void look_for_a_secret(void)
@@ -333,9 +351,21 @@ TEST(contract_13_no_secret_is_in_a_log_line_or_an_error_125)
     say_events(client);
     cometd_client_free(client);
 
+    peer *peer = peer_start(echo_in_trouble);
+    client = secretive(peer_url(peer));
+    CHECK_OK(cometd_client_publish_with_retries(client, "/a", "1", 1, -1, 3, NULL, NULL));
+    free(peer_request(peer, "\"/a\"", 3));
+    CHECK_OK(cometd_client_disconnect(client, limit_ms(), NULL));
+    say_events(client);
+    cometd_client_free(client);
+    peer_stop(peer);
+    run_secretive(echo_as_a_host);
+
     CHECK_OK(cometd_log_set(COMETD_LOG_OFF, NULL, NULL, NULL));
     CHECK_HAS(said.text, "HTTP 401");
     CHECK_HAS(said.text, "cometd::client");
+    CHECK_HAS(said.text, "a publish will be sent again");
+    CHECK_HAS(said.text, "another server is asked");
     look_for_a_secret();
 }
 
