@@ -1,6 +1,7 @@
 //! What the process has once: the I/O runtime and the dispatcher of callbacks,
 //! alive as long as a client needs them, and dead in a forked child.
 
+use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -29,6 +30,15 @@ pub const MAXIMUM_THREADS: usize = 64;
 /// Sets the number of I/O threads for the runtime that starts next.
 pub fn set_threads(threads: usize) {
     THREADS.store(threads.clamp(1, MAXIMUM_THREADS), Ordering::Relaxed);
+}
+
+thread_local! {
+    static DOES_IO: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread does I/O, so that nothing of the host's may run on it.
+pub fn on_io_thread() -> bool {
+    DOES_IO.get()
 }
 
 /// The state of one process. A forked child gets another one: the locks of
@@ -125,6 +135,7 @@ impl Runtime {
         // Everything is built on the thread that blocks all signals, so that
         // whatever tokio starts inherits that from its first instruction on.
         spawn("cometd-io", move || {
+            DOES_IO.set(true);
             let mut builder = if threads > 1 {
                 let mut builder = Builder::new_multi_thread();
                 builder.worker_threads(threads);
@@ -136,6 +147,7 @@ impl Runtime {
                 .enable_io()
                 .enable_time()
                 .thread_name("cometd-io")
+                .on_thread_start(|| DOES_IO.set(true))
                 .max_blocking_threads(BLOCKING_THREADS)
                 .thread_keep_alive(BLOCKING_KEEP_ALIVE)
                 .build();

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::event::Event;
 use super::queue::Queue;
-use crate::runtime::{lock, spawn};
+use crate::runtime::{lock, on_io_thread, spawn};
 
 /// A callback with all that it needs.
 pub type Callback = Box<dyn Fn(Event) + Send + Sync>;
@@ -229,10 +229,32 @@ impl HostData {
 
 impl Drop for HostData {
     fn drop(&mut self) {
-        if let Some(free) = self.free.get() {
-            let _in_callback = HostCode::enter();
-            // SAFETY: the host gave both for this purpose.
-            unsafe { free(self.user) };
+        let Some(free) = self.free.take() else { return };
+        let last = Last {
+            user: self.user,
+            free,
+        };
+        // It may block, and the I/O thread is everybody's. Without another
+        // thread it runs here all the same, with the closure that holds it.
+        if on_io_thread() {
+            let _ = spawn("cometd-free", move || drop(last));
         }
+    }
+}
+
+/// Frees the host's pointer when it is dropped.
+struct Last {
+    user: *mut c_void,
+    free: unsafe extern "C" fn(*mut c_void),
+}
+
+// SAFETY: as of HostData.
+unsafe impl Send for Last {}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        let _in_callback = HostCode::enter();
+        // SAFETY: the host gave both for this purpose.
+        unsafe { (self.free)(self.user) };
     }
 }

@@ -354,6 +354,87 @@ TEST(a_callback_that_frees_its_client_is_still_done_with_its_event)
     store_free(store);
 }
 
+/* Frees its client inside load. */
+static cometd_status free_client_in_load(void *user, const char *channel, int64_t *position)
+{
+    store *it = user;
+    note_call(it, channel);
+    it->loaded++;
+    cometd_client *client = it->client;
+    it->client = NULL;
+    cometd_client_free(client);
+    *position = 1;
+    CHECK_INT(it->freed, ==, 0);
+    return COMETD_OK;
+}
+
+TEST(contract_03_load_may_free_its_client)
+{
+    server *server = server_start(NULL);
+    for (int connected = 0; connected < 2; connected++) {
+        store *store = store_new();
+        cometd_client_builder *builder = replaying(server, NULL);
+        CHECK_OK(cometd_client_builder_set_replay_store(builder, free_client_in_load, save, store,
+                                                        count_freed));
+        store->client = build(builder);
+        cometd_client *client = store->client;
+        if (connected) {
+            CHECK_OK(cometd_client_connect(client, NULL));
+            wait_state(client, COMETD_STATE_CONNECTED);
+        }
+        static const char *const channels[] = {"/event/a"};
+        cometd_error *error;
+        cometd_client_subscribe(client, channels, 1, NULL, &error);
+        cometd_error_free(error);
+        CHECK_INT(store->loaded, ==, 1);
+        WAIT_FOR(store->freed == 1);
+        CHECK_INT(store->saved, ==, 0);
+        store_free(store);
+    }
+    server_stop(server);
+}
+
+/* Frees what it was given as slowly as a host may. */
+static atomic_int freeing, may_free;
+
+static void free_slowly(void *user)
+{
+    freeing++;
+    while (!may_free)
+        test_yield();
+    count_freed(user);
+}
+
+static cometd_status no_token(void *user, int32_t reason, cometd_token *token)
+{
+    (void)user;
+    (void)reason;
+    (void)token;
+    return COMETD_E_CREDENTIALS;
+}
+
+TEST(contract_02_freeing_slowly_delays_no_other_client)
+{
+    server *server = server_start(NULL);
+    cometd_client *other = client_connected(server->url);
+    store *store = store_new(), *token = store_new();
+    cometd_client_builder *builder = replaying(server, NULL);
+    CHECK_OK(cometd_client_builder_set_replay_store(builder, load, save, store, free_slowly));
+    CHECK_OK(cometd_client_builder_set_token_provider(builder, no_token, token, free_slowly));
+    cometd_client *client = build(builder);
+    CHECK_OK(cometd_client_connect(client, NULL));
+    wait_state(client, COMETD_STATE_CONNECTED);
+    cometd_client_free(client);
+    WAIT_FOR(freeing > 0);
+    cometd_event_free(wait_event(other, COMETD_EVENT_PUBLISHED, "/x", publish(other, "/x", "1")));
+    may_free = 1;
+    store_free(store);
+    store_free(token);
+    client_end(other);
+    WAIT_FOR(count_library_threads() == 0);
+    server_stop(server);
+}
+
 TEST(an_event_that_outlives_its_client_is_saved_and_then_the_store_is_freed)
 {
     server *server = server_start(NULL);
