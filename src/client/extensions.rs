@@ -74,7 +74,7 @@ pub(super) struct Outgoing {
     pub body: Option<Vec<u8>>,
     /// The ids of the messages that were dropped.
     pub dropped: Vec<u64>,
-    /// The new `ext` of a handshake.
+    /// The new `ext` of a handshake, in an array: there may be several.
     pub handshake_ext: Option<String>,
 }
 
@@ -126,9 +126,7 @@ impl Extensions {
             if text != message.get() {
                 changed = true;
                 if is_handshake(message) {
-                    let raw: Option<&RawValue> = serde_json::from_str(&text).ok();
-                    let ext = raw.and_then(|it| json::field(it, "ext"));
-                    outgoing.handshake_ext = ext.map(|it| it.get().to_owned());
+                    outgoing.handshake_ext = all_of(&text, "ext");
                 }
             }
             texts.push(text);
@@ -243,6 +241,17 @@ fn with_identity(original: &str, changed: &str) -> String {
 fn is_handshake(message: &RawValue) -> bool {
     let channel = json::field(message, "channel").and_then(json::string);
     channel.as_deref() == Some(crate::bayeux::meta::HANDSHAKE)
+}
+
+/// The values of all fields of this name, as a JSON array; `None` without any.
+fn all_of(object: &str, name: &str) -> Option<String> {
+    let raw: &RawValue = serde_json::from_str(object).ok()?;
+    let values: Vec<&str> = json::entries(raw)?
+        .into_iter()
+        .filter(|(it, _)| it == name)
+        .map(|(_, value)| value.get())
+        .collect();
+    (!values.is_empty()).then(|| format!("[{}]", values.join(",")))
 }
 
 fn array(messages: &[String]) -> Vec<u8> {
@@ -451,8 +460,17 @@ mod tests {
         };
         assert_eq!(
             ext(r#"[{"channel":"/meta/handshake","id":"1"}]"#).unwrap(),
-            r#"{"k":"v"}"#
+            r#"[{"k":"v"}]"#
         );
         assert_eq!(ext(r#"[{"channel":"/x","id":"1"}]"#), None);
+        // Each of them is sent.
+        let all = extension(|message| {
+            let json = r#"{"channel":"/meta/handshake","id":"1","ext":{"k":"v"},"\u0065xt":7}"#;
+            message.replace(json.as_bytes()).unwrap();
+            Ok(())
+        });
+        let handshake = br#"[{"channel":"/meta/handshake","id":"1"}]"#;
+        let result = all.outgoing(handshake.to_vec(), &mut |_| {});
+        assert_eq!(result.handshake_ext.unwrap(), r#"[{"k":"v"},7]"#);
     }
 }

@@ -1,8 +1,7 @@
 //! What must never be read in an error or a log line, even when a server
 //! sends it back.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use serde_json::value::RawValue;
@@ -11,6 +10,7 @@ use super::authorization::Authorization;
 use super::cookies::Jar;
 use super::proxy::Proxies;
 use crate::bayeux::error_text::one_line;
+use crate::bayeux::json;
 use crate::runtime::lock;
 
 /// Shorter ones are no secrets, and taking them out of a text would garble it.
@@ -119,20 +119,21 @@ fn redact_cut_off(text: &mut String, secret: &str) {
 }
 
 /// The strings in a JSON text, as they are and as they were written.
-fn leaves(json: &str, into: &mut Vec<String>) {
-    match json.as_bytes().first() {
+fn leaves(text: &str, into: &mut Vec<String>) {
+    match text.as_bytes().first() {
         Some(b'"') => {
-            into.extend(serde_json::from_str::<String>(json));
-            into.push(json.trim_matches('"').to_owned());
+            into.extend(serde_json::from_str::<String>(text));
+            into.push(text.trim_matches('"').to_owned());
         }
         Some(b'[') => {
-            let values: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
+            let values: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
             values.iter().for_each(|it| leaves(it.get(), into));
         }
         Some(b'{') => {
-            let fields: BTreeMap<Cow<str>, &RawValue> =
-                serde_json::from_str(json).unwrap_or_default();
-            fields.values().for_each(|it| leaves(it.get(), into));
+            // Of one name all of them are sent.
+            let object: Option<&RawValue> = serde_json::from_str(text).ok();
+            let fields = object.and_then(json::entries).unwrap_or_default();
+            fields.iter().for_each(|(_, it)| leaves(it.get(), into));
         }
         _ => {}
     }
@@ -213,5 +214,7 @@ mod tests {
         assert_eq!(redacted(&secrets, "given-1 given-4 123456"), "… … 123456");
         secrets.remember(r#"["given-5"]"#);
         assert_eq!(redacted(&secrets, "given-1 given-2 given-5"), "given-1 … …");
+        secrets.remember(r#"{"a":"given-6","a":"given-7"}"#);
+        assert_eq!(redacted(&secrets, "given-6 given-7"), "… …");
     }
 }
