@@ -103,6 +103,14 @@ impl Error {
         }
     }
 
+    /// In a forked child, about what the parent has built.
+    pub fn forked() -> Self {
+        Self::call(
+            ErrorKind::Forked,
+            "the object belongs to the parent process; build a new client after fork",
+        )
+    }
+
     /// An error of the call itself; nothing was changed by it.
     pub fn call(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self::new(kind, Phase::Call, message)

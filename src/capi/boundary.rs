@@ -202,10 +202,7 @@ pub fn null(what: &str) -> Error {
 }
 
 pub fn forked() -> Error {
-    Error::call(
-        ErrorKind::Forked,
-        "the object belongs to the parent process; build a new client after fork",
-    )
+    Error::forked()
 }
 
 #[cfg(test)]

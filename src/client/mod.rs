@@ -314,6 +314,10 @@ impl Client {
             return Err(closed());
         }
         let loaded = positions.load(&channels)?;
+        // The host's code may have forked; in the child nothing is to be locked.
+        if !self.process.is_current() {
+            return Err(Error::forked());
+        }
         self.accept_all(channels.len(), |id| {
             let before = positions.subscribes(&channels, loaded);
             (before, Command::Subscribe { id, channels })

@@ -136,6 +136,10 @@ impl Tracker {
             progress.saving = true;
             drop(topics);
             self.call_save(topic, position);
+            if !self.process.is_current() {
+                // The host's code has forked, and this is the child.
+                return;
+            }
             topics = lock(&self.topics);
         }
     }

@@ -206,6 +206,58 @@ TEST(contract_11_in_the_child_no_replay_position_is_saved)
     server_stop(server);
 }
 
+/* Forks inside the host's own functions; both processes return from them. */
+static pid_t forked;
+
+static cometd_status fork_in_load(void *user, const char *channel, int64_t *position)
+{
+    (void)user, (void)channel;
+    fflush(stdout);
+    forked = fork();
+    *position = 1;
+    return COMETD_OK;
+}
+
+static cometd_status fork_in_save(void *user, const char *channel, int64_t position)
+{
+    (void)user, (void)channel, (void)position;
+    saves++;
+    fflush(stdout);
+    forked = fork();
+    return COMETD_OK;
+}
+
+static void check_child(void)
+{
+    int status;
+    if (forked == 0)
+        _exit(0);
+    CHECK_INT(waitpid(forked, &status, 0), ==, forked);
+    CHECK_INT(status, ==, 0);
+}
+
+TEST(contract_11_a_child_that_returns_from_load_or_save_is_told)
+{
+    server *server = server_start(NULL);
+    server_do(server, "/publish?channel=/event/a&count=2");
+    cometd_client_builder *builder = builder_new(server->url);
+    CHECK_OK(cometd_client_builder_set_replay(builder, COMETD_REPLAY_ALL));
+    CHECK_OK(cometd_client_builder_set_replay_store(builder, fork_in_load, fork_in_save, NULL,
+                                                    count_freed));
+    cometd_client *client = build(builder);
+    const char *channel = "/event/a";
+    cometd_status status = cometd_client_subscribe(client, &channel, 1, NULL, NULL);
+    CHECK_STATUS(status, forked == 0 ? COMETD_E_FORKED : COMETD_OK);
+    check_child();
+    CHECK_OK(cometd_client_connect(client, NULL));
+    cometd_event_free(wait_event(client, COMETD_EVENT_MESSAGE, channel, 0));
+    check_child();
+    CHECK_INT(saves, ==, 1);
+    client_end(client);
+    WAIT_FOR(store_freed == 1);
+    server_stop(server);
+}
+
 static atomic_int stop;
 
 static void *keep_busy(void *argument)
