@@ -31,7 +31,7 @@ static int report(cometd_error *error) {
 
 /* What both directions need. The library calls one of them at a time. */
 struct context {
-    char on_channel[300]; /* "channel":"/a" */
+    char on_channel[4200]; /* "channel":"/a"; a channel has 4096 bytes at most */
     unsigned long seen;
 };
 

@@ -50,7 +50,11 @@ static cometd_status answer(void *user, cometd_handshake *handshake) {
     int read = file != NULL && fgets(password, sizeof password, file) != NULL;
     if (file != NULL) fclose(file);
     if (!read) return COMETD_E_CREDENTIALS; /* an error event tells, and this function is asked again later */
-    password[strcspn(password, "\r\n\"\\")] = '\0';
+    password[strcspn(password, "\r\n")] = '\0';
+    if (strpbrk(password, "\"\\") != NULL) {
+        fprintf(stderr, "handshake: a password with a quote or a backslash needs a JSON library\n");
+        return COMETD_E_CREDENTIALS;
+    }
     int length = snprintf(fields, sizeof fields,
         "{\"ext\":{\"authentication\":{\"answer\":\"%s:%s\"}}}", challenge, password);
     return cometd_handshake_set_fields(handshake, fields, (size_t)length);

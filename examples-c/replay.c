@@ -9,6 +9,7 @@
  * was at may come twice. Ended by Ctrl-C, nothing comes twice. Exits with 0 after
  * Ctrl-C, 1 when something failed for good, 2 when called the wrong way. */
 #include <cometd/cometd.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +36,8 @@ struct store { const char *path; };
 static cometd_status load(void *user, const char *channel, int64_t *position) {
     const struct store *store = user;
     FILE *file = fopen(store->path, "r");
-    if (!file) return COMETD_NONE; /* the first start */
+    /* Only without a file it is the first start; one that cannot be read must not look like that. */
+    if (!file) return errno == ENOENT ? COMETD_NONE : COMETD_E_SYSTEM;
     char line[5000];
     cometd_status status = COMETD_NONE;
     while (fgets(line, sizeof line, file)) {
@@ -70,10 +72,12 @@ static cometd_status save(void *user, const char *channel, int64_t position) {
     const struct store *store = user;
     char path[4096];
     if (snprintf(path, sizeof path, "%s.new", store->path) >= (int)sizeof path) return COMETD_E_SYSTEM;
-    FILE *old = fopen(store->path, "r"), *file = fopen(path, "w");
+    FILE *old = fopen(store->path, "r");
+    int lost = !old && errno != ENOENT; /* the other channels' lines */
+    FILE *file = lost ? NULL : fopen(path, "w");
     if (file && old) copy_others(old, file, channel);
     int failed = !file || fprintf(file, "%lld %s\n", (long long)position, channel) < 0 || fflush(file) != 0 ||
-                 fsync(fileno(file)) != 0;
+                 ferror(file) || fsync(fileno(file)) != 0;
     if (old) {
         failed |= ferror(old);
         fclose(old);

@@ -868,8 +868,9 @@ cometd_status cometd_client_builder_set_acknowledgement(cometd_client_builder *b
 /// `url` is as in cometd_client_builder_new, of the same scheme as the first, without user and password. Authorization,
 /// headers and added cookies go to all of them; so do base paths. There can be 16 in all.
 ///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_URL: it
-/// is no http or https URL, of another scheme than the first, or holds a user; COMETD_E_OUT_OF_RANGE: there are 16.
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or a base path that was set names another host;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_URL: it is no http or https URL, of another scheme than the first, or holds a
+/// user; COMETD_E_OUT_OF_RANGE: there are 16.
 /// **Threads** one at a time. **Blocks** never. **Since** 0.1.
 cometd_status cometd_client_builder_add_url(cometd_client_builder *builder,
                                             const char *url);
@@ -1329,7 +1330,7 @@ cometd_status cometd_client_server_time(cometd_client *client,
 /// "handshakes", "reconnects"; "round_trip_ms" of the last request that the server did not hold;
 /// "server_time_ms", what cometd_client_server_time gives, or null;
 /// "failures", an object that counts the errors of the client itself by kind, such as "timeout", "tcp" or
-/// "http_status", and "replay_store", positions that were not saved; "receivers", an array with "queued", "queued_most", "delivered" and "dropped" of each
+/// "http_status", "extension", functions of an extension that failed, and "replay_store", positions that were not saved; "receivers", an array with "queued", "queued_most", "delivered" and "dropped" of each
 /// receiver, the client's own first. More may come.
 ///
 /// `buf` has room for `cap` bytes and may be NULL when `cap` is 0; the text is written with a NUL, and cut
@@ -1488,8 +1489,8 @@ cometd_status cometd_client_builder_set_replay_fallback(cometd_client_builder *b
 /// client nor the host has a position; an error of it is the error of that call, and
 /// nothing is sent.
 ///
-/// `save` is called when the host is done with an event of the client's own receiver:
-/// after its callback has returned, on that thread; or inside cometd_event_free, on the
+/// `save` is called when the host is done with an event of the client's own receiver, and
+/// of no other (see cometd_client_builder_set_own_receiver): after its callback has returned, on that thread; or inside cometd_event_free, on the
 /// caller's. When several threads work on events of one channel, it is told the newest
 /// one before which all are done, in the order in which they were handed out; so after a
 /// crash none that was not is skipped, and those that were done and not yet saved come
@@ -1507,8 +1508,8 @@ cometd_status cometd_client_builder_set_replay_fallback(cometd_client_builder *b
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; then `free_user`
 /// is not called.
 /// **Threads** one at a time. **Blocks** never. **Ownership** `user` is the library's
-/// until it calls `free_user` (may be NULL), once: when the builder, all clients that it
-/// built and all their events are gone, or the builder has other functions.
+/// until it calls `free_user` (may be NULL), once: when the builder is gone or has other
+/// functions, and the clients that were built with these are gone with all their events.
 /// **Since** 0.1.
 cometd_status cometd_client_builder_set_replay_store(cometd_client_builder *builder,
                                                      cometd_replay_load_fn load,

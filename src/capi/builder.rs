@@ -697,8 +697,9 @@ pub unsafe extern "C" fn cometd_client_builder_set_acknowledgement(
 /// `url` is as in cometd_client_builder_new, of the same scheme as the first, without user and password. Authorization,
 /// headers and added cookies go to all of them; so do base paths. There can be 16 in all.
 ///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_URL: it
-/// is no http or https URL, of another scheme than the first, or holds a user; COMETD_E_OUT_OF_RANGE: there are 16.
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or a base path that was set names another host;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_URL: it is no http or https URL, of another scheme than the first, or holds a
+/// user; COMETD_E_OUT_OF_RANGE: there are 16.
 /// **Threads** one at a time. **Blocks** never. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_builder_add_url(

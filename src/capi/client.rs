@@ -536,7 +536,7 @@ pub unsafe extern "C" fn cometd_client_server_time(
 /// "handshakes", "reconnects"; "round_trip_ms" of the last request that the server did not hold;
 /// "server_time_ms", what cometd_client_server_time gives, or null;
 /// "failures", an object that counts the errors of the client itself by kind, such as "timeout", "tcp" or
-/// "http_status", and "replay_store", positions that were not saved; "receivers", an array with "queued", "queued_most", "delivered" and "dropped" of each
+/// "http_status", "extension", functions of an extension that failed, and "replay_store", positions that were not saved; "receivers", an array with "queued", "queued_most", "delivered" and "dropped" of each
 /// receiver, the client's own first. More may come.
 ///
 /// `buf` has room for `cap` bytes and may be NULL when `cap` is 0; the text is written with a NUL, and cut

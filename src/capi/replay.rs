@@ -144,8 +144,8 @@ pub unsafe extern "C" fn cometd_client_builder_set_replay_fallback(
 /// client nor the host has a position; an error of it is the error of that call, and
 /// nothing is sent.
 ///
-/// `save` is called when the host is done with an event of the client's own receiver:
-/// after its callback has returned, on that thread; or inside cometd_event_free, on the
+/// `save` is called when the host is done with an event of the client's own receiver, and
+/// of no other (see cometd_client_builder_set_own_receiver): after its callback has returned, on that thread; or inside cometd_event_free, on the
 /// caller's. When several threads work on events of one channel, it is told the newest
 /// one before which all are done, in the order in which they were handed out; so after a
 /// crash none that was not is skipped, and those that were done and not yet saved come
@@ -163,8 +163,8 @@ pub unsafe extern "C" fn cometd_client_builder_set_replay_fallback(
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; then `free_user`
 /// is not called.
 /// **Threads** one at a time. **Blocks** never. **Ownership** `user` is the library's
-/// until it calls `free_user` (may be NULL), once: when the builder, all clients that it
-/// built and all their events are gone, or the builder has other functions.
+/// until it calls `free_user` (may be NULL), once: when the builder is gone or has other
+/// functions, and the clients that were built with these are gone with all their events.
 /// **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_builder_set_replay_store(

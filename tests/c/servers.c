@@ -57,6 +57,11 @@ TEST(further_urls_are_checked_at_once)
     CHECK_STATUS(cometd_client_builder_add_url(builder, "http://127.0.0.1:2/"),
                  COMETD_E_OUT_OF_RANGE);
     cometd_client_builder_free(builder);
+    builder = builder_new("http://127.0.0.1:1/");
+    CHECK_OK(cometd_client_builder_set_connect_base_path(builder, "http://127.0.0.1:1/connect/"));
+    CHECK_STATUS(cometd_client_builder_add_url(builder, "http://127.0.0.1:2/"),
+                 COMETD_E_INVALID_ARGUMENT);
+    cometd_client_builder_free(builder);
 }
 
 static char other_host[64];

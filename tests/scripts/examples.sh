@@ -304,6 +304,8 @@ ended "$STARTED" 0
 mkdir "$WORK/folder"
 expect 1 "$BIN/replay" "$WORK/folder" "$URL" /event/a
 contains "$ERRORS" "load: it returned"
+expect 1 "$BIN/replay" "$WORK/positions/file" "$URL" /event/a
+contains "$ERRORS" "load: it returned"
 
 # authorization: each kind of it, refused without, and changed while it runs.
 start_server --tick-ms 50 --timeout-ms 500 --token first --token second --basic 'ä:päss:wörd'
@@ -378,5 +380,8 @@ expect 1 "$BIN/handshake" -p "$WORK/password" "$URL" /ticks
 contains "$ERRORS" "given up after 4 failures"
 expect 1 "$BIN/handshake" "$URL" /ticks
 contains "$ERRORS" "the handshake provider failed: it returned -37 (COMETD_E_CREDENTIALS)"
+echo 'a"b' >"$WORK/password"
+expect 1 "$BIN/handshake" -p "$WORK/password" "$URL" /ticks
+contains "$ERRORS" "needs a JSON library"
 ! grep -qE 'sesame|wrong-password' "$WORK"/challenged.* || fail "a password was printed"
 [[ $ERRORS != *sesame* ]] || fail "a password was printed"
