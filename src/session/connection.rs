@@ -297,6 +297,10 @@ impl Session {
         if self.servers.count() > 1 && self.failures >= PATIENCE {
             // A session is worth some patience; another server has another.
             action = Reconnect::Handshake;
+            if !self.connected_since_handshake && failure.kind != ErrorKind::MessageDeleted {
+                // This one gives sessions that do not work.
+                self.servers.failed();
+            }
         }
         self.setback(
             now,

@@ -107,6 +107,10 @@ impl Servers {
                 self.advised.push(host.as_str().into());
             }
         }
+        if goes_on.is_some() && self.current < self.given.len() {
+            // There may be two at one host.
+            return;
+        }
         let next = goes_on.as_ref().or(hosts.first().copied());
         self.current = next.and_then(|it| self.position(it)).unwrap_or(0);
     }

@@ -208,3 +208,47 @@ fn several_clients_on_a_connection_are_told_of_and_the_interval_is_kept_59() {
     world.refuse(&connect, "", refused);
     assert_eq!(world.events()[0], format!("Advice {refused}"));
 }
+
+#[test]
+fn a_server_that_takes_handshakes_and_no_connects_is_left_199() {
+    let mut world = World::with(two);
+    world.connect();
+    let mut servers = Vec::new();
+    for _ in 0..3 {
+        let (_, handshake) = world.next_request(Endpoint::Handshake);
+        servers.push(handshake.server.clone());
+        world.answer(&handshake, &handshake_ok("c", ""));
+        loop {
+            let (_, connect) = world.next_request(Endpoint::Connect);
+            world.fail(&connect, ErrorKind::ConnectionLost);
+            if world.state() == State::Rehandshaking {
+                break;
+            }
+        }
+    }
+    assert_eq!(servers, [given(0), given(1), given(0)]);
+}
+
+#[test]
+fn of_two_urls_at_one_host_the_session_keeps_its_own_60() {
+    let mut world = World::with(|it| {
+        it.servers = vec!["a".into(), "a".into()];
+        it.follow_hosts = true;
+    });
+    world.connect();
+    assert_eq!(fails_at(&mut world, 1), [given(0)]);
+    let (_, handshake) = world.next_request(Endpoint::Handshake);
+    assert_eq!(handshake.server, given(1));
+    world.answer(&handshake, &handshake_ok("c", ""));
+    let connect = world.request(Endpoint::Connect);
+    world.answer(&connect, &connect_ok(r#","advice":{"hosts":["b"]}"#));
+    let held = world.request(Endpoint::Connect);
+    assert_eq!(held.server, given(1));
+    // Named itself, it is asked for the next one as well.
+    world.refuse(
+        &held,
+        "402::session_unknown",
+        r#"{"reconnect":"handshake","hosts":["A"]}"#,
+    );
+    assert_eq!(world.request(Endpoint::Handshake).server, given(1));
+}
