@@ -9,14 +9,23 @@ use super::calls::Calls;
 use super::connection::refused;
 use super::pending::{Pending, PendingMessages};
 use super::replay::Start;
-use super::retries::{is_passing, may_be_accepted_later, Retried, Retries};
-use super::{Command, Event, Millis, OperationId, Output, Purpose, RequestId, Session, State};
+use super::retries::{may_be_accepted_later, Retried, Retries};
+use super::{
+    Command, Event, Millis, OperationId, Output, Purpose, RequestId, Session, State,
+    MAXIMUM_INTERVAL,
+};
 use crate::bayeux::{meta, replay, Message, Reconnect, LONG_POLLING};
 use crate::error::{Error, ErrorKind, Failure, Phase};
 
 /// Messages that wait for each other are put into one request up to this many
 /// bytes; a larger one goes alone. Salesforce refuses requests above 32 KiB.
 const COMFORTABLE_REQUEST: usize = 32_000;
+
+/// What a message takes beside its channel, its data and the client id; and how
+/// much more with a timestamp, and with timesync: never less than it does.
+const MESSAGE_OVERHEAD: usize = 100;
+const TIMESTAMP_BYTES: usize = 50;
+const TIMESYNC_BYTES: usize = 110;
 
 #[derive(Debug)]
 pub(super) enum Verb {
@@ -312,16 +321,24 @@ impl Session {
         let hard_limit = self.configuration.request_capacity;
         let soft_limit = hard_limit.map_or(COMFORTABLE_REQUEST, |it| it.min(COMFORTABLE_REQUEST));
         let mut messages = self.messages(now);
+        let overhead = client_id.len()
+            + MESSAGE_OVERHEAD
+            + self.configuration.timestamp.map_or(0, |_| TIMESTAMP_BYTES);
+        let meta_overhead = if self.configuration.timesync {
+            TIMESYNC_BYTES
+        } else {
+            0
+        };
         let mut sent = Vec::new();
         let (mut batch, mut alone) = (0, false);
         while let Some(queued) = self.commands.queue.front() {
             let size = queued.channel.len()
                 + match &queued.verb {
-                    Verb::Subscribe(_) => self.replay.room_for(&queued.channel),
+                    Verb::Subscribe(_) => self.replay.room_for(&queued.channel) + meta_overhead,
+                    Verb::Unsubscribe => meta_overhead,
                     verb => verb.data().map_or(0, |data| data.get().len()),
                 }
-                + client_id.len()
-                + 100;
+                + overhead;
             // A batch is one request, as large as the server takes it.
             let divisible = queued.batch == 0
                 || queued.batch != batch
@@ -341,6 +358,7 @@ impl Session {
                     let id = retried.message_id;
                     let id = id.unwrap_or_else(|| self.next_message_id());
                     retried.message_id = Some(id);
+                    self.commands.retries.sent(id);
                     id
                 }
                 _ => self.next_message_id(),
@@ -370,6 +388,7 @@ impl Session {
         let request = self.send(now, Purpose::Commands, messages, limit);
         self.commands.request = Some(request);
         let deadline = self.flights.get(&request).map_or(now, |it| it.deadline);
+        let count = sent.len();
         for (id, queued, position) in sent {
             if matches!(queued.verb, Verb::Call(_)) {
                 let (operation, channel) = (queued.operation, queued.channel);
@@ -386,13 +405,16 @@ impl Session {
                     revoked: queued.revoked,
                     stale: false,
                     request,
-                    deadline,
                     position,
                     retried: match queued.verb {
-                        Verb::PublishRetried(retried) => Some(retried),
+                        Verb::PublishRetried(mut retried) => {
+                            retried.travelled(count);
+                            Some(retried)
+                        }
                         _ => None,
                     },
                 },
+                deadline,
             );
         }
     }
@@ -527,7 +549,9 @@ impl Session {
                 }
                 if id != 0 {
                     self.emit(Event::Subscribed { id, channel });
-                } else {
+                } else if !self.commands.some_wanted {
+                    // One that still fails stays apart, and is not tried at once
+                    // because others are well.
                     self.commands.failed_renewals = 0;
                     self.renewal_backoff.reset();
                 }
@@ -668,15 +692,17 @@ impl Session {
         if ids.iter().any(is_renewal) {
             self.commands.failed_renewals = self.commands.failed_renewals.saturating_add(1);
             let after = self.renewal_backoff.after();
-            let after = self.jitter.add(after).max(failure.retry_after.unwrap_or(0));
+            let not_before = failure.retry_after.unwrap_or(0).min(MAXIMUM_INTERVAL);
+            let after = self.jitter.add(after).max(not_before);
             self.commands.next_renewal = Some(now.saturating_add(after));
             wait = Some(after);
         }
         for id in ids {
-            if let Some(pending) = self.commands.pending.remove(*id) {
+            if let Some(mut pending) = self.commands.pending.remove(*id) {
                 let mut error = failure.to_error(pending.phase);
-                if pending.retried.is_some() {
-                    let not_before = is_passing(failure).then(|| failure.retry_after.unwrap_or(0));
+                if let Some(retried) = &mut pending.retried {
+                    let may_pass = retried.may_pass(failure);
+                    let not_before = may_pass.then(|| failure.retry_after.unwrap_or(0));
                     self.publish_failed(now, pending, error, not_before);
                     continue;
                 }

@@ -19,33 +19,66 @@ pub(super) struct Pending {
     /// Was sent in a session that is gone.
     pub stale: bool,
     pub request: RequestId,
-    pub deadline: Millis,
     /// The position that a subscribe asked the server for.
     pub position: Option<i64>,
     /// A publish that is sent again when this attempt fails.
     pub retried: Option<Box<Retried>>,
 }
 
-/// By message id.
+/// Those of one request, which run out of time together.
+#[derive(Debug)]
+struct Travelling {
+    deadline: Millis,
+    /// Some of them may have ended, or travel in another request by now.
+    ids: Vec<u64>,
+    /// How many are still pending.
+    left: usize,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct PendingMessages {
+    /// By message id.
     messages: BTreeMap<u64, Pending>,
-    /// In the order in which they run out of time; ids do not give it, as a
-    /// publish that is sent again keeps its own.
-    deadlines: BTreeSet<(Millis, u64)>,
+    requests: BTreeMap<RequestId, Travelling>,
+    /// In the order in which they run out of time; ids do not give it, as some
+    /// requests are with the host's code before they are sent.
+    deadlines: BTreeSet<(Millis, RequestId)>,
 }
 
 impl PendingMessages {
-    pub(super) fn insert(&mut self, id: u64, pending: Pending) {
+    /// The deadline is that of its request.
+    pub(super) fn insert(&mut self, id: u64, pending: Pending, deadline: Millis) {
         self.remove(id);
-        self.deadlines.insert((pending.deadline, id));
+        let request = pending.request;
+        let travelling = self.requests.entry(request).or_insert_with(|| {
+            self.deadlines.insert((deadline, request));
+            Travelling {
+                deadline,
+                ids: Vec::new(),
+                left: 0,
+            }
+        });
+        travelling.ids.push(id);
+        travelling.left += 1;
         self.messages.insert(id, pending);
     }
 
     pub(super) fn remove(&mut self, id: u64) -> Option<Pending> {
         let pending = self.messages.remove(&id)?;
-        self.deadlines.remove(&(pending.deadline, id));
+        self.ended(pending.request);
         Some(pending)
+    }
+
+    /// One of this request is no longer pending.
+    fn ended(&mut self, request: RequestId) {
+        let Some(travelling) = self.requests.get_mut(&request) else {
+            return;
+        };
+        travelling.left = travelling.left.saturating_sub(1);
+        if travelling.left == 0 {
+            self.deadlines.remove(&(travelling.deadline, request));
+            self.requests.remove(&request);
+        }
     }
 
     pub(super) fn get(&self, id: u64) -> Option<&Pending> {
@@ -56,23 +89,21 @@ impl PendingMessages {
         self.messages.iter().map(|(id, pending)| (*id, pending))
     }
 
-    /// For changes that leave the deadlines as they are.
+    /// For changes that leave the request as it is.
     pub(super) fn for_each(&mut self, change: impl FnMut(&mut Pending)) {
         self.messages.values_mut().for_each(change);
     }
 
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&Pending) -> bool) {
-        let deadlines = &mut self.deadlines;
-        self.messages.retain(|id, pending| {
-            let keep = keep(pending);
-            if !keep {
-                deadlines.remove(&(pending.deadline, *id));
-            }
-            keep
-        });
+        let gone = self.iter().filter(|(_, pending)| !keep(pending));
+        let gone: Vec<u64> = gone.map(|(id, _)| id).collect();
+        for id in gone {
+            self.remove(id);
+        }
     }
 
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Pending> {
+        self.requests.clear();
         self.deadlines.clear();
         std::mem::take(&mut self.messages).into_values()
     }
@@ -86,35 +117,31 @@ impl PendingMessages {
         self.deadlines
             .iter()
             .take_while(|(deadline, _)| *deadline <= now)
-            .map(|(_, id)| *id)
+            .flat_map(|(_, request)| self.of_request(*request))
             .collect()
     }
 
     /// Those that travelled in this request have until then.
     pub(super) fn set_deadline(&mut self, request: RequestId, deadline: Millis) {
-        for id in self.of_request(request) {
-            if let Some(pending) = self.remove(id) {
-                self.insert(
-                    id,
-                    Pending {
-                        deadline,
-                        ..pending
-                    },
-                );
-            }
+        if let Some(travelling) = self.requests.get_mut(&request) {
+            self.deadlines.remove(&(travelling.deadline, request));
+            self.deadlines.insert((deadline, request));
+            travelling.deadline = deadline;
         }
     }
 
     /// The ids of those that travelled in this request.
     pub(super) fn of_request(&self, request: RequestId) -> Vec<u64> {
-        self.iter()
-            .filter(|(_, pending)| pending.request == request)
-            .map(|(id, _)| id)
+        let travelling = self.requests.get(&request);
+        let ids = travelling.into_iter().flat_map(|it| it.ids.iter().copied());
+        ids.filter(|id| self.get(*id).is_some_and(|it| it.request == request))
             .collect()
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
+        assert!(self.requests.len() <= self.messages.len());
+        assert_eq!(self.requests.len(), self.deadlines.len());
         self.messages.len()
     }
 }

@@ -6,15 +6,17 @@
 //! subscriber can tell them apart from new messages, and so that the reply to
 //! any of them counts.
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
 
 use super::backoff::Backoff;
-use super::commands::{Queued, Verb};
+use super::commands::{Commands, Queued, Verb};
 use super::deadlines::Deadlines;
 use super::pending::Pending;
-use super::{Command, Millis, OperationId, Session};
+use super::{Command, Millis, OperationId, Session, MAXIMUM_INTERVAL};
 use crate::bayeux::Reconnect;
 use crate::error::{Error, ErrorKind, Failure, Phase};
 
@@ -31,6 +33,10 @@ pub(super) struct Retried {
     backoff: Backoff,
     /// Why the last attempt failed.
     last_failure: Option<String>,
+    /// The last attempt had a request of its own.
+    was_alone: bool,
+    /// Further ones have.
+    stays_alone: bool,
 }
 
 impl Retried {
@@ -39,12 +45,35 @@ impl Retried {
         self.attempts = self.attempts.saturating_add(1);
         self.attempts_left = self.attempts_left.map(|left| left.saturating_sub(1));
     }
+
+    /// It travelled in a request of so many messages.
+    pub(super) fn travelled(&mut self, messages: usize) {
+        self.was_alone = messages == 1;
+    }
+
+    /// Whether another attempt may do better than the one that failed.
+    pub(super) fn may_pass(&mut self, failure: &Failure) -> bool {
+        // What the host's own code has dropped is not wanted, and a message
+        // does not get smaller; a request of several does.
+        if failure.kind == ErrorKind::MessageDeleted
+            || (failure.http_status == 413 && self.was_alone)
+        {
+            return false;
+        }
+        // It may be this one for which the server did not take the request.
+        self.stays_alone |= matches!(failure.http_status, 400 | 413);
+        true
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Retries {
     /// Those that failed, until their next attempt.
     waiting: BTreeMap<(Millis, OperationId), Queued>,
+    /// The same, and those of them that are back in line: by message id, their
+    /// places in `waiting` and their channels. Servers may send replies to
+    /// nothing by the thousand; each costs one look at this.
+    between: BTreeMap<u64, (Millis, OperationId, String)>,
     deadlines: Deadlines,
 }
 
@@ -60,12 +89,30 @@ impl Retries {
 
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Queued> {
         self.deadlines.clear();
+        self.between.clear();
         std::mem::take(&mut self.waiting).into_values()
+    }
+
+    /// It is sent again.
+    pub(super) fn sent(&mut self, message_id: u64) {
+        self.between.remove(&message_id);
     }
 
     #[cfg(test)]
     pub(super) fn counts(&self) -> [usize; 2] {
         [self.waiting.len(), self.deadlines.len()]
+    }
+
+    /// Whether it knows of each that was sent and waits, and of no others.
+    #[cfg(test)]
+    pub(super) fn is_consistent(&self, queue: &VecDeque<Queued>) -> bool {
+        let waiting = self.waiting.values().chain(queue);
+        let ids = waiting.filter_map(|queued| match &queued.verb {
+            Verb::PublishRetried(retried) => retried.message_id,
+            _ => None,
+        });
+        let ids: BTreeSet<u64> = ids.collect();
+        ids.iter().eq(self.between.keys())
     }
 }
 
@@ -94,6 +141,8 @@ impl Session {
                 self.configuration.backoff_maximum,
             ),
             last_failure: None,
+            was_alone: false,
+            stays_alone: false,
         }));
         let queued = Queued::new(id, channel, verb);
         self.commands.enqueue(Queued { batch, ..queued });
@@ -125,16 +174,24 @@ impl Session {
             target: "cometd::session",
             operation = pending.operation,
             attempts = retried.attempts,
-            kind = ?error.kind,
+            // What a server says may repeat secrets.
+            failure = ?error.kind,
             "a publish will be sent again"
         );
         let wait = retried.backoff.after();
+        let not_before = not_before.min(MAXIMUM_INTERVAL);
         let at = now.saturating_add(self.jitter.add(wait).max(not_before));
         retried.last_failure = Some(std::mem::take(&mut error.message));
         let (operation, channel) = (pending.operation, pending.channel);
+        let retries = &mut self.commands.retries;
+        if let Some(message_id) = retried.message_id {
+            let place = (at, operation, channel.clone());
+            retries.between.insert(message_id, place);
+        }
+        let alone = retried.stays_alone;
         let queued = Queued::new(operation, channel, Verb::PublishRetried(retried));
-        let waiting = &mut self.commands.retries.waiting;
-        waiting.insert((at, operation), queued);
+        let queued = Queued { alone, ..queued };
+        retries.waiting.insert((at, operation), queued);
         None
     }
 
@@ -157,9 +214,14 @@ impl Session {
 
     /// Ends those whose time is up, wherever they are.
     pub(super) fn retries_timed_out(&mut self, now: Millis) {
+        let mut expired = Vec::new();
         while let Some(operation) = self.commands.retries.deadlines.expired(now) {
             self.commands.retries.forget(operation);
-            let Some((channel, retried)) = self.take_retried(|it, _| it == operation) else {
+            expired.push(operation);
+        }
+        let mut taken = self.take_retried(&expired.iter().copied().collect());
+        for operation in expired {
+            let Some((channel, retried)) = taken.remove(&operation) else {
                 continue;
             };
             let mut text = "publish: not accepted within its time limit".to_owned();
@@ -175,60 +237,75 @@ impl Session {
         }
     }
 
-    /// Whether a successful reply belongs to an earlier attempt of a publish
-    /// that was about to be sent again; then it is done.
-    pub(super) fn accepted_late(&mut self, message_id: u64, channel: Option<&str>) -> bool {
-        let mut operation = 0;
-        let found = self.take_retried(|id, (on, retried)| {
-            let is_it = retried.message_id == Some(message_id) && Some(on) == channel;
-            if is_it {
-                operation = id;
-            }
-            is_it
-        });
-        let Some((channel, _)) = found else {
-            return false;
+    /// A successful reply that nothing sent waits for may belong to an earlier
+    /// attempt of a publish that is about to be sent again; then it is done.
+    pub(super) fn accepted_late(&mut self, message_id: u64, channel: Option<&str>) {
+        let Commands { queue, retries, .. } = &mut self.commands;
+        let of_channel = |place: &&(_, _, String)| Some(place.2.as_str()) == channel;
+        let place = retries.between.get(&message_id).filter(of_channel);
+        let Some((at, operation)) = place.map(|it| (it.0, it.1)) else {
+            return;
         };
-        self.commands.retries.forget(operation);
+        let found = retries.waiting.remove(&(at, operation)).or_else(|| {
+            let index = queue.iter().position(|it| it.operation == operation);
+            index.and_then(|index| queue.remove(index))
+        });
+        let Some(Queued { channel, .. }) = found else {
+            return;
+        };
+        retries.between.remove(&message_id);
+        retries.forget(operation);
         self.emit(super::Event::Published {
             id: operation,
             channel,
         });
-        true
     }
 
-    /// Takes a publish out, wherever it is.
+    /// Takes publishes out, wherever they are.
     fn take_retried(
         &mut self,
-        mut is_it: impl FnMut(OperationId, (&str, &Retried)) -> bool,
-    ) -> Option<(String, Box<Retried>)> {
-        let commands = &mut self.commands;
-        let mut is_queued = |queued: &Queued| match &queued.verb {
-            Verb::PublishRetried(retried) => is_it(queued.operation, (&queued.channel, retried)),
-            _ => false,
-        };
-        let waiting = &mut commands.retries.waiting;
-        let key = waiting
-            .iter()
-            .find(|(_, queued)| is_queued(queued))
-            .map(|(key, _)| *key);
-        let mut queued = key.and_then(|key| waiting.remove(&key));
-        if queued.is_none() {
-            let place = commands.queue.iter().position(&mut is_queued);
-            queued = place.and_then(|place| commands.queue.remove(place));
+        operations: &BTreeSet<OperationId>,
+    ) -> BTreeMap<OperationId, (String, Box<Retried>)> {
+        let mut taken = BTreeMap::new();
+        if operations.is_empty() {
+            return taken;
         }
-        if let Some(queued) = queued {
-            return match queued.verb {
-                Verb::PublishRetried(retried) => Some((queued.channel, retried)),
-                _ => None,
-            };
+        let Commands {
+            queue,
+            pending,
+            retries,
+            ..
+        } = &mut self.commands;
+        let is_one = |queued: &Queued| operations.contains(&queued.operation);
+        let places = retries.waiting.iter().filter(|(_, queued)| is_one(queued));
+        let places: Vec<_> = places.map(|(place, _)| *place).collect();
+        let waiting = places.iter().filter_map(|it| retries.waiting.remove(it));
+        let mut gone: Vec<Queued> = waiting.collect();
+        if queue.iter().any(is_one) {
+            for queued in std::mem::take(queue) {
+                match is_one(&queued) {
+                    true => gone.push(queued),
+                    false => queue.push_back(queued),
+                }
+            }
         }
-        let id = commands.pending.iter().find_map(|(id, pending)| {
-            let retried = pending.retried.as_deref()?;
-            is_it(pending.operation, (&pending.channel, retried)).then_some(id)
-        })?;
-        let pending = commands.pending.remove(id)?;
-        Some((pending.channel, pending.retried?))
+        for queued in gone {
+            if let Verb::PublishRetried(retried) = queued.verb {
+                taken.insert(queued.operation, (queued.channel, retried));
+            }
+        }
+        let sent = pending.iter();
+        let sent = sent.filter(|(_, it)| operations.contains(&it.operation));
+        let sent: Vec<u64> = sent.map(|(id, _)| id).collect();
+        for pending in sent.into_iter().filter_map(|id| pending.remove(id)) {
+            if let Some(retried) = pending.retried {
+                taken.insert(pending.operation, (pending.channel, retried));
+            }
+        }
+        for message_id in taken.values().filter_map(|(_, it)| it.message_id) {
+            retries.between.remove(&message_id);
+        }
+        taken
     }
 }
 
@@ -240,11 +317,4 @@ pub(super) fn may_be_accepted_later(advised: Option<Reconnect>, code: i32) -> bo
         // An unknown session, or trouble of the server's own.
         None => code == 402 || (500..600).contains(&code),
     }
-}
-
-/// Whether another attempt may do better than this one.
-pub(super) fn is_passing(failure: &Failure) -> bool {
-    // The message will not get smaller, and what the host's own code has
-    // dropped is not wanted.
-    failure.http_status != 413 && failure.kind != ErrorKind::MessageDeleted
 }

@@ -792,3 +792,75 @@ fn a_connect_travels_alone_whatever_waits_beside_it_106() {
     assert!(!second.at_once());
     assert_eq!(second.summary(), [meta::CONNECT]);
 }
+
+#[test]
+fn no_request_of_several_messages_is_larger_than_the_server_takes_it() {
+    let capacity = 2_000;
+    for format in [None, Some(Timestamp::Http), Some(Timestamp::Iso)] {
+        for length in 1..300 {
+            let (mut world, _) = World::connected_with(|it| {
+                it.request_capacity = Some(capacity);
+                it.timestamp = format;
+                it.timesync = true;
+                it.calendar = 1_700_000_000_000;
+                it.replay = Some(ReplayPolicy {
+                    start: i64::MAX,
+                    fallback: None,
+                });
+            });
+            let channels = (0..30).map(|it| format!("/{}{it}", "c".repeat(length)));
+            world.command(Command::Batch(vec![Command::Subscribe {
+                id: 1,
+                channels: channels.collect(),
+            }]));
+            let sent = world.request(Endpoint::Messages);
+            assert!(sent.messages.len() > 1);
+            let size = sent.text.len();
+            assert!(size <= capacity, "{size} bytes, channels of {length}");
+        }
+    }
+}
+
+#[test]
+fn one_renewal_that_the_server_chokes_on_stays_apart_from_all_else() {
+    let (mut world, held) = World::subscribed(&["/a", "/bad", "/c"]);
+    world.answer(&held, &connect_refused(UNKNOWN));
+    let handshake = world.request(Endpoint::Handshake);
+    world.answer(&handshake, &handshake_ok("c2", ""));
+    let mut chokes = 0;
+    let end = world.now + 60_000;
+    while world.now < end {
+        let Some(sent) = world.inbox.pop_front() else {
+            world.publish(world.now, "/x", "1");
+            continue;
+        };
+        if sent.endpoint == Endpoint::Connect {
+            world.answer(&sent, &connect_ok(r#","advice":{"interval":100}"#));
+        } else if sent.text.contains("/bad") {
+            chokes += 1;
+            assert!(chokes == 1 || sent.messages.len() == 1, "{}", sent.text);
+            world.http(&sent, 500);
+        } else {
+            // The host is busy: there is always something that waits.
+            world.publish(world.now, "/x", "1");
+            world.wait(300);
+            world.accept(&sent);
+        }
+    }
+    assert!((4..=12).contains(&chokes), "{chokes} in a minute");
+}
+
+#[test]
+fn a_server_cannot_put_a_renewal_off_for_ever() {
+    let (mut world, held) = World::subscribed(&["/a"]);
+    world.answer(&held, &connect_refused(UNKNOWN));
+    let handshake = world.request(Endpoint::Handshake);
+    world.answer(&handshake, &handshake_ok("c2", ""));
+    let renewal = world.request(Endpoint::Messages);
+    let connect = world.request(Endpoint::Connect);
+    world.answer(&connect, &connect_ok(r#","advice":{"timeout":3600000}"#));
+    let mut failure = Failure::new(ErrorKind::HttpStatus, "busy").with_status(503);
+    failure.retry_after = Some(u64::MAX);
+    world.fail_with(&renewal, &failure);
+    assert_eq!(world.last_error().retry_in, Some(MAXIMUM_INTERVAL));
+}

@@ -585,6 +585,8 @@ impl World {
         for awaited in [session.handshake, session.connect].into_iter().flatten() {
             assert!(session.flights.contains_key(&awaited.request));
         }
+        let Commands { retries, queue, .. } = &session.commands;
+        assert!(queue.len() > 1_000 || retries.is_consistent(queue));
         assert!(session.replay.count() == 0 || self.closed || session.replay_is_needed());
         let in_flight: Vec<_> = session.flights.keys().collect();
         assert_eq!(in_flight, self.open.keys().collect::<Vec<_>>());

@@ -37,6 +37,7 @@ fn next(world: &mut World) -> (Millis, Sent) {
             return (sent.at - start, sent);
         }
         assert!(world.next_timer(), "nothing will ever be sent");
+        assert!(world.now < start + 1_000_000_000, "nothing is sent");
     }
 }
 
@@ -267,4 +268,77 @@ fn nothing_is_kept_of_those_that_ended() {
     }
     assert_eq!(world.session.commands.retries.counts(), [0, 0]);
     assert_eq!(world.session.commands.counts(), [0, 0, 0]);
+}
+
+#[test]
+fn a_server_cannot_put_an_attempt_off_for_ever() {
+    let (mut world, _, first) = published(None, None);
+    let mut failure = Failure::new(ErrorKind::HttpStatus, "busy").with_status(503);
+    failure.retry_after = Some(u64::MAX);
+    world.fail_with(&first, &failure);
+    let (wait, second) = next(&mut world);
+    assert_eq!(wait, MAXIMUM_INTERVAL);
+    world.accept(&second);
+    assert_eq!(world.events().last().unwrap(), "Published 1 /x");
+}
+
+#[test]
+fn replies_to_nothing_cost_no_search_through_all_that_waits() {
+    let (mut world, held) = World::connected();
+    for id in 1..=20_000 {
+        publish(&mut world, id, None, None);
+    }
+    let replies = r#"{"channel":"/x","id":"999999","successful":true},"#.repeat(200_000);
+    let start = std::time::Instant::now();
+    world.answer(&held, &format!("[{replies}{}", &connect_ok("")[1..]));
+    let took = start.elapsed();
+    assert!(took.as_secs() < 20, "{took:?}");
+}
+
+#[test]
+fn deadlines_that_pass_together_cost_no_search_for_each() {
+    let (mut world, _) = World::connected();
+    world.room(false);
+    for id in 1..=40_000 {
+        world.publish(id, "/y", "1");
+    }
+    for id in 40_001..=80_000 {
+        publish(&mut world, id, None, 5_000 + 80_000 - id);
+    }
+    let start = std::time::Instant::now();
+    world.wait(3_000);
+    world.now += 60_000;
+    world.run_timers();
+    let took = start.elapsed();
+    assert!(took.as_secs() < 20, "{took:?}");
+    assert_eq!(world.session.commands.retries.counts(), [0, 0]);
+    let told = world.events();
+    let first = told
+        .iter()
+        .position(|it| it == "Error publish Timeout 80000 /x");
+    let last = told
+        .iter()
+        .position(|it| it == "Error publish Timeout 40001 /x");
+    assert!(first < last, "in the order of their deadlines");
+}
+
+/// What the server does not take because of one of them is not what the others
+/// end by.
+#[test]
+fn one_that_the_server_chokes_on_takes_no_others_with_it_again() {
+    let (mut world, _) = World::connected();
+    world.publish(1, "/first", "1");
+    let first = world.request(Endpoint::Messages);
+    publish(&mut world, 2, None, None);
+    publish(&mut world, 3, None, None);
+    world.accept(&first);
+    let both = world.request(Endpoint::Messages);
+    assert_eq!(both.messages.len(), 2);
+    world.http(&both, 413);
+    let (_, alone) = next(&mut world);
+    assert_eq!(alone.messages, both.messages[..1]);
+    world.publish(4, "/y", "1");
+    world.http(&alone, 413);
+    let (_, other) = next(&mut world);
+    world.accept(&other);
 }
