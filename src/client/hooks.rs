@@ -151,6 +151,9 @@ impl Hooks {
         let Some(provider) = self.provider.clone() else {
             return;
         };
+        // The questions before it got no answer in time. While the provider hangs
+        // they must not pile up, and afterwards nobody needs their answers.
+        self.worker.cancel(None);
         let shared = self.shared.clone();
         let send = self.send.clone();
         let number = question.number;
@@ -184,7 +187,7 @@ impl Hooks {
     }
 
     pub(super) fn cancel(&self, request: RequestId) {
-        self.worker.cancel(request);
+        self.worker.cancel(Some(request));
     }
 
     pub(super) fn poll_done(&mut self, context: &mut Context) -> Poll<Done> {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::delivery::{Event, Notice, Polled};
-use crate::session::RequestId;
+use crate::session::{HandshakeQuestion, RequestId};
 
 /// A publish to this channel makes the task panic, in tests.
 const PANIC: &str = "/test/panic";
@@ -141,5 +141,44 @@ fn responses_pass_extensions_in_the_order_in_which_they_came() {
         assert_eq!(request, RequestId(expected));
         let channel = channels[expected as usize - 1];
         assert_eq!(reply.unwrap().message(0).unwrap().channel(), Some(channel));
+    }
+}
+
+#[test]
+fn questions_do_not_pile_up_before_a_provider_that_hangs() {
+    let client = Builder::new("http://127.0.0.1:9/")
+        .unwrap()
+        .build()
+        .unwrap();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let both = Mutex::new((begun, wait));
+    let provider: Arc<HandshakeProvider> = Arc::new(move |handshake| {
+        let (begun, wait) = &*lock(&both);
+        begun.send(handshake.attempt()).unwrap();
+        wait.recv().map_err(|_| "the test is over".to_owned())
+    });
+    let shared = client.shared.clone();
+    let mut hooks = Hooks::new(Extensions::default(), Some(provider), shared).unwrap();
+    for number in 1..=1_000 {
+        hooks.ask(HandshakeQuestion {
+            number,
+            attempt: u32::try_from(number).unwrap(),
+            refusal: None,
+        });
+        if number == 1 {
+            assert_eq!(begins.recv().unwrap(), 1);
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    for expected in [1, 1_000] {
+        go.send(()).unwrap();
+        let done = runtime.block_on(std::future::poll_fn(|context| hooks.poll_done(context)));
+        let hooks::Done::Fields { question, .. } = done else {
+            panic!("something else was done");
+        };
+        assert_eq!(question, expected);
     }
 }

@@ -51,12 +51,12 @@ impl Worker {
         Ok(())
     }
 
-    /// What was not begun for this request is not run.
-    pub(super) fn cancel(&self, request: RequestId) {
+    /// What was not begun for this request, or for none, is not run.
+    pub(super) fn cancel(&self, request: Option<RequestId>) {
         let mut given_up = Vec::new();
         let mut entries = lock(&self.line.entries);
         for (of, job) in std::mem::take(&mut entries.jobs) {
-            if of == Some(request) {
+            if of == request {
                 given_up.push(job);
             } else {
                 entries.jobs.push_back((of, job));
@@ -146,7 +146,7 @@ mod tests {
                 .submit(Some(RequestId(request)), job(number))
                 .unwrap();
         }
-        worker.cancel(RequestId(1));
+        worker.cancel(Some(RequestId(1)));
         go.send(()).unwrap();
         assert_eq!([2, 4], [(); 2].map(|()| receive.recv().unwrap()));
         worker
