@@ -141,6 +141,11 @@ impl Run {
                 .collect();
             it.follow_hosts = random.one_in(2);
             it.timesync = random.one_in(4);
+            it.timestamp = random.pick(&[None, None, Some(Timestamp::Http), Some(Timestamp::Iso)]);
+            it.request_capacity = random.pick(&[None, None, Some(300), Some(1_024)]);
+            if random.one_in(8) {
+                it.backoff_increment = 0;
+            }
             it.acknowledgement = random.one_in(4);
             it.replay = random.one_in(2).then(|| ReplayPolicy {
                 start: random.pick(&[-1, -2, 7]),
@@ -418,7 +423,11 @@ impl Run {
             }
             _ => {
                 let mut failure = Failure::new(ErrorKind::HttpStatus, "busy");
-                failure.retry_after = Some(self.random.below(5_000));
+                let wait = self.random.below(5_000);
+                failure.retry_after = Some(match self.random.one_in(20) {
+                    true => u64::MAX - wait,
+                    false => wait,
+                });
                 self.world.fail_with(sent, &failure);
             }
         }
@@ -470,7 +479,12 @@ impl Run {
                 "/meta/handshake" if !self.random.one_in(8) => format!(
                     r#","clientId":"c{}","supportedConnectionTypes":["long-polling"]{}"#,
                     sent.id.0,
-                    self.random.pick(&["", r#","ext":{"replay":true}"#])
+                    self.random.pick(&[
+                        "",
+                        r#","ext":{"replay":true}"#,
+                        r#","x-messages":1"#,
+                        r#","x-messages":"3","ext":{"replay":true}"#,
+                    ])
                 ),
                 _ => String::new(),
             };
@@ -478,9 +492,32 @@ impl Run {
             let copies = self.random.pick(&[1, 1, 1, 1, 1, 1, 1, 2, 0]);
             replies.extend(std::iter::repeat_n(reply, copies));
         }
+        // What earlier requests asked for, in whichever session.
         for _ in 0..self.random.below(3) {
+            if self.past.is_empty() {
+                break;
+            }
+            let index = self.random.below(self.past.len() as u64) as usize;
+            for message in &self.past[index].messages {
+                let channel = message["channel"].as_str().unwrap();
+                if channel == meta::HANDSHAKE && !self.random.one_in(4) {
+                    continue;
+                }
+                let subscription = match message["subscription"].as_str() {
+                    Some(it) => format!(r#","subscription":"{it}""#),
+                    None => String::new(),
+                };
+                let successful = !self.random.one_in(3);
+                replies.push(format!(
+                    r#"{{"channel":"{channel}","id":{}{subscription},"successful":{successful}}}"#,
+                    message["id"]
+                ));
+            }
+        }
+        for _ in 0..self.random.below(3) {
+            let ends = self.mortal || self.world.session.configuration.restart;
             let extra = match self.random.below(24) {
-                0 if self.mortal => r#"{"channel":"/meta/disconnect","successful":true}"#,
+                0 if ends => r#"{"channel":"/meta/disconnect","successful":true}"#,
                 1 => r#"{"channel":7}"#,
                 2 => r#"{"data":1}"#,
                 3 => "null",
