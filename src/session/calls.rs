@@ -2,7 +2,7 @@
 //! channel with the same id that answers it. Each ends exactly once: by the
 //! answer, by a refusal, or by its deadline.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::connection::refused;
@@ -58,20 +58,18 @@ impl Calls {
         );
     }
 
-    pub(super) fn expired(&self, now: Millis) -> Option<OperationId> {
-        self.deadlines.expired(now)
+    /// The operations whose time is up, the first one first.
+    pub(super) fn take_expired(&mut self, now: Millis) -> Vec<OperationId> {
+        self.deadlines.take_expired(now)
     }
 
-    /// Ends a call that was not answered; its channel when it was sent.
-    pub(super) fn abandon(&mut self, operation: OperationId) -> Option<String> {
-        self.deadlines.forget(operation);
-        let message_id = self
-            .sent
-            .iter()
-            .find(|(_, call)| call.operation == operation)
-            .map(|(id, _)| *id)?;
-        self.give_up(message_id);
-        self.sent.remove(&message_id).map(|call| call.channel)
+    /// Ends calls that were not answered; the channels of those that were sent.
+    pub(super) fn abandon(
+        &mut self,
+        operations: &BTreeSet<OperationId>,
+    ) -> BTreeMap<OperationId, String> {
+        let abandoned = self.end_those(|_, call| operations.contains(&call.operation));
+        abandoned.into_iter().collect()
     }
 
     fn give_up(&mut self, message_id: u64) {

@@ -154,15 +154,24 @@ impl Commands {
     /// The host wants these no more, whatever is still under way for them.
     fn revoke(&mut self, channels: &[String]) {
         let channels: BTreeSet<&str> = channels.iter().map(String::as_str).collect();
-        self.subscriptions
-            .retain(|channel, _| !channels.contains(channel.as_str()));
-        self.queue
-            .retain(|queued| queued.operation != 0 || !channels.contains(queued.channel.as_str()));
-        for queued in &mut self.queue {
-            queued.revoked |= channels.contains(queued.channel.as_str());
+        for channel in &channels {
+            self.subscriptions.remove(*channel);
         }
-        self.pending
-            .for_each(|pending| pending.revoked |= channels.contains(pending.channel.as_str()));
+        // What looks at all that waits looks at the verb first: a host may
+        // unsubscribe from thousands of channels, one by one.
+        let is_one = |channel: &String| channels.contains(channel.as_str());
+        self.queue
+            .retain(|queued| queued.operation != 0 || !is_one(&queued.channel));
+        for queued in &mut self.queue {
+            if matches!(queued.verb, Verb::Subscribe(_)) {
+                queued.revoked |= is_one(&queued.channel);
+            }
+        }
+        self.pending.for_each(|pending| {
+            if pending.phase == Phase::Subscribe {
+                pending.revoked |= is_one(&pending.channel);
+            }
+        });
     }
 
     /// When renewals that failed are due.
@@ -188,20 +197,50 @@ impl Commands {
         self.queue.push_back(queued);
     }
 
+    /// Takes those of these operations out of the line.
+    pub(super) fn take_queued(&mut self, operations: &BTreeSet<OperationId>) -> Vec<Queued> {
+        let is_one = |queued: &Queued| operations.contains(&queued.operation);
+        let mut taken = Vec::new();
+        if self.queue.iter().any(is_one) {
+            for queued in std::mem::take(&mut self.queue) {
+                match is_one(&queued) {
+                    true => taken.push(queued),
+                    false => self.queue.push_back(queued),
+                }
+            }
+        }
+        taken
+    }
+
     /// What is subscribed to, or may yet be.
     pub(super) fn subscribing(&self) -> impl Iterator<Item = &str> {
+        let subscribed = self.subscriptions.keys().map(String::as_str);
+        subscribed.chain(self.to_be_subscribed())
+    }
+
+    fn to_be_subscribed(&self) -> impl Iterator<Item = &str> {
         let queued = self
             .queue
             .iter()
-            .filter(|it| !it.revoked && matches!(it.verb, Verb::Subscribe(_)))
+            .filter(|it| matches!(it.verb, Verb::Subscribe(_)) && !it.revoked)
             .map(|it| it.channel.as_str());
         let pending = self
             .pending
             .iter()
-            .filter(|(_, it)| !it.revoked && it.phase == Phase::Subscribe)
+            .filter(|(_, it)| it.phase == Phase::Subscribe && !it.revoked)
             .map(|(_, it)| it.channel.as_str());
-        let subscribed = self.subscriptions.keys().map(String::as_str);
-        subscribed.chain(queued).chain(pending)
+        queued.chain(pending)
+    }
+
+    /// Whether one of those belongs to this topic.
+    pub(super) fn needs_topic(&self, topic: &str) -> bool {
+        let is_of_topic = |channel: &str| replay::topic(channel) == topic;
+        // Channels of a topic are itself and those that go on with a query.
+        let query = format!("{topic}?");
+        let first = self.subscriptions.range(query..).next();
+        self.subscriptions.contains_key(topic)
+            || first.is_some_and(|(channel, _)| is_of_topic(channel))
+            || self.to_be_subscribed().any(is_of_topic)
     }
 
     /// How much is waiting, pending and subscribed.
@@ -268,7 +307,7 @@ impl Session {
             Command::Unsubscribe { id, channels } => {
                 // From here on no re-handshake brings them back.
                 self.commands.revoke(&channels);
-                self.forget_positions();
+                self.forget_positions_of(&channels);
                 let messages = channels.into_iter().map(|it| (it, Verb::Unsubscribe));
                 (id, messages.collect())
             }
@@ -664,15 +703,16 @@ impl Session {
 
     /// A call whose time is up ends wherever it is: sent, or still waiting.
     pub(super) fn calls_timed_out(&mut self, now: Millis) {
-        while let Some(operation) = self.commands.calls.expired(now) {
-            let sent = self.commands.calls.abandon(operation);
-            let queue = &mut self.commands.queue;
-            let queued = queue
-                .iter()
-                .position(|it| it.operation == operation)
-                .and_then(|index| queue.remove(index))
-                .map(|it| it.channel);
-            if let Some(channel) = sent.or(queued) {
+        let expired = self.commands.calls.take_expired(now);
+        if expired.is_empty() {
+            return;
+        }
+        let operations = expired.iter().copied().collect();
+        let mut channels = self.commands.calls.abandon(&operations);
+        let queued = self.commands.take_queued(&operations).into_iter();
+        channels.extend(queued.map(|it| (it.operation, it.channel)));
+        for operation in expired {
+            if let Some(channel) = channels.remove(&operation) {
                 let error = Error::new(
                     ErrorKind::Timeout,
                     Phase::Call,

@@ -27,12 +27,19 @@ impl Deadlines {
         }
     }
 
-    /// The operation whose time ran out first, if it has.
-    pub(super) fn expired(&self, now: Millis) -> Option<OperationId> {
-        self.in_order
-            .first()
-            .filter(|(deadline, _)| *deadline <= now)
-            .map(|(_, operation)| *operation)
+    /// The operations whose time has run out, the first one first; they are
+    /// forgotten.
+    pub(super) fn take_expired(&mut self, now: Millis) -> Vec<OperationId> {
+        let mut expired = Vec::new();
+        while let Some((deadline, operation)) = self.in_order.pop_first() {
+            if deadline > now {
+                self.in_order.insert((deadline, operation));
+                break;
+            }
+            self.by_operation.remove(&operation);
+            expired.push(operation);
+        }
+        expired
     }
 
     pub(super) fn clear(&mut self) {

@@ -178,7 +178,7 @@ impl Session {
 
     /// Some subscriptions may have ended: forgets the positions of topics that
     /// have none left.
-    pub(super) fn forget_positions(&mut self) {
+    fn forget_positions(&mut self) {
         self.replay.failed = false;
         if self.replay.topics.is_empty() {
             return;
@@ -187,6 +187,15 @@ impl Session {
         self.replay
             .topics
             .retain(|topic, _| needed.contains(topic.as_str()));
+    }
+
+    /// The host wants these no more: the same for their topics alone.
+    pub(super) fn forget_positions_of(&mut self, channels: &[String]) {
+        for topic in channels.iter().map(|it| replay::topic(it)) {
+            if self.replay.topics.contains_key(topic) && !self.commands.needs_topic(topic) {
+                self.replay.topics.remove(topic);
+            }
+        }
     }
 
     /// Whether each topic that is kept has a subscription.

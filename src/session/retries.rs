@@ -214,11 +214,7 @@ impl Session {
 
     /// Ends those whose time is up, wherever they are.
     pub(super) fn retries_timed_out(&mut self, now: Millis) {
-        let mut expired = Vec::new();
-        while let Some(operation) = self.commands.retries.deadlines.expired(now) {
-            self.commands.retries.forget(operation);
-            expired.push(operation);
-        }
+        let expired = self.commands.retries.deadlines.take_expired(now);
         let mut taken = self.take_retried(&expired.iter().copied().collect());
         for operation in expired {
             let Some((channel, retried)) = taken.remove(&operation) else {
@@ -270,25 +266,15 @@ impl Session {
         if operations.is_empty() {
             return taken;
         }
+        let mut gone = self.commands.take_queued(operations);
         let Commands {
-            queue,
-            pending,
-            retries,
-            ..
+            pending, retries, ..
         } = &mut self.commands;
-        let is_one = |queued: &Queued| operations.contains(&queued.operation);
-        let places = retries.waiting.iter().filter(|(_, queued)| is_one(queued));
-        let places: Vec<_> = places.map(|(place, _)| *place).collect();
+        let waiting = retries.waiting.keys();
+        let places = waiting.filter(|(_, operation)| operations.contains(operation));
+        let places: Vec<_> = places.copied().collect();
         let waiting = places.iter().filter_map(|it| retries.waiting.remove(it));
-        let mut gone: Vec<Queued> = waiting.collect();
-        if queue.iter().any(is_one) {
-            for queued in std::mem::take(queue) {
-                match is_one(&queued) {
-                    true => gone.push(queued),
-                    false => queue.push_back(queued),
-                }
-            }
-        }
+        gone.extend(waiting);
         for queued in gone {
             if let Verb::PublishRetried(retried) = queued.verb {
                 taken.insert(queued.operation, (queued.channel, retried));

@@ -152,3 +152,35 @@ fn an_event_with_the_same_id_is_no_answer_82() {
         ["Error call Aborted 1 /service/s", "-> Closed", "Closed"]
     );
 }
+
+#[test]
+fn calls_whose_time_is_up_together_cost_no_search_for_each() {
+    let (mut world, _) = World::connected();
+    world.room(false);
+    for id in 1..=40_000 {
+        world.publish(id, "/y", "1");
+    }
+    for id in 40_001..=80_000 {
+        world.command(Command::Call {
+            id,
+            channel: "/service/x".into(),
+            data: serde_json::from_str("1").unwrap(),
+            deadline: world.now + 5_000 + 80_000 - id,
+        });
+    }
+    let start = std::time::Instant::now();
+    world.now += 60_000;
+    world.run_timers();
+    let took = start.elapsed();
+    assert!(took.as_secs() < 20, "{took:?}");
+    assert_eq!(world.session.commands.calls.sizes(), [0, 0]);
+    let told = world.events();
+    let place = |id| {
+        let end = format!("Error call Timeout {id} /service/x");
+        told.iter().position(|it| *it == end).unwrap()
+    };
+    assert!(
+        place(80_000) < place(40_001),
+        "in the order of their deadlines"
+    );
+}
