@@ -60,7 +60,11 @@ struct Flight {
     purpose: Purpose,
     /// Which of the client's sessions it was sent in.
     session: u64,
+    /// When its messages were made; what they say of the time is of then.
+    made: Millis,
     sent: Millis,
+    /// When its response came, if that is with the host's code.
+    arrived: Option<Millis>,
     deadline: Millis,
     /// How long it may take from the moment on at which it was sent.
     limit: Millis,
@@ -309,7 +313,7 @@ impl Session {
             }
             self.emit_run(body, run.take());
             if channel::is_meta(name) {
-                self.time_replied(now, &message);
+                self.time_replied(now, &flight, &message);
             }
             match name {
                 meta::HANDSHAKE => {
@@ -539,6 +543,7 @@ impl Session {
             flight.sent = now;
         }
         flight.stage = Stage::Arrived;
+        flight.arrived = Some(now);
         flight.deadline = now.saturating_add(HOST_LIMIT);
         let (purpose, deadline) = (flight.purpose, flight.deadline);
         if purpose == Purpose::Commands {
@@ -698,7 +703,9 @@ impl Session {
             Flight {
                 purpose,
                 session: self.sessions,
+                made: now,
                 sent: now,
+                arrived: None,
                 deadline: now.saturating_add(until),
                 limit: time_limit,
                 stage,

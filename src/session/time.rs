@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::value::RawValue;
 
-use super::{Millis, Output, Session, Timestamp};
+use super::{Flight, Millis, Output, Session, Timestamp};
 use crate::bayeux::outgoing::Messages;
 use crate::bayeux::{json, Message};
 
@@ -63,10 +63,17 @@ impl Timesync {
 
     /// The server's answer: the time that the message said, the time at which
     /// it came, and how long its reply took there. Servers leave it out when
-    /// they find the client's idea of their clock good enough.
-    fn replied(&mut self, now: Millis, answer: &RawValue) -> Option<i64> {
+    /// they find the client's idea of their clock good enough. What the host's
+    /// code takes, before the request is sent and with the response, is no part
+    /// of the way.
+    fn replied(&mut self, now: Millis, flight: &Flight, answer: &RawValue) -> Option<i64> {
         let number = |name| json::field(answer, name).and_then(json::lenient_integer);
         let (sent, came, took) = (number("tc")?, number("ts")?, number("p").unwrap_or(0));
+        let sent = match sent == self.clock(flight.made) {
+            true => self.clock(flight.sent),
+            false => sent,
+        };
+        let now = flight.arrived.unwrap_or(now);
         let there_and_back = self.clock(now).checked_sub(sent)?.checked_sub(took)?;
         if there_and_back < 0 || took < 0 {
             // A clock that went back, or a reply that makes no sense.
@@ -106,12 +113,12 @@ impl Session {
         json::with_fields(None, &fields)
     }
 
-    pub(super) fn time_replied(&mut self, now: Millis, reply: &Message) {
+    pub(super) fn time_replied(&mut self, now: Millis, flight: &Flight, reply: &Message) {
         if !self.timesync.wanted {
             return;
         }
         if let Some(answer) = reply.ext_field(FIELD) {
-            if let Some(ahead) = self.timesync.replied(now, answer) {
+            if let Some(ahead) = self.timesync.replied(now, flight, answer) {
                 self.outputs.push_back(Output::ServerClock(ahead));
             }
         }

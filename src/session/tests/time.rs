@@ -175,3 +175,24 @@ fn without_the_options_nothing_is_said() {
     world.answer(&handshake, &reply);
     assert_eq!(server_time(&world), None);
 }
+
+#[test]
+fn what_the_hosts_code_takes_is_not_taken_for_the_way_215() {
+    let (mut world, handshake) = World::handshaking(|it| {
+        it.timesync = true;
+        it.holds_requests = true;
+        it.calendar = 1_700_000_000_000;
+    });
+    let here = 1_700_000_000_000 + world.now as i64;
+    world.wait(3_000);
+    world.lets_go(&handshake);
+    // The clocks are the same; 40 ms there and 40 ms back.
+    world.wait(80);
+    world.arrives(&handshake);
+    world.wait(9_000);
+    let reply = handshake_ok("c", &answer(here + 3_040, 0, &handshake));
+    world.answer(&handshake, &reply);
+    assert_eq!(server_time(&world), Some(here + 12_080));
+    let connect = world.request(Endpoint::Connect);
+    assert_eq!(connect.messages[0]["ext"]["timesync"]["l"], 40);
+}
