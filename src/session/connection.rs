@@ -471,6 +471,9 @@ impl Session {
             Attempt::Handshake => {
                 self.client_id = None;
                 self.commands.session_ended();
+                // A renewal that was under way may have been the last that needed
+                // its topic.
+                self.replay.failed = true;
                 // The first handshake, tried again, is still the first.
                 if self.state != State::Handshaking {
                     self.set_state(State::Rehandshaking);

@@ -424,7 +424,7 @@ impl Run {
             _ => {
                 let mut failure = Failure::new(ErrorKind::HttpStatus, "busy");
                 let wait = self.random.below(5_000);
-                failure.retry_after = Some(match self.random.one_in(20) {
+                failure.retry_after = Some(match self.mortal && self.random.one_in(20) {
                     true => u64::MAX - wait,
                     false => wait,
                 });

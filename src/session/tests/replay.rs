@@ -702,3 +702,24 @@ fn many_unsubscribes_one_by_one_cost_no_search_through_all_subscriptions() {
     assert_eq!(world.session.replay.count(), 0);
     world.session.outputs.clear();
 }
+
+#[test]
+fn a_renewal_that_a_lost_session_ends_leaves_no_position_behind() {
+    let (mut world, held) = World::connected_with(|it| {
+        it.replay = Some(ReplayPolicy {
+            start: -1,
+            fallback: None,
+        });
+    });
+    world.subscribe(1, &["/a"]);
+    let sent = world.request(Endpoint::Messages);
+    world.accept(&sent);
+    let (renewal, connect) = renewal(&mut world, &held, "c2");
+    // The renewal is still open when the host's own subscribe is refused.
+    world.subscribe(2, &["/a"]);
+    world.answer(&renewal, "[]");
+    let own = world.request(Endpoint::Messages);
+    world.refuse(&own, "403::no", "");
+    world.answer(&connect, &connect_refused(UNKNOWN));
+    assert_eq!(world.session.replay.count(), 0);
+}
