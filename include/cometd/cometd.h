@@ -1230,10 +1230,10 @@ cometd_status cometd_client_publish(cometd_client *client,
 /// cometd_client_publish sends at most once. After a failed attempt the server may have seen the message or not, so
 /// it may get it twice; every attempt carries the same message id.
 ///
-/// Sent again is what failed on the way (no connection, no reply in time, an HTTP status other than 413), what a
-/// server refused that has lost the session (it is sent in the next one) or is in trouble (a Bayeux error of 500 to
-/// 599), and what it advised to try again; with the waits of cometd_client_builder_set_backoff_ms, or a longer one
-/// that the server asked for (Retry-After). Any other refusal is final. Later publishes do not wait for it.
+/// Sent again is what failed on the way (no connection, no reply in time, an HTTP status other than 413; after 400 or
+/// 413 it travels without others, and alone 413 is final), what a server refused that has lost the session (it is sent
+/// in the next one) or is in trouble (a Bayeux error of 500 to 599), and what it advised to try again; with the waits of
+/// cometd_client_builder_set_backoff_ms, or a longer one that the server asked for (Retry-After, up to a day). Any other refusal is final. Later publishes do not wait for it.
 /// cometd_client_disconnect makes one last attempt.
 ///
 /// Exactly one event follows, with the id and the channel: COMETD_EVENT_PUBLISHED, or COMETD_EVENT_ERROR: of the last

@@ -511,10 +511,8 @@ impl Session {
                 channels.truncate(1);
                 self.commands
                     .pending
-                    .iter()
-                    .find(|(_, it)| {
-                        it.request == request && it.phase == phase && channels.contains(&it.channel)
-                    })
+                    .iter_request(request)
+                    .find(|(_, it)| it.phase == phase && channels.contains(&it.channel))
                     .map(|(id, _)| id)
             }
         };

@@ -130,12 +130,17 @@ impl PendingMessages {
         }
     }
 
-    /// The ids of those that travelled in this request.
-    pub(super) fn of_request(&self, request: RequestId) -> Vec<u64> {
+    /// Those that travelled in this request.
+    pub(super) fn iter_request(&self, request: RequestId) -> impl Iterator<Item = (u64, &Pending)> {
         let travelling = self.requests.get(&request);
-        let ids = travelling.into_iter().flat_map(|it| it.ids.iter().copied());
-        ids.filter(|id| self.get(*id).is_some_and(|it| it.request == request))
-            .collect()
+        let ids = travelling.into_iter().flat_map(|it| it.ids.iter());
+        ids.filter_map(|id| Some((*id, self.get(*id)?)))
+            .filter(move |(_, pending)| pending.request == request)
+    }
+
+    /// Their ids.
+    pub(super) fn of_request(&self, request: RequestId) -> Vec<u64> {
+        self.iter_request(request).map(|(id, _)| id).collect()
     }
 
     #[cfg(test)]
