@@ -111,7 +111,7 @@ TEST(outgoing_in_reverse_incoming_in_order_and_what_a_message_says_220)
 {
     peer *peer = peer_start(bayeux);
     cometd_client_builder *builder = builder_new(peer_url(peer));
-    extension a = {.field = "\"a\":1", .only = "/x"}, b = {.field = "\"b\":2", .only = "/x"};
+    static extension a = {.field = "\"a\":1", .only = "/x"}, b = {.field = "\"b\":2", .only = "/x"};
     CHECK_OK(cometd_client_builder_add_extension(builder, extend, extend, &a, NULL));
     CHECK_OK(cometd_client_builder_add_extension(builder, NULL, NULL, NULL, NULL));
     CHECK_OK(cometd_client_builder_add_extension(builder, extend, extend, &b, NULL));
@@ -140,7 +140,7 @@ TEST(the_identity_of_an_outgoing_message_stays_220)
 {
     peer *peer = peer_start(bayeux);
     cometd_client_builder *builder = builder_new(peer_url(peer));
-    extension it = {.instead = "{\"id\":\"77\",\"channel\":\"/y\",\"clientId\":\"z\",\"data\":\"new\"}",
+    static extension it = {.instead = "{\"id\":\"77\",\"channel\":\"/y\",\"clientId\":\"z\",\"data\":\"new\"}",
                     .only = "\"channel\":\"/x\""};
     add_out(builder, &it);
     cometd_client *client = connecting(builder);
@@ -161,7 +161,7 @@ TEST(of_three_one_is_deleted_and_the_others_are_sent_104)
 {
     peer *peer = peer_start(bayeux);
     cometd_client_builder *builder = builder_new(peer_url(peer));
-    extension it = {.only = "\"channel\":\"/b\"", .drop = 1};
+    static extension it = {.only = "\"channel\":\"/b\"", .drop = 1};
     add_out(builder, &it);
     cometd_client *client = connecting(builder);
     wait_state(client, COMETD_STATE_CONNECTED);
@@ -200,6 +200,7 @@ TEST(dropped_meta_messages_are_failures_that_are_tried_again)
         wait_state(client, COMETD_STATE_CONNECTED);
         CHECK_INT(failures(client, "message_deleted"), >=, 3);
         client_end(client);
+        WAIT_FOR(it.freed == 1);
         peer_stop(peer);
     }
 }
@@ -208,7 +209,7 @@ TEST(a_dropped_disconnect_ends_the_client)
 {
     peer *peer = peer_start(bayeux);
     cometd_client_builder *builder = builder_new(peer_url(peer));
-    extension it = {.only = "\"/meta/disconnect\"", .drop = 1};
+    static extension it = {.only = "\"/meta/disconnect\"", .drop = 1};
     add_out(builder, &it);
     cometd_client *client = connecting(builder);
     wait_state(client, COMETD_STATE_CONNECTED);
@@ -216,6 +217,7 @@ TEST(a_dropped_disconnect_ends_the_client)
     CHECK_INT(peer_count(peer, "\"/meta/disconnect\""), ==, 0);
     CHECK_INT(it.calls, ==, 1);
     cometd_client_free(client);
+    WAIT_FOR(it.freed == 1);
     peer_stop(peer);
 }
 
@@ -223,8 +225,8 @@ TEST(what_is_dropped_on_its_way_in_was_never_sent)
 {
     peer *peer = peer_start(bayeux);
     cometd_client_builder *builder = builder_new(peer_url(peer));
-    extension events = {.only = "\"secret\"", .drop = 1};
-    extension connects = {.only = "\"/meta/connect\"", .drop = 1};
+    static extension events = {.only = "\"secret\"", .drop = 1};
+    static extension connects = {.only = "\"/meta/connect\"", .drop = 1};
     add_in(builder, &events);
     add_in(builder, &connects);
     cometd_client *client = connecting(builder);
@@ -263,8 +265,8 @@ TEST(one_that_fails_is_contained_210)
     CHECK_OK(cometd_log_set(COMETD_LOG_WARN, on_log, NULL, NULL));
     peer *peer = peer_start(bayeux);
     cometd_client_builder *builder = builder_new(peer_url(peer));
-    extension bad = {.instead = "{}", .drop = 1, .result = COMETD_E_INVALID_JSON};
-    extension good = {.field = "\"good\":1", .only = "\"/x\""};
+    static extension bad = {.instead = "{}", .drop = 1, .result = COMETD_E_INVALID_JSON};
+    static extension good = {.field = "\"good\":1", .only = "\"/x\""};
     CHECK_OK(cometd_client_builder_add_extension(builder, extend, extend, &bad, count_freed));
     CHECK_OK(cometd_client_builder_add_extension(builder, extend, extend, &good, count_freed));
     cometd_client *client = connecting(builder);
@@ -319,9 +321,9 @@ TEST(what_is_no_object_is_refused)
 TEST(a_slow_one_takes_nothing_from_a_requests_time_and_delays_nobody_else_123)
 {
     peer *peer = peer_start(bayeux);
-    atomic_int gate = 0;
-    extension out = {.only = "\"channel\":\"/x\"", .slow_ms = 1500, .gate = &gate};
-    extension in = {.only = "\"channel\":\"/x\"", .slow_ms = 1500};
+    static atomic_int gate = 0;
+    static extension out = {.only = "\"channel\":\"/x\"", .slow_ms = 1500, .gate = &gate};
+    static extension in = {.only = "\"channel\":\"/x\"", .slow_ms = 1500};
     cometd_client_builder *builder = builder_new(peer_url(peer));
     CHECK_OK(cometd_client_builder_set_request_timeout_ms(builder, 1000));
     add_out(builder, &out);
@@ -414,8 +416,8 @@ TEST(contract_03_the_client_may_be_freed_inside)
 TEST(contract_05_freed_while_it_runs_and_others_wait)
 {
     peer *peer = peer_start(bayeux);
-    atomic_int gate = 0;
-    extension it = {.only = "\"/meta/handshake\"", .gate = &gate};
+    static atomic_int gate = 0;
+    static extension it = {.only = "\"/meta/handshake\"", .gate = &gate};
     cometd_client_builder *builder = builder_new(peer_url(peer));
     add_out(builder, &it);
     cometd_client *client = connecting(builder);
@@ -448,7 +450,7 @@ TEST(contract_03_what_would_wait_says_so)
 {
     peer *peer = peer_start(bayeux);
     cometd_client_builder *builder = builder_new(peer_url(peer));
-    extension it = {.only = NULL};
+    static extension it = {.only = NULL};
     CHECK_OK(cometd_client_builder_add_extension(builder, wait_inside, wait_inside, &it, NULL));
     it.client = build(builder);
     CHECK_OK(cometd_client_connect(it.client, NULL));
@@ -462,7 +464,7 @@ TEST(contract_03_what_would_wait_says_so)
 TEST(contract_05_free_user_is_called_once_when_all_are_gone)
 {
     peer *peer = peer_start(bayeux);
-    extension it = {.only = "nothing has this"};
+    static extension it = {.only = "nothing has this"};
     cometd_client_builder *builder = builder_new(peer_url(peer));
     CHECK_OK(cometd_client_builder_add_extension(builder, extend, extend, &it, count_freed));
     cometd_client *never, *first;
@@ -512,7 +514,7 @@ TEST(contract_13_what_is_put_into_a_handshakes_ext_is_a_secret)
     CHECK_OK(cometd_log_set(COMETD_LOG_TRACE, say, NULL, NULL));
     peer *peer = peer_start(refuse_with_what_came);
     cometd_client_builder *builder = builder_new(peer_url(peer));
-    extension it = {.only = "\"/meta/handshake\"", .field = "\"ext\":{\"token\":\"Sx7-of-an-extension\"}"};
+    static extension it = {.only = "\"/meta/handshake\"", .field = "\"ext\":{\"token\":\"Sx7-of-an-extension\"}"};
     add_out(builder, &it);
     CHECK_OK(cometd_client_builder_set_number_of_retries(builder, 1));
     cometd_client *client = connecting(builder);

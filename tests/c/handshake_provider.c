@@ -83,7 +83,7 @@ static void challenge(exchange *x)
 TEST(a_challenge_is_answered_13)
 {
     peer *peer = peer_start(challenge);
-    provider it = {.answers = {"", "{\"ext\":{\"answer\":\"answer-to-1\"}}"}};
+    static provider it = {.answers = {"", "{\"ext\":{\"answer\":\"answer-to-1\"}}"}};
     cometd_client *client = provided(peer, &it);
     cometd_event *event = wait_error(client);
     const cometd_error *error = cometd_event_error(event);
@@ -122,7 +122,7 @@ static void refuse_twice(exchange *x)
 TEST(each_attempt_has_its_own_fields_14)
 {
     peer *peer = peer_start(refuse_twice);
-    provider it = {.answers = {"{\"ext\":{\"n\":1},\"a\":1}", "{\"ext\":{\"n\":2}}", ""}};
+    static provider it = {.answers = {"{\"ext\":{\"n\":1},\"a\":1}", "{\"ext\":{\"n\":2}}", ""}};
     cometd_client *client = provided(peer, &it);
     wait_state(client, COMETD_STATE_CONNECTED);
     static const char *const exts[] = {"{\"answer\":\"none yet\",\"app\":\"mine\",\"n\":1}",
@@ -144,7 +144,7 @@ TEST(each_attempt_has_its_own_fields_14)
 TEST(the_protocols_own_fields_win_2)
 {
     peer *peer = peer_start(bayeux);
-    provider it = {.answers = {"{\"id\":\"99\",\"channel\":\"/x\",\"version\":\"9\",\"minimumVersion\":9,"
+    static provider it = {.answers = {"{\"id\":\"99\",\"channel\":\"/x\",\"version\":\"9\",\"minimumVersion\":9,"
                                "\"supportedConnectionTypes\":[],\"clientId\":\"c\",\"advice\":{},"
                                "\"ext\":{\"ack\":\"no\"},\"com.acme\": {\"a\" : 1.50}}"}};
     cometd_client_builder *builder = builder_new(peer_url(peer));
@@ -166,7 +166,7 @@ TEST(the_protocols_own_fields_win_2)
 TEST(one_that_fails_is_asked_again)
 {
     peer *peer = peer_start(bayeux);
-    provider it = {.failing = 2, .result = COMETD_E_SYSTEM};
+    static provider it = {.failing = 2, .result = COMETD_E_SYSTEM};
     cometd_client *client = provided(peer, &it);
     for (int i = 0; i < 2; i++) {
         cometd_event *event = wait_error(client);
@@ -195,7 +195,7 @@ static void refuse_for_good(exchange *x)
 TEST(a_refusal_with_the_advice_none_is_the_end)
 {
     peer *peer = peer_start(refuse_for_good);
-    provider it = {.failing = 0};
+    static provider it = {.failing = 0};
     cometd_client *client = provided(peer, &it);
     char *all = drain(client);
     CHECK_HAS(all, "fatal");
@@ -248,8 +248,8 @@ static void *open_the_gate_in_three_seconds(void *gate)
 TEST(a_slow_one_delays_only_its_own_client_and_takes_none_of_the_requests_time_123)
 {
     peer *peer = peer_start(bayeux);
-    atomic_int gate = 0;
-    provider it = {.gate = &gate, .answers = {"{\"slow\":1}"}};
+    static atomic_int gate = 0;
+    static provider it = {.gate = &gate, .answers = {"{\"slow\":1}"}};
     cometd_client_builder *builder = builder_new(peer_url(peer));
     CHECK_OK(cometd_client_builder_set_handshake_provider(builder, provide, &it, count_freed));
     CHECK_OK(cometd_client_builder_set_request_timeout_ms(builder, 1000));
@@ -276,8 +276,8 @@ TEST(a_slow_one_delays_only_its_own_client_and_takes_none_of_the_requests_time_1
 TEST(contract_05_freed_while_it_is_asked)
 {
     peer *peer = peer_start(bayeux);
-    atomic_int gate = 0;
-    provider it = {.gate = &gate};
+    static atomic_int gate = 0;
+    static provider it = {.gate = &gate};
     cometd_client *client = provided(peer, &it);
     WAIT_FOR(it.inside == 1);
     cometd_client_free(client);
