@@ -1660,7 +1660,8 @@ uint64_t cometd_event_id(const cometd_event *event);
 /// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
 const char *cometd_event_channel(const cometd_event *event);
 
-/// The advice of a COMETD_EVENT_ADVICE: a JSON object, as the server sent it. It comes again only when it has changed.
+/// The advice of a COMETD_EVENT_ADVICE: a JSON object, as the server sent it. It comes again only when it has changed;
+/// one of more than 4096 bytes does not come at all.
 ///
 /// `*len` (may be NULL) receives its length in bytes.
 ///

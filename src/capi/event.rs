@@ -300,7 +300,8 @@ pub unsafe extern "C" fn cometd_event_channel(event: *const cometd_event) -> *co
     })
 }
 
-/// The advice of a COMETD_EVENT_ADVICE: a JSON object, as the server sent it. It comes again only when it has changed.
+/// The advice of a COMETD_EVENT_ADVICE: a JSON object, as the server sent it. It comes again only when it has changed;
+/// one of more than 4096 bytes does not come at all.
 ///
 /// `*len` (may be NULL) receives its length in bytes.
 ///

@@ -20,8 +20,9 @@ pub enum Server {
 const MAXIMUM_HOSTS: usize = 16;
 const MAXIMUM_HOST: usize = 255;
 
-/// Advice that is longer is not told to the host.
-const MAXIMUM_ADVICE: usize = 64 * 1024;
+/// Advice that is longer is not told to the host: a server can change it with
+/// each reply, and events of this kind are never dropped.
+const MAXIMUM_ADVICE: usize = 4096;
 
 #[derive(Debug)]
 pub(super) struct Servers {

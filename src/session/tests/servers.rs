@@ -199,7 +199,14 @@ fn several_clients_on_a_connection_are_told_of_and_the_interval_is_kept_59() {
     assert_eq!(world.events(), [format!("Advice {advice}")]);
     let (wait, connect) = world.next_request(Endpoint::Connect);
     assert_eq!(wait, 2_000);
-    // The same again is no news; something else is.
+    // The same again is no news; something else is, but nothing that is too long.
+    let long = format!(
+        r#"{{"multiple-clients":true,"interval":2000,"x":"{}"}}"#,
+        "y".repeat(4096)
+    );
+    world.answer(&connect, &connect_ok(&format!(r#","advice":{long}"#)));
+    assert!(world.events().is_empty());
+    let (_, connect) = world.next_request(Endpoint::Connect);
     world.answer(&connect, &connect_ok(&format!(r#","advice":{advice}"#)));
     assert!(world.events().is_empty());
     let (wait, connect) = world.next_request(Endpoint::Connect);
