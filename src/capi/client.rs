@@ -404,6 +404,7 @@ pub unsafe extern "C" fn cometd_client_publish_with_retries(
         })
     }
 }
+
 /// Calls a service: publishes a message to its channel and awaits the answer, a message on the same
 /// channel with the same id (CometD's remote call).
 ///

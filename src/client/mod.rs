@@ -19,7 +19,8 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
-use crate::bayeux::{channel, json};
+use crate::bayeux::channel::{self, ChannelError};
+use crate::bayeux::json;
 use crate::delivery::{Hub, Queue};
 use crate::error::{Error, ErrorKind, Phase};
 use crate::runtime::{lock, Process};
@@ -351,10 +352,7 @@ impl Client {
     }
 
     pub fn publish(&self, channel: &str, data: &[u8]) -> Result<OperationId, Error> {
-        channel::check_publish(channel).map_err(|error| {
-            Error::call(ErrorKind::InvalidChannel, format!("channel: {error}")).on_channel(channel)
-        })?;
-        let data = self.message(channel, data)?;
+        let data = self.message(channel, channel::check_publish, data)?;
         self.accept(1, |id| Command::Publish {
             id,
             channel: channel.to_owned(),
@@ -371,10 +369,7 @@ impl Client {
         timeout: Option<Duration>,
         attempts: Option<u32>,
     ) -> Result<OperationId, Error> {
-        channel::check_publish(channel).map_err(|error| {
-            Error::call(ErrorKind::InvalidChannel, format!("channel: {error}")).on_channel(channel)
-        })?;
-        let data = self.message(channel, data)?;
+        let data = self.message(channel, channel::check_publish, data)?;
         let deadline = timeout.map(|it| clock::now().saturating_add(clock::millis(it)));
         self.accept(1, |id| Command::PublishWithRetries {
             id,
@@ -392,10 +387,7 @@ impl Client {
         data: &[u8],
         timeout: Duration,
     ) -> Result<OperationId, Error> {
-        channel::check_service(channel).map_err(|error| {
-            Error::call(ErrorKind::InvalidChannel, format!("channel: {error}")).on_channel(channel)
-        })?;
-        let data = self.message(channel, data)?;
+        let data = self.message(channel, channel::check_service, data)?;
         self.accept(1, |id| Command::Call {
             id,
             channel: channel.to_owned(),
@@ -405,7 +397,15 @@ impl Client {
     }
 
     /// Checks a message that is to be published.
-    fn message(&self, channel: &str, data: &[u8]) -> Result<Box<RawValue>, Error> {
+    fn message(
+        &self,
+        channel: &str,
+        check: fn(&str) -> Result<(), ChannelError>,
+        data: &[u8],
+    ) -> Result<Box<RawValue>, Error> {
+        check(channel).map_err(|error| {
+            Error::call(ErrorKind::InvalidChannel, format!("channel: {error}")).on_channel(channel)
+        })?;
         let data = json::parse(data).map_err(|error| builder::json_error("json", &error))?;
         let size = channel.len() + data.get().len() + PROTOCOL_BYTES;
         if let Some(capacity) = self.request_capacity.filter(|it| size > *it) {

@@ -11,8 +11,7 @@ use super::pending::{Pending, PendingMessages};
 use super::replay::Start;
 use super::retries::{may_be_accepted_later, Retried, Retries};
 use super::{
-    Command, Event, Millis, OperationId, Output, Purpose, RequestId, Session, State,
-    MAXIMUM_INTERVAL,
+    retry_after, Command, Event, Millis, OperationId, Output, Purpose, RequestId, Session, State,
 };
 use crate::bayeux::{meta, replay, Message, Reconnect, LONG_POLLING};
 use crate::error::{Error, ErrorKind, Failure, Phase};
@@ -730,7 +729,7 @@ impl Session {
         if ids.iter().any(is_renewal) {
             self.commands.failed_renewals = self.commands.failed_renewals.saturating_add(1);
             let after = self.renewal_backoff.after();
-            let not_before = failure.retry_after.unwrap_or(0).min(MAXIMUM_INTERVAL);
+            let not_before = retry_after(failure);
             let after = self.jitter.add(after).max(not_before);
             self.commands.next_renewal = Some(now.saturating_add(after));
             wait = Some(after);
@@ -740,7 +739,7 @@ impl Session {
                 let mut error = failure.to_error(pending.phase);
                 if let Some(retried) = &mut pending.retried {
                     let may_pass = retried.may_pass(failure);
-                    let not_before = may_pass.then(|| failure.retry_after.unwrap_or(0));
+                    let not_before = may_pass.then(|| retry_after(failure));
                     self.publish_failed(now, pending, error, not_before);
                     continue;
                 }

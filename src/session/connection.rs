@@ -3,8 +3,8 @@
 use serde_json::value::RawValue;
 
 use super::{
-    Attempt, Exchange, Millis, Output, Purpose, RefreshedAttempt, Refreshing, Session, State,
-    StoredAdvice, MAXIMUM_HOLD, MAXIMUM_INTERVAL, MAXIMUM_REFRESHES, REFRESH_LIMIT,
+    retry_after, Attempt, Exchange, Millis, Output, Purpose, RefreshedAttempt, Refreshing, Session,
+    State, StoredAdvice, MAXIMUM_HOLD, MAXIMUM_INTERVAL, MAXIMUM_REFRESHES, REFRESH_LIMIT,
 };
 use crate::bayeux::{json, Advice, ErrorText, Message, Reconnect, LONG_POLLING};
 use crate::error::{Error, ErrorKind, Failure, Phase};
@@ -276,7 +276,7 @@ impl Session {
                 error: failure.to_error(Phase::Handshake),
                 action: Reconnect::Handshake,
                 interval: 0,
-                retry_after: failure.retry_after.unwrap_or(0),
+                retry_after: retry_after(failure),
                 credentials: failure.kind == ErrorKind::Unauthorized,
             },
         );
@@ -309,7 +309,7 @@ impl Session {
                 error: failure.to_error(Phase::Connect),
                 action,
                 interval: self.advice.interval,
-                retry_after: failure.retry_after.unwrap_or(0),
+                retry_after: retry_after(failure),
                 credentials: failure.kind == ErrorKind::Unauthorized,
             },
         );
@@ -442,7 +442,7 @@ impl Session {
             .jitter
             .add(wait)
             .saturating_add(interval)
-            .max(retry_after.min(MAXIMUM_INTERVAL));
+            .max(retry_after);
         if action == Reconnect::Retry && failed == Attempt::Connect {
             error.retry_in = Some(wait);
             self.emit_error(error);

@@ -790,6 +790,11 @@ fn deleted() -> Failure {
     failure
 }
 
+/// How long a server wants to be left alone after a failure, within reason.
+fn retry_after(failure: &Failure) -> Millis {
+    failure.retry_after.unwrap_or(0).min(MAXIMUM_INTERVAL)
+}
+
 fn phase_of(purpose: Purpose) -> Phase {
     match purpose {
         Purpose::Handshake => Phase::Handshake,

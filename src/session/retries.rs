@@ -16,7 +16,7 @@ use super::backoff::Backoff;
 use super::commands::{Commands, Queued, Verb};
 use super::deadlines::Deadlines;
 use super::pending::Pending;
-use super::{Command, Millis, OperationId, Session, MAXIMUM_INTERVAL};
+use super::{Command, Millis, OperationId, Session};
 use crate::bayeux::Reconnect;
 use crate::error::{Error, ErrorKind, Failure, Phase};
 
@@ -26,8 +26,8 @@ pub(super) struct Retried {
     pub data: Box<RawValue>,
     /// Given at the first attempt.
     pub message_id: Option<u64>,
-    /// How often it may still be sent; `None`: as often as it takes.
-    attempts_left: Option<u32>,
+    /// How often it may be sent; `None`: as often as it takes.
+    maximum_attempts: Option<u32>,
     /// How often it was sent.
     attempts: u32,
     backoff: Backoff,
@@ -43,7 +43,6 @@ impl Retried {
     /// Counts an attempt.
     pub(super) fn sent(&mut self) {
         self.attempts = self.attempts.saturating_add(1);
-        self.attempts_left = self.attempts_left.map(|left| left.saturating_sub(1));
     }
 
     /// It travelled in a request of so many messages.
@@ -134,7 +133,7 @@ impl Session {
         let verb = Verb::PublishRetried(Box::new(Retried {
             data,
             message_id: None,
-            attempts_left: attempts,
+            maximum_attempts: attempts,
             attempts: 0,
             backoff: Backoff::new(
                 self.configuration.backoff_increment,
@@ -160,7 +159,8 @@ impl Session {
         let Some(mut retried) = pending.retried.take() else {
             return Some(pending);
         };
-        if retried.attempts_left == Some(0) || self.disconnecting.is_some() {
+        let is_last = |maximum| retried.attempts >= maximum;
+        if retried.maximum_attempts.is_some_and(is_last) || self.disconnecting.is_some() {
             error.message = format!(
                 "{} (given up after {} attempts)",
                 error.message, retried.attempts
@@ -168,18 +168,15 @@ impl Session {
             self.commands.retries.forget(pending.operation);
             return Some(pending);
         }
-        // Without the error's text, which may hold what the server was told as a
-        // secret; the last one is told with the end.
         tracing::debug!(
             target: "cometd::session",
             operation = pending.operation,
             attempts = retried.attempts,
-            // What a server says may repeat secrets.
+            // What a server says may repeat secrets; it is told with the end.
             failure = ?error.kind,
             "a publish will be sent again"
         );
         let wait = retried.backoff.after();
-        let not_before = not_before.min(MAXIMUM_INTERVAL);
         let at = now.saturating_add(self.jitter.add(wait).max(not_before));
         retried.last_failure = Some(std::mem::take(&mut error.message));
         let (operation, channel) = (pending.operation, pending.channel);

@@ -25,6 +25,7 @@ mod time;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -609,6 +610,22 @@ fn is_live(session: &Session) -> bool {
         || !session.flights.is_empty()
         || session.poll_timeout().is_some()
         || !session.room
+}
+
+/// Asserts that twenty times as much costs about twenty times as much time, by
+/// two readings of the same run; with a search through all for each it would be
+/// four hundred times.
+fn assert_proportional(cost: impl Fn(u64) -> Duration) {
+    let once = (0..3).map(|_| cost(1)).min().unwrap_or_default();
+    let often = cost(20);
+    assert!(often < once * 100, "{once:?} and {often:?}");
+}
+
+/// How long something takes.
+fn time_of(what: impl FnOnce()) -> Duration {
+    let start = std::time::Instant::now();
+    what();
+    start.elapsed()
 }
 
 fn handshake_ok(client_id: &str, more: &str) -> String {
