@@ -78,15 +78,12 @@ const KINDS: [ErrorKind; 6] = [
 #[derive(Default)]
 struct Belief {
     subscribed: BTreeSet<String>,
-    /// A subscribe was refused, beside an earlier one that was accepted.
-    unsure: BTreeSet<String>,
     revoked: BTreeSet<(OperationId, String)>,
 }
 
 impl Belief {
     fn unsubscribes(&mut self, world: &World, channel: &str) {
         self.subscribed.remove(channel);
-        self.unsure.remove(channel);
         let under_way = world.owed.keys().filter(|(_, it)| it == channel);
         self.revoked.extend(under_way.cloned());
     }
@@ -104,13 +101,11 @@ impl Belief {
             return;
         }
         if words[0] == "Subscribed" {
-            self.unsure.remove(channel);
             self.subscribed.insert(ending.1);
         } else if id == "0" {
             self.subscribed.remove(channel);
-        } else {
-            self.unsure.insert(ending.1);
         }
+        // Refused beside an earlier one, that one stays.
     }
 }
 
@@ -223,11 +218,7 @@ impl Run {
             let [queued, pending, _] = self.world.session.commands.counts();
             if self.world.state() == State::Connected && queued + pending == 0 {
                 if let Some(there) = client_id.and_then(|it| sessions.get(&it)) {
-                    let Belief {
-                        subscribed, unsure, ..
-                    } = &self.belief;
-                    assert!(there.is_subset(&(subscribed | unsure)), "{there:?}");
-                    assert!(there.is_superset(&(subscribed - unsure)), "{there:?}");
+                    assert_eq!(*there, self.belief.subscribed);
                     return there.len();
                 }
             }

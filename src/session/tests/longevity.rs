@@ -194,6 +194,7 @@ impl Life {
                 let again = self.sessions > 1 || previous == State::Unconnected;
                 self.reconnects += u32::from(self.connected && again);
             }
+            Event::Subscribed { renewed: true, .. } => {}
             Event::Subscribed { .. }
             | Event::Unsubscribed { .. }
             | Event::Published { .. }

@@ -16,6 +16,7 @@ mod handshake;
 mod hooks;
 mod liveness;
 mod longevity;
+mod losses;
 mod missed;
 mod replay;
 mod retries;
@@ -32,6 +33,8 @@ use serde_json::Value;
 
 use super::backoff::HANDSHAKES_A_MINUTE;
 use super::*;
+use crate::bayeux::{meta, Body};
+use crate::error::ErrorKind;
 
 /// A request that the session has sent.
 #[derive(Debug, Clone)]
@@ -507,6 +510,12 @@ impl World {
                 assert_ne!(state, previous);
                 self.told.push(format!("-> {state:?}"));
             }
+            Event::Subscribed {
+                id,
+                channel,
+                renewed: true,
+                ..
+            } => self.told.push(format!("Renewed {id} {channel}")),
             Event::Subscribed { id, channel, .. } => self.ended("Subscribed", id, channel),
             Event::Unsubscribed { id, channel, .. } => self.ended("Unsubscribed", id, channel),
             Event::Published { id, channel, .. } => self.ended("Published", id, channel),
@@ -531,15 +540,18 @@ impl World {
                     error.message
                 );
                 assert!(!error.fatal || error.retry_in.is_none());
-                // A subscribe that was refused ends, or starts elsewhere.
-                let starts_elsewhere =
-                    error.kind == ErrorKind::Refused && error.retry_in == Some(0) && id == 0;
+                // A subscribe that was refused ends, starts elsewhere, or is tried
+                // again.
+                let again = error
+                    .retry_in
+                    .filter(|_| id == 0 && error.kind == ErrorKind::Refused);
                 let what = format!(
                     "{} {} {:?}",
-                    match error.fatal {
-                        true => "Fatal",
-                        false if starts_elsewhere && error.channel.is_some() => "Fallback",
-                        false => "Error",
+                    match (error.fatal, &error.channel, again) {
+                        (true, ..) => "Fatal",
+                        (false, Some(_), Some(0)) => "Fallback",
+                        (false, Some(_), Some(_)) => "PutOff",
+                        _ => "Error",
                     },
                     error.phase.name(),
                     error.kind
@@ -591,8 +603,8 @@ impl World {
         for awaited in [session.handshake, session.connect].into_iter().flatten() {
             assert!(session.flights.contains_key(&awaited.request));
         }
-        let Commands { retries, queue, .. } = &session.commands;
-        assert!(queue.len() > 1_000 || retries.is_consistent(queue));
+        let queue = session.commands.line();
+        assert!(queue.len() > 1_000 || session.commands.retries.is_consistent(queue));
         assert!(session.replay.count() == 0 || self.closed || session.replay_is_needed());
         let in_flight: Vec<_> = session.flights.keys().collect();
         assert_eq!(in_flight, self.open.keys().collect::<Vec<_>>());
