@@ -11,6 +11,7 @@ mod commands;
 mod connect;
 mod credentials;
 mod disconnect;
+mod endings;
 mod faults;
 mod handshake;
 mod hooks;
@@ -18,9 +19,12 @@ mod liveness;
 mod longevity;
 mod losses;
 mod missed;
+mod renewals;
 mod replay;
+mod replies;
 mod retries;
 mod servers;
+mod slow_lines;
 mod storm;
 mod time;
 
@@ -86,6 +90,8 @@ struct World {
     open: BTreeMap<RequestId, Sent>,
     cancelled: Vec<RequestId>,
     told: Vec<String>,
+    /// Which events had an ext, and which.
+    exts: Vec<String>,
     errors: Vec<Error>,
     refreshes: usize,
     server_clock: Option<i64>,
@@ -115,6 +121,7 @@ impl World {
             open: BTreeMap::new(),
             cancelled: Vec::new(),
             told: Vec::new(),
+            exts: Vec::new(),
             errors: Vec::new(),
             refreshes: 0,
             server_clock: None,
@@ -260,6 +267,14 @@ impl World {
     fn lets_go(&mut self, sent: &Sent) {
         self.note(|| format!("sent {:?}", sent.id));
         self.session.handle_sent(self.now, sent.id);
+        self.collect();
+    }
+
+    /// So many bytes of the response have come since its first at `since`.
+    fn progress(&mut self, sent: &Sent, since: Millis, bytes: u64) {
+        self.note(|| format!("progress {:?} {bytes}", sent.id));
+        self.session
+            .handle_progress(self.now, sent.id, since, bytes);
         self.collect();
     }
 
@@ -495,6 +510,7 @@ impl World {
     fn collect_event(&mut self, event: Event) {
         assert!(!self.closed, "told after the end: {event:?}");
         self.note(|| format!("{event:?}"));
+        self.collect_ext(&event);
         match event {
             Event::Messages { body, range } => {
                 assert!(!range.is_empty());
@@ -570,6 +586,23 @@ impl World {
                 assert!(self.session.poll_output().is_none());
             }
         }
+    }
+
+    fn collect_ext(&mut self, event: &Event) {
+        let (what, ext) = match event {
+            Event::State { ext, .. } => ("State", ext),
+            Event::Subscribed { ext, .. } => ("Subscribed", ext),
+            Event::Unsubscribed { ext, .. } => ("Unsubscribed", ext),
+            Event::Published { ext, .. } => ("Published", ext),
+            Event::Result { ext, .. } => ("Result", ext),
+            _ => return,
+        };
+        let ext = ext.as_ref().map(|it| format!("{what} {it}"));
+        self.exts.extend(ext);
+    }
+
+    fn exts(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.exts)
     }
 
     fn ended(&mut self, what: &str, id: OperationId, channel: String) {
