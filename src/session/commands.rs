@@ -93,9 +93,9 @@ pub(super) struct Commands {
     /// Goes before the queue: renewals, and what is sent a second time.
     again: VecDeque<Queued>,
     queue: VecDeque<Queued>,
-    /// Subscribes that were refused with advice of the session; the next connect
-    /// tells whether it is lost.
-    undecided: Vec<Queued>,
+    /// Subscribes that were refused with advice of the session, and how; the next
+    /// connect tells whether it is lost.
+    undecided: Vec<(Queued, Error)>,
     /// At most one request at a time, so that the server sees the order.
     request: Option<RequestId>,
     pub(super) pending: PendingMessages,
@@ -158,26 +158,17 @@ impl Commands {
         });
         self.subscriptions.session_ended();
         self.drop_renewals();
-        self.decided();
-    }
-
-    /// The connect has told what becomes of the session: what was undecided is
-    /// made once more, in this one or the next.
-    pub(super) fn decided(&mut self) {
-        self.again.extend(self.undecided.drain(..));
     }
 
     /// A subscribe that was refused for a session that may be lost.
-    pub(super) fn leave_undecided(&mut self, pending: Pending) {
-        self.undecided.push(Queued {
+    pub(super) fn leave_undecided(&mut self, pending: Pending, error: Error) {
+        let start = Verb::Subscribe(Start::Usual);
+        let queued = Queued {
             call: pending.call,
             second_try: true,
-            ..Queued::new(
-                pending.operation,
-                pending.channel,
-                Verb::Subscribe(Start::Usual),
-            )
-        });
+            ..Queued::new(pending.operation, pending.channel, start)
+        };
+        self.undecided.push((queued, error));
     }
 
     /// Puts a subscribe back, which starts elsewhere or finds another session:
@@ -233,7 +224,11 @@ impl Commands {
         self.request = None;
         let again = std::mem::take(&mut self.again).into_iter();
         again
-            .chain(std::mem::take(&mut self.undecided))
+            .chain(
+                std::mem::take(&mut self.undecided)
+                    .into_iter()
+                    .map(|it| it.0),
+            )
             .chain(std::mem::take(&mut self.queue))
     }
 
@@ -520,6 +515,20 @@ impl Session {
                 },
                 deadline,
             );
+        }
+    }
+
+    /// The connect has told what becomes of the session: what was undecided is
+    /// made once more, in this one or the next, unless the host has taken it back.
+    pub(super) fn decided(&mut self) {
+        for (queued, error) in std::mem::take(&mut self.commands.undecided) {
+            let subscriptions = &mut self.commands.subscriptions;
+            if subscriptions.is_revoked(&queued.channel, queued.call) {
+                subscriptions.subscribe_ended(&queued.channel, queued.call, false);
+                self.emit_failed(queued.operation, queued.channel, error);
+            } else {
+                self.commands.again.push_back(queued);
+            }
         }
     }
 

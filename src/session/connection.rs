@@ -256,7 +256,7 @@ impl Session {
             self.session_works();
         }
         self.connect_at_once = false;
-        self.commands.decided();
+        self.decided();
         self.set_state_by(State::Connected, ext_of(reply));
         if let Some(why) = last_words(advice.as_ref(), self.advice.ends) {
             let mut error = Error::new(

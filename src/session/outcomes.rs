@@ -132,7 +132,7 @@ impl Session {
             }
             if once_more && advised == Some(Reconnect::Handshake) {
                 // Advice on a subscribe's reply is not the connection's.
-                self.commands.leave_undecided(pending);
+                self.commands.leave_undecided(pending, error);
                 return;
             }
             if advised == Some(Reconnect::Retry)

@@ -194,6 +194,7 @@ impl Session {
             Attempt::Handshake => {
                 self.client_id = None;
                 self.commands.session_ended();
+                self.decided();
                 // A renewal that was under way may have been the last that needed
                 // its topic.
                 self.replay.failed = true;

@@ -191,6 +191,18 @@ fn a_refusal_with_advice_of_the_session_waits_for_the_next_connect() {
     let again = world.request(Endpoint::Messages);
     world.accept(&again);
     assert_eq!(world.events().last().unwrap(), "Subscribed 1 /a");
+    // Taken back, it is not made after the unsubscribe that took it back.
+    let (mut world, held) = undecided();
+    world.unsubscribe(2, &["/a"]);
+    let unsubscribe = world.request(Endpoint::Messages);
+    world.accept(&unsubscribe);
+    world.answer(&held, &connect_ok(""));
+    assert_eq!(
+        world.events(),
+        ["Unsubscribed 2 /a", "Error subscribe Refused 1 /a"]
+    );
+    world.request(Endpoint::Connect);
+    world.assert_nothing_sent();
     // The end ends it as well.
     let (mut world, _) = undecided();
     world.abort();
