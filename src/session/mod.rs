@@ -2,8 +2,8 @@
 //!
 //! Its doors: [`Session::handle_command`], [`Session::handle_reply`],
 //! [`Session::handle_failure`], [`Session::handle_timeout`],
-//! [`Session::handle_room`] and [`Session::handle_credentials`] take what
-//! happened and the time at which it did. Where code of the host's runs between
+//! [`Session::handle_room`], [`Session::handle_progress`] and
+//! [`Session::handle_credentials`] take what happened and the time at which it did. Where code of the host's runs between
 //! the session and the wire there are three more: [`Session::handle_dropped`],
 //! [`Session::handle_sent`] and [`Session::handle_arrived`]; and
 //! [`Session::handle_handshake_fields`], where it is asked before a handshake. After each of them
@@ -14,6 +14,8 @@
 //! What always holds, until the state is [`State::Closed`]: there is a request
 //! in flight, a time at which something will happen, or the host that has to
 //! act (to call connect, or to make room). See `is_live` in the tests.
+#![doc = ""]
+#![doc = include_str!("rules.md")]
 
 mod acknowledgement;
 mod backoff;

@@ -23,6 +23,7 @@ mod renewals;
 mod replay;
 mod replies;
 mod retries;
+mod rules;
 mod servers;
 mod slow_lines;
 mod storm;
