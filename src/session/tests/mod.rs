@@ -16,6 +16,7 @@ mod handshake;
 mod hooks;
 mod liveness;
 mod longevity;
+mod missed;
 mod replay;
 mod retries;
 mod servers;
