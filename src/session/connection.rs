@@ -194,6 +194,16 @@ impl Session {
         if self.disconnecting.is_some() {
             return;
         }
+        if reply
+            .client_id()
+            .is_some_and(|it| Some(it) != self.client_id)
+        {
+            // Whoever knows it may speak for that client: it is not printed.
+            tracing::debug!(
+                target: "cometd::session",
+                "the reply to a connect has another client's id, which is ignored"
+            );
+        }
         if reply.successful() != Some(true) {
             let error = refused(Phase::Connect, reply);
             let code = error.bayeux.as_ref().map_or(0, |it| it.code);

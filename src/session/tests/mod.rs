@@ -15,6 +15,7 @@ mod faults;
 mod handshake;
 mod hooks;
 mod liveness;
+mod log;
 mod longevity;
 mod missed;
 mod replay;
