@@ -301,6 +301,9 @@ impl World {
     fn answer(&mut self, sent: &Sent, text: &str) {
         let mut text = text.replace("$id", "$0");
         for (index, message) in sent.messages.iter().enumerate().rev() {
+            if !text.contains('$') {
+                break;
+            }
             text = text.replace(&format!("${index}"), message["id"].as_str().unwrap());
         }
         self.note(|| format!("<- {:?} {text}", sent.id));
