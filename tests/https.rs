@@ -11,9 +11,9 @@ use std::sync::OnceLock;
 
 use cometd::client::{Builder, Client, Waited};
 use cometd::delivery::{Event, Notice, Polled};
-use cometd::error::ErrorKind;
+use cometd::error::{ErrorKind, Phase};
 use cometd::session::State;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tls::{
     client, client_with, fatal_error, identity, next_error, wait_until, Identity, Server, LIMIT,
 };
@@ -116,6 +116,65 @@ fn a_certificate_that_is_renewed_in_the_middle_of_a_session_costs_nothing_203() 
     server.renew(&identity("127.0.0.1", Some(authority)));
     while next_state(&client) != State::Connected {}
     assert_eq!(server.inside.handshakes.load(Ordering::SeqCst), 1);
+    client.disconnect(Duration::from_secs(30)).unwrap();
+}
+
+/// Waits until a TLS handshake is told to have been given up; of a connection that
+/// was lost there may be a word before.
+fn wait_for_timeout(client: &Client, phase: Phase) {
+    loop {
+        let error = next_error(client);
+        assert!(!error.fatal && error.retry_in.is_some(), "{error:?}");
+        if error.phase == phase && error.kind != ErrorKind::ConnectionLost {
+            let kind = error.kind;
+            assert!(
+                matches!(kind, ErrorKind::Timeout | ErrorKind::Tls),
+                "{error:?}"
+            );
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_tls_handshake_that_hangs_costs_its_attempt_and_leaves_no_connection_202() {
+    const LIMIT_OF_ATTEMPT: Duration = Duration::from_secs(1);
+    trusted();
+    let authority = identity("authority.example", None);
+    let server = Server::new(&identity("127.0.0.1", Some(&authority)));
+    let inside = &server.inside;
+    let all_hung_up =
+        || inside.hung_up.load(Ordering::SeqCst) == inside.stalled.load(Ordering::SeqCst);
+
+    // Before the first session. Each attempt gets its time, and is given up.
+    inside.stalls.store(true, Ordering::SeqCst);
+    let begin = Instant::now();
+    let client = client_with(&server.url, None, |it| {
+        it.set_certificate_authorities(&authority.pem(), false)
+            .unwrap();
+        it.set_request_timeout(LIMIT_OF_ATTEMPT);
+        it.set_timeout(LIMIT_OF_ATTEMPT);
+    });
+    for times in 1..=2 {
+        wait_for_timeout(&client, Phase::Handshake);
+        // The limit may be shared with what comes behind the TLS handshake.
+        assert!(begin.elapsed() >= LIMIT_OF_ATTEMPT / 2 * times);
+    }
+    assert!(inside.stalled.load(Ordering::SeqCst) >= 2);
+    inside.stalls.store(false, Ordering::SeqCst);
+    assert_eq!(client.wait(State::Connected, LIMIT), Waited::Reached);
+    wait_until("the end of each connection", all_hung_up);
+
+    // And in its middle, when the connections have to be made anew.
+    let before = inside.stalled.load(Ordering::SeqCst);
+    inside.stalls.store(true, Ordering::SeqCst);
+    server.kill();
+    wait_for_timeout(&client, Phase::Connect);
+    assert!(inside.stalled.load(Ordering::SeqCst) > before);
+    inside.stalls.store(false, Ordering::SeqCst);
+    while next_state(&client) != State::Connected {}
+    wait_until("the end of each connection", all_hung_up);
+    assert_eq!(inside.handshakes.load(Ordering::SeqCst), 1);
     client.disconnect(Duration::from_secs(30)).unwrap();
 }
 

@@ -448,8 +448,29 @@ fn places(length: Length) -> Vec<usize> {
         .collect()
 }
 
-/// Strikes everywhere, with so many sessions at a time.
+/// As many descriptors as this process may have, whoever has started it.
+fn take_descriptors() -> usize {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls get a valid limit, and keep nothing of it.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit), 0);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit), 0);
+    }
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
+}
+
+/// What a session, its server and the connections between them may need.
+const DESCRIPTORS: usize = 24;
+
+/// Strikes everywhere, with so many sessions at a time, or as many as there are
+/// descriptors for.
 fn strike_everywhere(stall: bool, workers: usize, timeout: Duration) {
+    let workers = workers.min(take_descriptors() / DESCRIPTORS / 2).max(1);
     let recorded = Stage::new()
         .run(None, PATIENCE)
         .unwrap_or_else(|why| panic!("without any fault: {why}"))

@@ -2,8 +2,6 @@
 
 mod scenario;
 
-use std::time::Duration;
-
 use cometd::delivery::Overflow;
 use scenario::{Run, END, SESSION};
 
@@ -92,12 +90,11 @@ fn connects_and_deadlines_do_not_wait_for_a_host_that_is_busy_34() {
         r#"{SESSION}
         expect connect
         answer : [{{"channel":"/a","data":1}},$ok]
-        expect connect after=0..1000 as held
+        expect connect as held
         {END}"#
     ));
     // The host takes no event at all until the connect is out again.
     run.host.client.connect().unwrap();
     run.requested("held");
-    std::thread::sleep(Duration::from_millis(50));
     run.disconnect().played();
 }

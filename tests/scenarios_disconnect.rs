@@ -54,7 +54,8 @@ fn a_disconnect_that_is_never_answered_ends_in_time_and_aborts_the_connect_108()
     .start();
     run.requested("held");
     let begin = Instant::now();
-    let limit = Duration::from_millis(300);
+    // In which the request itself has to get there.
+    let limit = Duration::from_secs(2);
     let error = run.host.client.disconnect(limit).unwrap_err();
     assert!(begin.elapsed() >= limit);
     assert_eq!(error.kind, ErrorKind::Timeout);

@@ -190,6 +190,7 @@ impl Session {
         if self.disconnecting.is_some() {
             return;
         }
+        self.look_at_client_id(reply);
         let advice = reply.advice(LONG_POLLING);
         let ended = ending.is_some();
         let error = match ending {
@@ -225,6 +226,17 @@ impl Session {
         );
     }
 
+    /// Whoever knows another client's id may speak for it: it is not printed.
+    fn look_at_client_id(&self, reply: &Message) {
+        let id = reply.client_id();
+        if id.is_some_and(|it| Some(it) != self.client_id) {
+            tracing::debug!(
+                target: "cometd::session",
+                "the reply to a connect has another client's id, which is ignored"
+            );
+        }
+    }
+
     pub(super) fn connect_succeeded(
         &mut self,
         now: Millis,
@@ -235,6 +247,7 @@ impl Session {
         if self.disconnecting.is_some() {
             return;
         }
+        self.look_at_client_id(reply);
         let advice = reply.advice(LONG_POLLING);
         if let Some(advice) = &advice {
             self.store_advice(Some(advice));

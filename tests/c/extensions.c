@@ -322,10 +322,10 @@ TEST(a_slow_one_takes_nothing_from_a_requests_time_and_delays_nobody_else_123)
 {
     peer *peer = peer_start(bayeux);
     static atomic_int gate = 0;
-    static extension out = {.only = "\"channel\":\"/x\"", .slow_ms = 1500, .gate = &gate};
-    static extension in = {.only = "\"channel\":\"/x\"", .slow_ms = 1500};
+    static extension out = {.only = "\"channel\":\"/x\"", .slow_ms = 2500, .gate = &gate};
+    static extension in = {.only = "\"channel\":\"/x\"", .slow_ms = 2500};
     cometd_client_builder *builder = builder_new(peer_url(peer));
-    CHECK_OK(cometd_client_builder_set_request_timeout_ms(builder, 1000));
+    CHECK_OK(cometd_client_builder_set_request_timeout_ms(builder, 2000));
     add_out(builder, &out);
     add_in(builder, &in);
     cometd_client *client = connecting(builder);

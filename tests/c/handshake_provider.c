@@ -238,13 +238,6 @@ TEST(fields_that_are_none_are_refused_and_what_would_wait_says_so)
     peer_stop(peer);
 }
 
-static void *open_the_gate_in_three_seconds(void *gate)
-{
-    usleep(3000000);
-    *(atomic_int *)gate = 1;
-    return NULL;
-}
-
 TEST(a_slow_one_delays_only_its_own_client_and_takes_none_of_the_requests_time_123)
 {
     peer *peer = peer_start(bayeux);
@@ -252,18 +245,20 @@ TEST(a_slow_one_delays_only_its_own_client_and_takes_none_of_the_requests_time_1
     static provider it = {.gate = &gate, .answers = {"{\"slow\":1}"}};
     cometd_client_builder *builder = builder_new(peer_url(peer));
     CHECK_OK(cometd_client_builder_set_handshake_provider(builder, provide, &it, count_freed));
-    CHECK_OK(cometd_client_builder_set_request_timeout_ms(builder, 1000));
+    CHECK_OK(cometd_client_builder_set_request_timeout_ms(builder, 2000));
     cometd_client *client = build(builder);
     CHECK_OK(cometd_client_connect(client, NULL));
     WAIT_FOR(it.inside == 1);
-    pthread_t opener = thread_start(open_the_gate_in_three_seconds, &gate);
+    long long since = now_ms();
     cometd_client *other = client_connected(peer_url(peer));
     for (int i = 0; i < 20; i++)
         cometd_event_free(wait_event(other, COMETD_EVENT_PUBLISHED, "/y", publish(other, "/y", "1")));
     client_end(other);
     CHECK_INT(peer_count(peer, "\"slow\""), ==, 0);
+    WAIT_FOR(now_ms() - since >= 3000); /* longer than a request may take */
+    CHECK_INT(peer_count(peer, "\"slow\""), ==, 0);
+    gate = 1;
     wait_state(client, COMETD_STATE_CONNECTED);
-    thread_join(opener);
     cometd_client_disconnect(client, 0, NULL);
     char *all = drain(client);
     CHECK_HAS_NOT(all, "ERROR");

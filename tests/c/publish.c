@@ -149,7 +149,7 @@ TEST(a_publish_that_is_not_answered_times_out)
 {
     peer *peer = peer_start(never_answer_publishes);
     cometd_client_builder *builder = builder_new(peer_url(peer));
-    CHECK_OK(cometd_client_builder_set_request_timeout_ms(builder, 1500));
+    CHECK_OK(cometd_client_builder_set_request_timeout_ms(builder, 3000));
     cometd_client *client = build(builder);
     CHECK_OK(cometd_client_connect(client, NULL));
     uint64_t id = publish(client, "/slow", "1");

@@ -1,9 +1,6 @@
 /* Several servers: further URLs, and hosts that a server advises. */
 #include "test.h"
 
-/* A URL where nobody listens. */
-#define NOWHERE "http://127.0.0.1:9/cometd"
-
 static cometd_client *start(cometd_client_builder *builder)
 {
     cometd_client *client = build(builder);
@@ -14,7 +11,7 @@ static cometd_client *start(cometd_client_builder *builder)
 TEST(the_second_one_is_used_when_the_first_is_down_199)
 {
     server *server = server_start(NULL);
-    cometd_client_builder *builder = builder_new(NOWHERE);
+    cometd_client_builder *builder = builder_new(vacant_url());
     CHECK_OK(cometd_client_builder_add_url(builder, server->url));
     CHECK_OK(cometd_client_builder_add_cookie(builder, "given", "flavour"));
     cometd_client *client = start(builder);

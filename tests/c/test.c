@@ -9,7 +9,9 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -95,10 +97,32 @@ static int run_test(int number)
     return status == 0;
 }
 
+/* Who starts this decides what it inherits: signals that are ignored (nohup, a job in the
+ * background) or blocked, descriptors that are closed or few, and how files are made. The tests
+ * are about a program as a shell starts it. */
+static void be_as_from_a_shell(void)
+{
+    for (int number = 1; number < 65; number++)
+        signal(number, SIG_DFL); /* those that cannot be changed are not */
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            abort();
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < 1024) {
+        files.rlim_cur = files.rlim_max < 1024 ? files.rlim_max : 1024;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    umask(022);
+}
+
 int main(int argc, char **argv)
 {
     const char *slash = strrchr(argv[0], '/');
     program = slash ? slash + 1 : argv[0];
+    be_as_from_a_shell();
     /* The peers are here, whatever the machine's proxy is for. */
     static const char *const proxies[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
                                           "ALL_PROXY",  "no_proxy",    "NO_PROXY"};
@@ -273,6 +297,20 @@ static int dial(int port)
     if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
         FAIL("cannot connect to port %d: %s", port, strerror(errno));
     return fd;
+}
+
+const char *vacant_url(void)
+{
+    static char url[64];
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof address;
+    /* Bound, so that nobody else gets it, and not listening. */
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK_INT(bind(fd, (struct sockaddr *)&address, length), ==, 0);
+    CHECK_INT(getsockname(fd, (struct sockaddr *)&address, &length), ==, 0);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/cometd", ntohs(address.sin_port));
+    return url;
 }
 
 static int send_all(int fd, const void *bytes, size_t length)

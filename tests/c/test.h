@@ -123,6 +123,9 @@ int server_stat(server *server, const char *name);
  * its path, headers and body as /headers tells them. To free; NULL when none. */
 char *server_request(server *server, const char *channel);
 
+/* A URL where nobody listens, as long as the test runs. */
+const char *vacant_url(void);
+
 /* A GET of http://127.0.0.1:port…: the body, to free. */
 char *http_get(int port, const char *target);
 

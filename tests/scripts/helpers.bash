@@ -2,6 +2,14 @@
 # root of the repository, by `bash tests/scripts/NAME.sh`, and its exit code says
 # whether it passed.
 
+# As in tests/run, for a script that is run alone.
+if [[ -z ${COMETD_OWN_SIGNALS:-} ]] && env --default-signal true 2>/dev/null; then
+    COMETD_OWN_SIGNALS=1 exec env --default-signal bash "$0" "$@"
+fi
+exec </dev/null
+export LC_ALL=C
+unset CDPATH MAKEFLAGS MFLAGS MAKEOVERRIDES libdir includedir
+
 BUILD=${BUILD:-build}
 CC=${CC:-cc}
 CXX=${CXX:-c++}

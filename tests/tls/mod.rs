@@ -97,6 +97,11 @@ pub struct Inside {
     pub holds: AtomicBool,
     /// Connects that were answered by nothing.
     pub held: AtomicUsize,
+    /// New connections are accepted, and their TLS handshakes not answered.
+    pub stalls: AtomicBool,
+    /// Connections that met that, and those of them that the client has closed.
+    pub stalled: AtomicUsize,
+    pub hung_up: AtomicUsize,
     /// The request line and the headers of each request.
     pub heads: Mutex<Vec<String>>,
     /// Of each connection, the name that was asked for, who the client is, and
@@ -154,6 +159,9 @@ impl Server {
                     inside.acceptor.lock().unwrap().clone().unwrap()
                 };
                 thread::spawn(move || {
+                    if inside.stalls.load(Ordering::SeqCst) {
+                        return inside.stall(stream);
+                    }
                     if let Ok(stream) = acceptor.accept(stream) {
                         inside.note(&stream);
                         inside.answer_all(stream);
@@ -165,6 +173,13 @@ impl Server {
             url: format!("https://127.0.0.1:{port}/cometd"),
             port,
             inside,
+        }
+    }
+
+    /// Closes all connections.
+    pub fn kill(&self) {
+        for stream in self.inside.connections.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
@@ -190,6 +205,14 @@ pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
 }
 
 impl Inside {
+    /// Says nothing for as long as the client waits.
+    fn stall(&self, mut stream: TcpStream) {
+        self.stalled.fetch_add(1, Ordering::SeqCst);
+        let mut buffer = [0; 1024];
+        while stream.read(&mut buffer).is_ok_and(|it| it > 0) {}
+        self.hung_up.fetch_add(1, Ordering::SeqCst);
+    }
+
     fn note(&self, stream: &SslStream<TcpStream>) {
         let ssl = stream.ssl();
         let name = ssl.servername(NameType::HOST_NAME).map(str::to_owned);

@@ -209,3 +209,90 @@ fn a_batch_fills_the_requests_that_the_limit_allows() {
     world.command(Command::Batch((1..=4).map(publish).collect()));
     assert_eq!(world.request(Endpoint::Messages).messages.len(), 4);
 }
+
+const TOO_OLD: &str = "400::The replayId {0} you provided was invalid.";
+
+fn replaying(start: i64) -> (World, Sent) {
+    let (mut world, handshake) = World::handshaking(|it| {
+        it.replay = Some(ReplayPolicy {
+            start,
+            fallback: Some(-2),
+        });
+    });
+    world.answer(&handshake, &handshake_ok("c1", r#","ext":{"replay":true}"#));
+    let first = world.request(Endpoint::Connect);
+    world.answer(&first, &connect_ok(""));
+    let held = world.request(Endpoint::Connect);
+    world.events();
+    (world, held)
+}
+
+/// 0 is the position of an event like any other; only -1 and -2 are none.
+#[test]
+fn a_position_of_zero_that_is_too_old_falls_back() {
+    let (mut world, _) = replaying(-1);
+    world.replay_from("/a", 0, false);
+    world.subscribe(1, &["/a"]);
+    let sent = world.request(Endpoint::Messages);
+    assert_eq!(sent.messages[0]["ext"]["replay"]["/a"], 0);
+    world.refuse(&sent, TOO_OLD, "");
+    assert_eq!(world.events(), ["Fallback subscribe Refused /a"]);
+    let again = world.request(Endpoint::Messages);
+    assert_eq!(again.messages[0]["ext"]["replay"]["/a"], -2);
+    world.accept(&again);
+    assert_eq!(world.events(), ["Subscribed 1 /a"]);
+}
+
+/// Behind -1 and -2 there is nothing to fall back to.
+#[test]
+fn a_start_that_is_no_position_does_not_fall_back() {
+    for start in [-1, -2] {
+        let (mut world, _) = replaying(start);
+        world.subscribe(1, &["/a"]);
+        let sent = world.request(Endpoint::Messages);
+        world.refuse(&sent, TOO_OLD, "");
+        assert_eq!(world.events(), ["Error subscribe Refused 1 /a"]);
+        world.assert_quiet(1_000);
+    }
+}
+
+/// A host's subscribe of another channel that is refused while a renewal is under
+/// way costs that renewal nothing, and is no subscription of later sessions.
+#[test]
+fn a_subscribe_that_fails_beside_a_renewal_costs_itself_only() {
+    for has_id in [true, false] {
+        let (mut world, held) = World::subscribed(&["/a"]);
+        world.answer(&held, &connect_refused(UNKNOWN));
+        let (_, handshake) = world.next_request(Endpoint::Handshake);
+        world.answer(&handshake, &handshake_ok("c2", ""));
+        let renewal = world.request(Endpoint::Messages);
+        assert_eq!(renewal.summary(), ["/meta/subscribe /a"]);
+        let connect = world.request(Endpoint::Connect);
+        world.subscribe(2, &["/b"]);
+        world.events();
+        // One request at a time: the host's own comes behind the renewal.
+        if has_id {
+            world.accept(&renewal);
+        } else {
+            let reply = r#"[{"channel":"/meta/subscribe","subscription":"/a","successful":true}]"#;
+            world.answer(&renewal, reply);
+        }
+        let own = world.request(Endpoint::Messages);
+        assert_eq!(own.summary(), ["/meta/subscribe /b"]);
+        world.refuse(&own, "403::denied", "");
+        let told = world.events();
+        assert!(
+            told.contains(&"Error subscribe Refused 2 /b".to_owned()),
+            "{told:?}"
+        );
+        assert!(told.contains(&"Renewed 1 /a".to_owned()), "{told:?}");
+        // The next session gets the one that is there.
+        world.answer(&connect, &connect_ok(""));
+        let held = world.request(Endpoint::Connect);
+        world.answer(&held, &connect_refused(UNKNOWN));
+        let (_, handshake) = world.next_request(Endpoint::Handshake);
+        world.answer(&handshake, &handshake_ok("c3", ""));
+        let renewal = world.request(Endpoint::Messages);
+        assert_eq!(renewal.summary(), ["/meta/subscribe /a"]);
+    }
+}

@@ -16,6 +16,7 @@ mod faults;
 mod handshake;
 mod hooks;
 mod liveness;
+mod log;
 mod longevity;
 mod losses;
 mod missed;
@@ -319,6 +320,9 @@ impl World {
     fn answer(&mut self, sent: &Sent, text: &str) {
         let mut text = text.replace("$id", "$0");
         for (index, message) in sent.messages.iter().enumerate().rev() {
+            if !text.contains('$') {
+                break;
+            }
             text = text.replace(&format!("${index}"), message["id"].as_str().unwrap());
         }
         self.note(|| format!("<- {:?} {text}", sent.id));
@@ -668,15 +672,28 @@ fn is_live(session: &Session) -> bool {
 /// four hundred times.
 fn assert_proportional(cost: impl Fn(u64) -> Duration) {
     let once = (0..3).map(|_| cost(1)).min().unwrap_or_default();
-    let often = cost(20);
-    assert!(often < once * 100, "{once:?} and {often:?}");
+    // A search costs as much each time; what else a machine does, it does once.
+    let often = (0..3).map(|_| cost(20)).find(|it| *it < once * 100);
+    assert!(often.is_some(), "{once:?}, and twenty of it over a hundred");
 }
 
-/// How long something takes.
+/// What something takes of this thread's time: others of the machine's may run
+/// in between for as long as they like.
 fn time_of(what: impl FnOnce()) -> Duration {
-    let start = std::time::Instant::now();
+    let start = thread_time();
     what();
-    start.elapsed()
+    thread_time().saturating_sub(start)
+}
+
+fn thread_time() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the call writes nothing but the time that it is given.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    assert_eq!(status, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn handshake_ok(client_id: &str, more: &str) -> String {

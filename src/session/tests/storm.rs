@@ -148,10 +148,14 @@ fn most_in_a_minute(server: Server, advice: &str, latency: Millis) -> usize {
 fn no_server_makes_a_client_storm_it_38_57() {
     // That there are at most twelve handshakes in a minute, each world checks.
     let mut most = 0;
-    for advice in every_advice() {
-        for server in SERVERS {
-            for latency in LATENCIES {
-                let requests = most_in_a_minute(server, &advice, latency);
+    for (turn, advice) in every_advice().iter().enumerate() {
+        for (place, server) in SERVERS.into_iter().enumerate() {
+            for (index, latency) in LATENCIES.into_iter().enumerate() {
+                // In a debug build each server and advice with one latency only.
+                if cfg!(debug_assertions) && (turn + place) % LATENCIES.len() != index {
+                    continue;
+                }
+                let requests = most_in_a_minute(server, advice, latency);
                 assert!(
                     requests <= REQUESTS_A_MINUTE,
                     "{requests} requests in a minute: {server:?}, {advice}, {latency} ms"

@@ -23,6 +23,11 @@ const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Default)]
 struct Progress {
     reached: BTreeSet<String>,
+    /// What the script may go on from.
+    released: BTreeSet<String>,
+    dropped: bool,
+    /// How many connections brought requests.
+    connections: usize,
     /// The script has ended, well or not.
     outcome: Option<Result<(), String>>,
 }
@@ -125,6 +130,19 @@ impl Peer {
         }
     }
 
+    /// Lets the script go on behind its `await` of this name, now or when it
+    /// gets there.
+    pub fn release(&self, name: &str) {
+        self.board.update(|it| {
+            it.released.insert(name.to_owned());
+        });
+    }
+
+    /// How many connections have brought requests so far.
+    pub fn connections(&self) -> usize {
+        lock(&self.board.progress).connections
+    }
+
     /// Waits for the end of the script: what went wrong, if anything did.
     pub fn wait(&self) -> Result<(), String> {
         let mut progress = lock(&self.board.progress);
@@ -165,6 +183,7 @@ pub fn play(script: Script, port: u16, ready: impl FnOnce(u16)) -> io::Result<Re
 
 impl Drop for Peer {
     fn drop(&mut self) {
+        self.board.update(|it| it.dropped = true);
         // The player's thread owns the server and closes it.
         let _ = lock(&self.events).send(Event::Gone(END));
     }
@@ -278,6 +297,7 @@ impl Player {
             }
             Step::Pause(time) => thread::sleep(*time),
             Step::Mark(name) => self.reached(name),
+            Step::Await(name) => self.released(name)?,
             Step::Down => {
                 self.server.down();
                 self.acted(step, begin);
@@ -290,6 +310,22 @@ impl Player {
             }
         }
         Ok(())
+    }
+
+    /// Waits until the program lets it go on.
+    fn released(&self, name: &str) -> Result<(), String> {
+        let progress = lock(&self.board.progress);
+        let (progress, _) = self
+            .board
+            .changed
+            .wait_timeout_while(progress, self.limit, |it| {
+                !it.dropped && !it.released.contains(name)
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        match progress.released.contains(name) {
+            true => Ok(()),
+            false => Err(format!("{name} was not released within {:?}", self.limit)),
+        }
     }
 
     fn acted(&mut self, step: &Step, begin: Instant) {
@@ -422,6 +458,7 @@ impl Player {
             shortened(&request.body_text(), 200)
         ));
         self.seen.insert(request.connection);
+        self.board.update(|it| it.connections = self.seen.len());
         let messages = match serde_json::from_slice(&request.body) {
             Ok(Value::Array(messages)) => messages,
             Ok(message) => vec![message],

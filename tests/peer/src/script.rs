@@ -32,6 +32,8 @@ pub enum Step {
     Pause(Duration),
     /// The program that plays the script can wait for this.
     Mark(String),
+    /// The program that plays the script lets it go on.
+    Await(String),
     /// All connections are closed, new ones refused.
     Down,
     /// Connections are accepted again.
@@ -233,6 +235,7 @@ fn parse_step<'a>(
             }
         }
         "mark" => Step::Mark(words.next().ok_or("mark needs a name")?.to_owned()),
+        "await" => Step::Await(words.next().ok_or("await needs a name")?.to_owned()),
         "close" => Step::Close(words.next().map(str::to_owned)),
         "half-close" => Step::HalfClose(words.next().map(str::to_owned)),
         "reset" => Step::Reset(words.next().map(str::to_owned)),
@@ -408,6 +411,7 @@ impl fmt::Display for Step {
             Self::Reset(label) => labelled(f, "reset", label),
             Self::Closed(label) => labelled(f, "closed", label),
             Self::Mark(name) => write!(f, "mark {name}"),
+            Self::Await(name) => write!(f, "await {name}"),
             Self::Down => f.write_str("down"),
             Self::Up => f.write_str("up"),
         }

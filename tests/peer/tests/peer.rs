@@ -192,7 +192,8 @@ fn times_are_kept_and_checked() {
 
 #[test]
 fn down_is_refused_and_up_is_accepted() {
-    let peer = peer("expect anything as first\ndown\npause 100\nup\nexpect anything\nanswer : []");
+    let peer =
+        peer("expect anything as first\ndown\nawait refused\nup\nexpect anything\nanswer : []");
     let mut stream = open(peer.port());
     post(&mut stream, "/", "[]");
     peer.wait_for("first").unwrap();
@@ -205,6 +206,7 @@ fn down_is_refused_and_up_is_accepted() {
             Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused),
         }
         times += 1;
+        peer.release("refused");
         assert!(refused.elapsed() < Duration::from_secs(10));
         std::thread::sleep(Duration::from_millis(2));
     };
