@@ -375,7 +375,6 @@ fn what_is_no_http_is_told_154() {
         r"send : \x15\x03\x01\x00\x02\x02\x28",
         r"send : HTTP/3.7 OK\r\n\r\n",
         r"send : HTTP/1.1 2000 OK\r\n\r\n",
-        r"send : HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
         r"send : HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
         r"send : HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n[]",
         r"send : HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n[]",

@@ -5,6 +5,8 @@ pub mod authorization;
 mod connector;
 pub mod cookies;
 pub mod endpoints;
+mod heads;
+mod mend;
 pub mod proxy;
 mod response;
 pub mod secrets;
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    HeaderMap, HeaderValue, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION,
+    HeaderMap, HeaderValue, ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION,
     PROXY_AUTHORIZATION, SET_COOKIE, USER_AGENT,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -35,12 +37,17 @@ use authorization::Authorization;
 use connector::{ConnectFailure, Connector, Heard};
 use cookies::Jar;
 use endpoints::{Endpoints, Target};
+use heads::{HeadFailure, Heads};
 use proxy::{Proxies, Proxy};
 pub use response::parse;
 use tls::{without_places, Tls};
 
 /// What the library says it is.
 const AGENT: &str = concat!("libcometd/", env!("CARGO_PKG_VERSION"));
+
+/// JSON, or what else there is, rather than a refusal. Some firewalls refuse
+/// requests that do not say.
+const ACCEPTED: &str = "application/json, */*;q=0.1";
 
 /// Idle connections are closed by us before the five seconds after which many
 /// servers close them, so that a publish is rarely sent into a closing one.
@@ -71,7 +78,7 @@ pub struct Settings {
 
 /// One client's way to its server: its connections, cookies and headers.
 pub struct LongPolling {
-    client: Client<Connector, Full<Bytes>>,
+    client: Client<Heads<Connector>, Full<Bytes>>,
     servers: Vec<Arc<Endpoints>>,
     /// The server that advice has led to.
     advised: Mutex<Option<(Arc<str>, Arc<Endpoints>)>>,
@@ -85,28 +92,31 @@ pub struct LongPolling {
 
 impl LongPolling {
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let mut headers = HeaderMap::with_capacity(settings.headers.keys_len() + 3);
+        let mut headers = HeaderMap::with_capacity(settings.headers.keys_len() + 4);
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/json;charset=UTF-8"),
         );
+        headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         for name in settings.headers.keys() {
             headers.remove(name);
         }
         headers.extend(settings.headers);
+        let connector = Connector::new(
+            settings.servers.iter().any(Endpoints::is_https),
+            settings.tls,
+            settings.proxies.clone(),
+            settings.connect_timeout,
+        )?;
         Ok(Self {
             client: Client::builder(TokioExecutor::new())
                 .pool_idle_timeout(IDLE)
                 .pool_timer(TokioTimer::new())
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
-                .build(Connector::new(
-                    settings.servers.iter().any(Endpoints::is_https),
-                    settings.tls,
-                    settings.proxies.clone(),
-                    settings.connect_timeout,
-                )?),
+                .http1_title_case_headers(true)
+                .build(Heads::new(connector, settings.leniencies.clone())),
             servers: settings.servers.into_iter().map(Arc::new).collect(),
             advised: Mutex::default(),
             authorization: settings.authorization,
@@ -341,6 +351,9 @@ fn http_failure(error: &hyper::Error) -> Failure {
             format!("the response is not HTTP/1.1: {}", chain(error)),
         );
     }
+    if let Some(head) = head_failure(error) {
+        return Failure::new(ErrorKind::MalformedHttp, head.to_string());
+    }
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return Failure::new(
             ErrorKind::ConnectionLost,
@@ -357,6 +370,12 @@ fn http_failure(error: &hyper::Error) -> Failure {
         ErrorKind::ConnectionLost,
         format!("the connection broke: {text}"),
     )
+}
+
+/// Whether a head was given up on its way to hyper.
+fn head_failure(error: &hyper::Error) -> Option<&HeadFailure> {
+    let io = error.source()?.downcast_ref::<std::io::Error>()?;
+    io.get_ref()?.downcast_ref()
 }
 
 /// An error and its causes on one line, each said once.
