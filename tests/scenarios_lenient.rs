@@ -194,3 +194,111 @@ fn case_accept_a_hosts_own_takes_its_place() {
     assert_eq!(all.matches("Accept: ").count(), 1, "{all}");
     assert!(all.contains("\nX-Sfdc-Session: abc"), "{all}");
 }
+
+#[test]
+fn case_json_explanation_of_a_refusal_is_told() {
+    for (status, body, told) in [
+        (
+            401,
+            r#"[{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}]"#,
+            r#"HTTP 401 Unauthorized ("[{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}]")"#,
+        ),
+        (
+            403,
+            r#"{"status":403,"message":"CSRF token missing"}"#,
+            r#"HTTP 403 Forbidden ("{"status":403,"message":"CSRF token missing"}")"#,
+        ),
+        (
+            500,
+            r#"{"fault":{"faultstring":"quota"}}"#,
+            r#"HTTP 500 Internal Server Error ("{"fault":{"faultstring":"quota"}}")"#,
+        ),
+        (
+            400,
+            r#""just a text""#,
+            r#"HTTP 400 Bad Request (""just a text"")"#,
+        ),
+        (
+            403,
+            r#"[{"channel":"/meta/handshake","successful":false,"error":"403::No"}]"#,
+            "HTTP 403 Forbidden (403::No)",
+        ),
+        (
+            200,
+            r#"{"error":"x","message":"y"}"#,
+            r#"the response holds no Bayeux message; it begins "{"error":"x","message":"y"}""#,
+        ),
+        (
+            200,
+            r#"[{"message":"m"},{"channel":5}]"#,
+            r#"the response holds no Bayeux message; it begins "[{"message":"m"},{"channel":5}]""#,
+        ),
+    ] {
+        for how in ["", "gzip", "chunked=5"] {
+            let mut run = Run::quick(format!(
+                "expect handshake
+                answer status={status} {how} : {body}
+                {SESSION}
+                expect connect as held
+                {END}"
+            ))
+            .start();
+            run.requested("held").disconnect().played();
+            let error = run.host.error(0);
+            assert_eq!(error.message, format!("handshake: {told}"), "{how}");
+            assert_eq!(error.http_status, status);
+            assert_eq!(run.host.errors.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn case_json_explanation_of_a_publish_ends_it_at_once() {
+    let mut run = Run::quick(format!(
+        r#"{SESSION}
+        expect connect as held
+        expect publish /a as p
+        answer p : {{"error":"x","message":"y"}}
+        {END}"#
+    ))
+    .start();
+    run.requested("held");
+    let id = run.publish("/a", "1");
+    run.until(&format!("error {id} publish Protocol"));
+    run.disconnect().played();
+    assert!(run
+        .host
+        .error(0)
+        .message
+        .contains(r#"{"error":"x","message":"y"}"#));
+}
+
+#[test]
+fn case_gzip_tail_and_odd_codings_are_taken() {
+    for (how, kind) in [
+        (
+            r#"answer header="Content-Encoding: utf-8""#,
+            "content_encoding",
+        ),
+        (
+            r#"answer header="Content-Encoding: br""#,
+            "content_encoding",
+        ),
+        (
+            r#"answer header="Content-Encoding: gzip""#,
+            "content_encoding",
+        ),
+        (
+            r#"answer gzip header="Content-Encoding: gzip""#,
+            "content_encoding",
+        ),
+        (r#"answer gzip header="Content-Encoding: identity""#, ""),
+    ] {
+        let run = a_connect_answered_well(how);
+        assert_eq!(
+            taken(&run.host.client, kind),
+            u64::from(!kind.is_empty()),
+            "{how}"
+        );
+    }
+}

@@ -551,6 +551,16 @@ impl Session {
         }
     }
 
+    /// A response is coming: so many bytes of its body since `since`.
+    pub fn handle_progress(
+        &mut self,
+        _now: Millis,
+        _request: RequestId,
+        _since: Millis,
+        _bytes: u64,
+    ) {
+    }
+
     /// The time that `poll_timeout` gave has come.
     pub fn handle_timeout(&mut self, now: Millis) {
         self.disconnect_timed_out(now);

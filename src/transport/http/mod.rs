@@ -2,11 +2,13 @@
 //! section 5.1).
 
 pub mod authorization;
+mod coding;
 mod connector;
 pub mod cookies;
 pub mod endpoints;
 mod heads;
 mod mend;
+mod progress;
 pub mod proxy;
 mod response;
 pub mod secrets;
@@ -38,6 +40,7 @@ use connector::{ConnectFailure, Connector, Heard};
 use cookies::Jar;
 use endpoints::{Endpoints, Target};
 use heads::{HeadFailure, Heads};
+pub use progress::Progress;
 use proxy::{Proxies, Proxy};
 pub use response::parse;
 use tls::{without_places, Tls};
@@ -135,8 +138,9 @@ impl LongPolling {
         server: Server,
         endpoint: Endpoint,
         body: Vec<u8>,
+        progress: &Progress,
     ) -> Result<Body, Failure> {
-        parse(self.exchange(server, endpoint, body).await?)
+        parse(self.exchange(server, endpoint, body, progress).await?)
     }
 
     /// The same, without a look at what came back; [`parse`] does that.
@@ -145,6 +149,7 @@ impl LongPolling {
         server: Server,
         endpoint: Endpoint,
         body: Vec<u8>,
+        progress: &Progress,
     ) -> Result<Vec<u8>, Failure> {
         let body = Bytes::from(body);
         let endpoints = self.endpoints(server)?;
@@ -156,10 +161,12 @@ impl LongPolling {
         for _ in 0..=MAXIMUM_REDIRECTS {
             let at = redirected.as_ref().unwrap_or(target);
             let proxy = self.proxies.of(&at.uri).ok().flatten();
+            let sent = Instant::now();
             let response = match self.post(at, &body, repeatable).await {
                 Ok(response) => response,
                 Err(failure) => return Err(through(proxy, failure)),
             };
+            progress.begun();
             status = response.status().as_u16();
             if let Some(proxy) = proxy {
                 // Of http requests a proxy's own refusals look like the server's.
@@ -172,12 +179,18 @@ impl LongPolling {
             match redirection(at, &response) {
                 Ok(None) => {}
                 Ok(Some(next)) => {
+                    told(at, status, sent, progress);
                     redirected = Some(next);
                     continue;
                 }
-                Err(failure) => return Err(through(proxy, failure)),
+                Err(failure) => {
+                    told(at, status, sent, progress);
+                    return Err(through(proxy, failure));
+                }
             }
-            let read = response::read(response, self.maximum_response, &self.leniencies).await;
+            let maximum = self.maximum_response;
+            let read = response::read(response, maximum, progress, &self.leniencies).await;
+            told(at, status, sent, progress);
             return read.map_err(|failure| through(proxy, failure));
         }
         Err(Failure::new(
@@ -256,6 +269,21 @@ impl LongPolling {
             }
         }
     }
+}
+
+/// A line of the log for each response. A URL's query is nobody's business, and
+/// a target has no userinfo.
+fn told(at: &Target, status: u16, sent: Instant, progress: &Progress) {
+    let url = &at.url;
+    tracing::debug!(
+        target: "cometd::http",
+        "{}://{}{}: HTTP {status}, {} ms, {} bytes",
+        url.scheme(),
+        endpoints::host_and_port(url),
+        url.path(),
+        sent.elapsed().as_millis(),
+        progress.so_far().1
+    );
 }
 
 /// Where a response sends the request on to: another place of the same server,
