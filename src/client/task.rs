@@ -18,7 +18,7 @@ use crate::delivery::HostCode;
 use crate::error::{Error, ErrorKind, Failure, Phase};
 use crate::runtime::{self, Runtime};
 use crate::session::{Endpoint, Event, Millis, Output, Request, RequestId, Server, Session, State};
-use crate::transport::http::LongPolling;
+use crate::transport::http::{LongPolling, Progress};
 
 type Sending = Pin<Box<dyn Future<Output = Result<Arrival, Failure>> + Send>>;
 
@@ -37,6 +37,14 @@ struct Underway {
     sent: Millis,
     /// `None` while the host's code has it.
     sending: Option<Sending>,
+    /// How far its response has come.
+    progress: Arc<Progress>,
+}
+
+impl Underway {
+    fn progress() -> Arc<Progress> {
+        Arc::new(Progress::new(clock::now))
+    }
 }
 
 type Credentials = oneshot::Receiver<Result<hyper::header::HeaderValue, String>>;
@@ -118,7 +126,16 @@ impl Task {
                     self.session
                         .handle_failure(clock::now(), request.id, &failure);
                 }
-                Wake::Timer => self.session.handle_timeout(clock::now()),
+                Wake::Timer => {
+                    let now = clock::now();
+                    for request in requests.iter().filter(|it| it.sending.is_some()) {
+                        let (since, bytes) = request.progress.so_far();
+                        if bytes > 0 {
+                            self.session.handle_progress(now, request.id, since, bytes);
+                        }
+                    }
+                    self.session.handle_timeout(now);
+                }
                 Wake::Credentials(result) => {
                     let result = result.map(|value| self.shared.authorization.set(value));
                     self.session.handle_credentials(clock::now(), result);
@@ -154,8 +171,9 @@ impl Task {
                     (Some(body), Some(underway)) => {
                         self.session.handle_sent(now, request);
                         underway.sent = now;
-                        underway.sending =
-                            Some(self.send(underway.server.clone(), underway.endpoint, body));
+                        let (server, endpoint) = (underway.server.clone(), underway.endpoint);
+                        let progress = underway.progress.clone();
+                        underway.sending = Some(self.send(server, endpoint, body, progress));
                     }
                     _ => {
                         requests.swap_remove(index);
@@ -178,18 +196,26 @@ impl Task {
         }
     }
 
-    fn send(&self, server: Server, endpoint: Endpoint, body: Vec<u8>) -> Sending {
+    fn send(
+        &self,
+        server: Server,
+        endpoint: Endpoint,
+        body: Vec<u8>,
+        progress: Arc<Progress>,
+    ) -> Sending {
         tracing::debug!(target: "cometd::client", ?endpoint, bytes = body.len(), "request");
         self.shared.counters.sent(endpoint, body.len());
         let transport = self.transport.clone();
         if self.hooks.as_ref().is_some_and(Hooks::has_incoming) {
             return Box::pin(async move {
-                let body = transport.exchange(server, endpoint, body).await?;
+                let body = transport
+                    .exchange(server, endpoint, body, &progress)
+                    .await?;
                 Ok(Arrival::Unparsed(body))
             });
         }
         Box::pin(async move {
-            let body = transport.send(server, endpoint, body).await?;
+            let body = transport.send(server, endpoint, body, &progress).await?;
             Ok(Arrival::Messages(body))
         })
     }
@@ -203,12 +229,16 @@ impl Task {
                     endpoint,
                     body,
                 }) => {
+                    let progress = Underway::progress();
                     let sending = match &self.hooks {
                         Some(hooks) if hooks.has_outgoing() => {
                             hooks.outgoing(id, body);
                             None
                         }
-                        _ => Some(self.send(server.clone(), endpoint, body)),
+                        _ => {
+                            let progress = progress.clone();
+                            Some(self.send(server.clone(), endpoint, body, progress))
+                        }
                     };
                     requests.push(Underway {
                         id,
@@ -216,6 +246,7 @@ impl Task {
                         endpoint,
                         sent: clock::now(),
                         sending,
+                        progress,
                     });
                 }
                 Output::ServerClock(ahead) => self.shared.counters.server_clock(ahead),

@@ -1,0 +1,304 @@
+//! What curl and browsers take of a server is taken, counted and told; what is
+//! sent looks like what they send.
+
+mod scenario;
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use cometd::client::Client;
+use scenario::{Host, Run, END, PATIENCE, SESSION};
+
+const OK: &str = r#"[{"channel":"/meta/connect","id":"3","successful":true}]"#;
+
+/// However this connect's answer comes, nobody notices anything.
+fn a_connect_answered_well(how: &str) -> Run {
+    let mut run = Run::quick(format!(
+        "{SESSION}
+        expect connect as odd
+        {how}
+        expect connect as held
+        {END}"
+    ))
+    .start();
+    run.requested("held").disconnect().played();
+    assert!(run.host.errors.is_empty(), "{how}: {:?}", run.host.errors);
+    assert_eq!(run.host.count("Connected"), 1, "{how}");
+    run
+}
+
+fn taken(client: &Client, kind: &str) -> u64 {
+    let taken = client.statistics().leniencies;
+    taken.get(kind).copied().unwrap_or(0)
+}
+
+#[test]
+fn case_odd_headers_are_passed_over_and_the_response_is_used() {
+    for (headers, odd) in [
+        (r"Set-Cookie: a=b\x7fc", 1),
+        (r"Set-Cookie: a=b\0c", 1),
+        (r"X-Trace : 1", 1),
+        (r"X-Folded: one\r\n two", 1),
+        (r": no name", 1),
+        (r"no colon", 1),
+        (r"X Trace: 1", 1),
+        (r"X-\xff: 1", 1),
+        (r"X-Latin: \xe9", 0),
+        (r"X-Empty:", 0),
+    ] {
+        for end in [r"\r\n", r"\n"] {
+            let length = OK.len();
+            let headers = headers.replace(r"\r\n", end);
+            let run = a_connect_answered_well(&format!(
+                "send : HTTP/1.1 200 OK{end}{headers}{end}Content-Length: {length}{end}{end}{OK}"
+            ));
+            assert_eq!(taken(&run.host.client, "header"), odd, "{headers}");
+        }
+    }
+}
+
+#[test]
+fn case_odd_headers_120_of_them_and_64_kib_of_heads() {
+    let many: String = (0..120)
+        .map(|n| format!(r#"header="X-{n}: {n}" "#))
+        .collect();
+    let run = a_connect_answered_well(&format!(
+        r#"answer {many} header="Set-Cookie: a=b; Path=/"
+        expect connect cookie="a=b"
+        answer"#
+    ));
+    assert_eq!(taken(&run.host.client, "header"), 1);
+    let long = format!(r#"header="X-Long: {}" "#, "x".repeat(6_000));
+    let run = a_connect_answered_well(&format!("answer {}", long.repeat(11)));
+    assert_eq!(taken(&run.host.client, "header"), 0);
+    // Whatever pieces it comes in.
+    a_connect_answered_well(&format!("answer {many} pieces=7"));
+}
+
+#[test]
+fn case_odd_headers_above_the_bound_are_an_error_that_says_so() {
+    let long = format!(r#"header="X-Long: {}" "#, "x".repeat(6_000));
+    let mut run = Run::quick(format!(
+        "expect handshake
+        answer {}
+        {SESSION}
+        expect connect as held
+        {END}",
+        long.repeat(50)
+    ))
+    .start();
+    run.requested("held").disconnect().played();
+    assert_eq!(
+        run.host.error(0).message,
+        "handshake: the response's head is larger than 262144 bytes"
+    );
+}
+
+#[test]
+fn case_gzip_tail_transfer_encoding_identity_beside_a_length_is_passed_over() {
+    for encoding in ["identity", "Identity ", "identity, identity"] {
+        let run = a_connect_answered_well(&format!(
+            r#"answer header="Transfer-Encoding: {encoding}"
+            expect connect on=used
+            answer"#
+        ));
+        assert_eq!(
+            taken(&run.host.client, "transfer_encoding"),
+            1,
+            "{encoding}"
+        );
+    }
+}
+
+#[test]
+fn limit_interim_responses_are_bounded_then_there_is_an_error() {
+    // Some are passed over.
+    let some = r"HTTP/1.1 102 Processing\r\n\r\n".repeat(200);
+    a_connect_answered_well(&format!("send : {some}\nanswer"));
+    // Without end they are not.
+    let many = r"HTTP/1.1 102 Processing\r\n\r\n".repeat(1_100);
+    let mut run = Run::quick(format!(
+        "expect handshake as odd
+        send : {many}
+        closed odd
+        {SESSION}
+        expect connect as held
+        {END}"
+    ))
+    .start();
+    run.requested("held").disconnect().played();
+    let error = run.host.error(0);
+    assert_eq!(error.kind, cometd::error::ErrorKind::MalformedHttp);
+    assert!(
+        error.message.contains("1000 interim responses"),
+        "{}",
+        error.message
+    );
+}
+
+/// The head of the first request that comes.
+fn first_request(configure: impl FnOnce(&mut cometd::client::Builder)) -> Vec<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/cometd", listener.local_addr().unwrap());
+    let host = Host::new(&url, configure);
+    host.client.connect().unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut text = Vec::new();
+    while !text.windows(4).any(|it| it == b"\r\n\r\n") {
+        let mut space = [0; 1024];
+        let read = stream.read(&mut space).unwrap();
+        assert!(read > 0);
+        text.extend_from_slice(&space[..read]);
+    }
+    let _ = stream.write_all(b"HTTP/1.1 500 No\r\n\r\n");
+    let text = String::from_utf8(text).unwrap();
+    let head = text.split("\r\n\r\n").next().unwrap();
+    head.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn case_accept_a_request_looks_like_those_of_everybody_else() {
+    let head = first_request(|_| {});
+    assert!(
+        head.contains(&"Accept: application/json, */*;q=0.1".to_owned()),
+        "{head:?}"
+    );
+    let names: Vec<_> = head[1..]
+        .iter()
+        .map(|line| line.split(':').next().unwrap().to_owned())
+        .collect();
+    let mut sorted = names.clone();
+    sorted.sort();
+    assert_eq!(
+        sorted,
+        [
+            "Accept",
+            "Accept-Encoding",
+            "Content-Length",
+            "Content-Type",
+            "Host",
+            "User-Agent"
+        ]
+    );
+}
+
+#[test]
+fn case_accept_a_hosts_own_takes_its_place() {
+    let head = first_request(|builder| {
+        builder.add_header("accept", "text/plain").unwrap();
+        builder.add_header("X-SFDC-Session", "abc").unwrap();
+    });
+    let all = head.join("\n");
+    assert!(all.contains("\nAccept: text/plain"), "{all}");
+    assert_eq!(all.matches("Accept: ").count(), 1, "{all}");
+    assert!(all.contains("\nX-Sfdc-Session: abc"), "{all}");
+}
+
+#[test]
+fn case_json_explanation_of_a_refusal_is_told() {
+    for (status, body, told) in [
+        (
+            401,
+            r#"[{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}]"#,
+            r#"HTTP 401 Unauthorized ("[{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}]")"#,
+        ),
+        (
+            403,
+            r#"{"status":403,"message":"CSRF token missing"}"#,
+            r#"HTTP 403 Forbidden ("{"status":403,"message":"CSRF token missing"}")"#,
+        ),
+        (
+            500,
+            r#"{"fault":{"faultstring":"quota"}}"#,
+            r#"HTTP 500 Internal Server Error ("{"fault":{"faultstring":"quota"}}")"#,
+        ),
+        (
+            400,
+            r#""just a text""#,
+            r#"HTTP 400 Bad Request (""just a text"")"#,
+        ),
+        (
+            403,
+            r#"[{"channel":"/meta/handshake","successful":false,"error":"403::No"}]"#,
+            "HTTP 403 Forbidden (403::No)",
+        ),
+        (
+            200,
+            r#"{"error":"x","message":"y"}"#,
+            r#"the response holds no Bayeux message; it begins "{"error":"x","message":"y"}""#,
+        ),
+        (
+            200,
+            r#"[{"message":"m"},{"channel":5}]"#,
+            r#"the response holds no Bayeux message; it begins "[{"message":"m"},{"channel":5}]""#,
+        ),
+    ] {
+        for how in ["", "gzip", "chunked=5"] {
+            let mut run = Run::quick(format!(
+                "expect handshake
+                answer status={status} {how} : {body}
+                {SESSION}
+                expect connect as held
+                {END}"
+            ))
+            .start();
+            run.requested("held").disconnect().played();
+            let error = run.host.error(0);
+            assert_eq!(error.message, format!("handshake: {told}"), "{how}");
+            assert_eq!(error.http_status, status);
+            assert_eq!(run.host.errors.len(), 1);
+        }
+    }
+}
+
+#[test]
+fn case_json_explanation_of_a_publish_ends_it_at_once() {
+    let mut run = Run::quick(format!(
+        r#"{SESSION}
+        expect connect as held
+        expect publish /a as p
+        answer p : {{"error":"x","message":"y"}}
+        {END}"#
+    ))
+    .start();
+    run.requested("held");
+    let id = run.publish("/a", "1");
+    run.until(&format!("error {id} publish Protocol"));
+    run.disconnect().played();
+    assert!(run
+        .host
+        .error(0)
+        .message
+        .contains(r#"{"error":"x","message":"y"}"#));
+}
+
+#[test]
+fn case_gzip_tail_and_odd_codings_are_taken() {
+    for (how, kind) in [
+        (
+            r#"answer header="Content-Encoding: utf-8""#,
+            "content_encoding",
+        ),
+        (
+            r#"answer header="Content-Encoding: br""#,
+            "content_encoding",
+        ),
+        (
+            r#"answer header="Content-Encoding: gzip""#,
+            "content_encoding",
+        ),
+        (
+            r#"answer gzip header="Content-Encoding: gzip""#,
+            "content_encoding",
+        ),
+        (r#"answer gzip header="Content-Encoding: identity""#, ""),
+    ] {
+        let run = a_connect_answered_well(how);
+        assert_eq!(
+            taken(&run.host.client, kind),
+            u64::from(!kind.is_empty()),
+            "{how}"
+        );
+    }
+}
