@@ -408,6 +408,24 @@ impl<'a> Message<'a> {
         Some(ErrorText::parse(&text))
     }
 
+    /// Whether there is a `successful` field, of whichever type.
+    pub fn has_successful(&self) -> bool {
+        self.reply().is_some_and(|it| it.successful.is_some())
+    }
+
+    /// The whole of the error as JSON; `None` when it is absent or null.
+    pub fn error_json(&self) -> Option<&'a str> {
+        self.body
+            .text(self.reply()?.error)
+            .filter(|it| *it != "null")
+    }
+
+    /// Whether it says what only a reply says: how something went. What has
+    /// `data` as well may still be an event.
+    pub fn is_reply_shaped(&self) -> bool {
+        self.has_successful() || self.error_json().is_some()
+    }
+
     pub fn advice(&self, connection_type: &str) -> Option<Advice> {
         Advice::parse(self.body.raw(self.reply()?.advice)?, connection_type)
     }
@@ -415,6 +433,13 @@ impl<'a> Message<'a> {
     /// The advice as JSON.
     pub fn advice_json(&self) -> Option<&'a str> {
         self.body.text(self.reply()?.advice)
+    }
+
+    /// The subscription as JSON; `None` when it is absent or null.
+    pub fn subscription_json(&self) -> Option<&'a str> {
+        self.body
+            .text(self.reply()?.subscription)
+            .filter(|it| *it != "null")
     }
 
     /// The subscription of a reply, a string or an array of them.
@@ -778,6 +803,26 @@ mod tests {
         assert_eq!(good.subscriptions(), ["/c"]);
         assert_eq!(good.error().unwrap().code, 403);
         assert_eq!(good.client_id().as_deref(), Some("abc"));
+    }
+
+    #[test]
+    fn what_only_replies_say_tells_them_from_events() {
+        let parsed = body(
+            r#"[{"channel":"/s","data":{"seat":4},"successful":true},
+                {"channel":"/s","data":{},"successful":null},
+                {"channel":"/s","data":{},"error":{"code" : 403}},
+                {"channel":"/s","data":{},"error":null,"subscription":null},
+                {"channel":"/s","data":{},"subscription":["/a", "/b"]}]"#,
+        );
+        let shapes: Vec<_> = parsed.messages().map(|it| it.is_reply_shaped()).collect();
+        assert_eq!(shapes, [true, true, true, false, false]);
+        let has: Vec<_> = parsed.messages().map(|it| it.has_successful()).collect();
+        assert_eq!(has, [true, true, false, false, false]);
+        let message = |index| parsed.message(index).unwrap();
+        assert_eq!(message(2).error_json(), Some(r#"{"code" : 403}"#));
+        assert_eq!(message(3).error_json(), None);
+        assert_eq!(message(3).subscription_json(), None);
+        assert_eq!(message(4).subscription_json(), Some(r#"["/a", "/b"]"#));
     }
 
     #[test]
