@@ -53,7 +53,7 @@ fn a_handshake_answered(how: &str, told: &str) -> Run {
 }
 
 /// However this connect's answer comes, nobody notices anything.
-fn a_connect_answered_well(how: &str) {
+fn a_connect_answered_well(how: &str) -> Run {
     let mut run = Run::quick(format!(
         "{SESSION}
         expect connect as odd
@@ -65,6 +65,7 @@ fn a_connect_answered_well(how: &str) {
     run.requested("held").disconnect().played();
     assert!(run.host.errors.is_empty(), "{how}: {:?}", run.host.seen);
     assert_eq!(run.host.count("Connected"), 1, "{how}");
+    run
 }
 
 const PAGE: &str = "<!DOCTYPE html><html><head><title>Bad Gateway</title></head></html>";
@@ -420,6 +421,20 @@ fn a_byte_order_mark_white_space_and_a_lone_message_are_taken() {
     a_connect_answered_well("answer : $ok");
     a_connect_answered_well("answer :\t[ $ok ]\t");
     a_connect_answered_well("answer chunked=2 : [ $ok ]");
+}
+
+#[test]
+fn case_gzip_tail_nuls_and_white_space_behind_the_json_are_taken() {
+    for (tail, counted) in [(r"\0", true), (r"\0\n\0\0", true), (r" \r\n\t", false)] {
+        let body = r#"[{"channel":"/meta/connect","id":"3","successful":true}]"#;
+        let bytes = tail.matches(['\\', ' ']).count();
+        let run = a_connect_answered_well(&format!(
+            r"send : HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}{tail}",
+            body.len() + bytes
+        ));
+        let taken = run.host.client.statistics().leniencies;
+        assert_eq!(taken.get("body_tail"), counted.then_some(&1), "{tail}");
+    }
 }
 
 #[test]

@@ -478,6 +478,7 @@ impl Builder {
             connect_timeout: request_timeout.mul_f32(0.8),
             proxies,
             tls: self.tls.clone(),
+            leniencies: Arc::default(),
         };
         let hosts = self.urls().map(endpoints::host_and_port).collect();
         Client::new(self, hosts, settings, secrets)

@@ -28,6 +28,7 @@ use crate::session::{Command, Configuration, Event, OperationId, Output, Session
 use crate::transport::http::authorization::{self, Authorization};
 use crate::transport::http::secrets::Secrets;
 use crate::transport::http::{LongPolling, Settings};
+use crate::transport::leniencies::Leniencies;
 use board::Board;
 pub use board::Waited;
 pub use builder::{
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     commands_capacity: usize,
     last_operation: AtomicU64,
     counters: Counters,
+    leniencies: Arc<Leniencies>,
     /// With the replay extension.
     positions: Option<Positions>,
 }
@@ -236,6 +238,7 @@ impl Client {
             commands_capacity: builder.commands,
             last_operation: AtomicU64::new(0),
             counters: Counters::default(),
+            leniencies: settings.leniencies.clone(),
             positions,
         });
         Ok(Self {
@@ -522,6 +525,7 @@ impl Client {
         if unsaved > 0 {
             statistics.failures.insert("replay_store", unsaved);
         }
+        statistics.leniencies = self.shared.leniencies.counts();
         statistics
     }
 

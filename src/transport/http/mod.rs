@@ -30,6 +30,7 @@ use crate::bayeux::Body;
 use crate::error::{Error, ErrorKind, Failure};
 use crate::runtime::lock;
 use crate::session::{Endpoint, Server};
+use crate::transport::leniencies::Leniencies;
 use authorization::Authorization;
 use connector::{ConnectFailure, Connector, Heard};
 use cookies::Jar;
@@ -65,6 +66,7 @@ pub struct Settings {
     pub connect_timeout: Duration,
     pub proxies: Arc<Proxies>,
     pub tls: Tls,
+    pub leniencies: Arc<Leniencies>,
 }
 
 /// One client's way to its server: its connections, cookies and headers.
@@ -78,6 +80,7 @@ pub struct LongPolling {
     headers: HeaderMap,
     maximum_response: usize,
     proxies: Arc<Proxies>,
+    leniencies: Arc<Leniencies>,
 }
 
 impl LongPolling {
@@ -111,6 +114,7 @@ impl LongPolling {
             headers,
             maximum_response: settings.maximum_response,
             proxies: settings.proxies,
+            leniencies: settings.leniencies,
         })
     }
 
@@ -163,7 +167,7 @@ impl LongPolling {
                 }
                 Err(failure) => return Err(through(proxy, failure)),
             }
-            let read = response::read(response, self.maximum_response).await;
+            let read = response::read(response, self.maximum_response, &self.leniencies).await;
             return read.map_err(|failure| through(proxy, failure));
         }
         Err(Failure::new(

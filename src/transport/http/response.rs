@@ -13,13 +13,18 @@ use super::http_failure;
 use crate::bayeux::error_text::one_line;
 use crate::bayeux::{Body, BodyError};
 use crate::error::{ErrorKind, Failure};
+use crate::transport::leniencies::{Leniencies, Leniency};
 
 /// What is read of a body that only explains a refusal.
 const MAXIMUM_EXPLANATION: usize = 16 * 1024;
 const EXPLANATION_LIMIT: Duration = Duration::from_secs(1);
 
 /// Reads what messages are in. Only 200 carries messages.
-pub async fn read(response: Response<Incoming>, maximum: usize) -> Result<Vec<u8>, Failure> {
+pub async fn read(
+    response: Response<Incoming>,
+    maximum: usize,
+    leniencies: &Leniencies,
+) -> Result<Vec<u8>, Failure> {
     let status = response.status();
     let (parts, incoming) = response.into_parts();
     if status != StatusCode::OK {
@@ -34,7 +39,27 @@ pub async fn read(response: Response<Incoming>, maximum: usize) -> Result<Vec<u8
         _ => failure.with_status(status.as_u16()),
     };
     let body = collect(incoming, maximum).await.map_err(told)?;
-    decode(&parts.headers, body, maximum).map_err(told)
+    let mut body = decode(&parts.headers, body, maximum).map_err(told)?;
+    if trim(&mut body) {
+        leniencies.took(
+            Leniency::BodyTail,
+            "NULs behind the JSON of a response were passed over",
+        );
+    }
+    Ok(body)
+}
+
+/// Takes away NULs at the end, and the white space between them: who counts the
+/// end of a C string sends them. White space alone is JSON's own.
+fn trim(body: &mut Vec<u8>) -> bool {
+    let is_tail = |byte: &u8| *byte == 0 || byte.is_ascii_whitespace();
+    let end = body.iter().rposition(|byte| !is_tail(byte));
+    let end = end.map_or(0, |it| it + 1);
+    let has_nul = body.get(end..).is_some_and(|it| it.contains(&0));
+    if has_nul {
+        body.truncate(end);
+    }
+    has_nul
 }
 
 /// The messages of such a response.
