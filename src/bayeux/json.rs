@@ -25,24 +25,34 @@ pub enum JsonError {
     NotAnObject,
 }
 
-/// Checks that `bytes` is one JSON value and keeps its text unchanged.
-pub fn parse(bytes: &[u8]) -> Result<Box<RawValue>, JsonError> {
+/// Checks that `bytes` is one JSON value.
+pub fn check(bytes: &[u8]) -> Result<&RawValue, JsonError> {
     let text = std::str::from_utf8(bytes)?;
-    let raw: Box<RawValue> = serde_json::from_str(text)?;
+    let raw: &RawValue = serde_json::from_str(text)?;
     if depth(raw.get().as_bytes()) > MAXIMUM_DEPTH {
         return Err(JsonError::TooDeep);
     }
     Ok(raw)
 }
 
-/// Like [`parse`], and the value must be an object.
-pub fn parse_object(bytes: &[u8]) -> Result<Box<RawValue>, JsonError> {
-    let raw = parse(bytes)?;
+/// Like [`check`], and the value must be an object.
+pub fn check_object(bytes: &[u8]) -> Result<&RawValue, JsonError> {
+    let raw = check(bytes)?;
     if raw.get().starts_with('{') {
         Ok(raw)
     } else {
         Err(JsonError::NotAnObject)
     }
+}
+
+/// Checks that `bytes` is one JSON value and keeps its text unchanged.
+pub fn parse(bytes: &[u8]) -> Result<Box<RawValue>, JsonError> {
+    check(bytes).map(ToOwned::to_owned)
+}
+
+/// Like [`parse`], and the value must be an object.
+pub fn parse_object(bytes: &[u8]) -> Result<Box<RawValue>, JsonError> {
+    check_object(bytes).map(ToOwned::to_owned)
 }
 
 /// The nesting depth of text that is known to be JSON.

@@ -13,6 +13,7 @@ use std::ops::Range;
 use super::error_text::one_line;
 use super::{advice, channel, json, meta, replay};
 pub use message::{Message, OwnedMessage};
+pub use reader::each_element;
 pub use text::Text;
 
 mod message;
@@ -182,7 +183,7 @@ impl Body {
 
     pub fn read(text: Text) -> Result<Self, BodyError> {
         let Text { mut text, replaced } = text;
-        let span = text::json(&text);
+        let span = self::text::json(&text);
         let json = text.get(span.clone()).unwrap_or_default();
         if json.is_empty() {
             return Err(BodyError::Empty);

@@ -44,7 +44,7 @@ pub(super) fn read(text: &str, json: &str) -> Result<Read, serde_json::Error> {
 
 /// Calls `each` for the elements of an array, or for the one message, as long
 /// as it wants more.
-pub(super) fn each_element<'t>(json: &'t str, each: impl FnMut(&'t str) -> bool) {
+pub fn each_element<'t>(json: &'t str, each: impl FnMut(&'t str) -> bool) {
     struct Each<F>(F);
     impl<'de, F: FnMut(&'de str) -> bool> Visitor<'de> for Each<F> {
         type Value = ();

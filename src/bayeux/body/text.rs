@@ -12,6 +12,13 @@ pub struct Text {
     pub replaced: usize,
 }
 
+impl Text {
+    /// The JSON in it.
+    pub fn json(&self) -> &str {
+        self.text.get(json(&self.text)).unwrap_or_default()
+    }
+}
+
 impl From<Vec<u8>> for Text {
     fn from(bytes: Vec<u8>) -> Self {
         let bytes = match String::from_utf8(bytes) {
@@ -33,7 +40,7 @@ impl From<Vec<u8>> for Text {
 
 /// Where in a text the JSON stands: behind a byte order mark, and before the
 /// white space and NULs that some servers pad with.
-pub fn json(text: &str) -> Range<usize> {
+pub(super) fn json(text: &str) -> Range<usize> {
     let is_padding = |c: char| c.is_ascii_whitespace() || c == '\0';
     let unmarked = text.strip_prefix('\u{feff}').unwrap_or(text);
     let json = unmarked.trim_ascii_start();

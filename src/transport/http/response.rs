@@ -10,6 +10,7 @@ use hyper::header::{HeaderMap, CONTENT_ENCODING, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
 use super::http_failure;
+use crate::bayeux::body::Text;
 use crate::bayeux::error_text::one_line;
 use crate::bayeux::{Body, BodyError};
 use crate::error::{ErrorKind, Failure};
@@ -63,8 +64,8 @@ fn trim(body: &mut Vec<u8>) -> bool {
 }
 
 /// The messages of such a response.
-pub fn parse(body: Vec<u8>) -> Result<Body, Failure> {
-    Body::parse(body).map_err(|error| {
+pub fn parse(body: impl Into<Text>) -> Result<Body, Failure> {
+    Body::read(body.into()).map_err(|error| {
         let kind = match error {
             BodyError::Html(_) => ErrorKind::Html,
             _ => ErrorKind::NotJson,
