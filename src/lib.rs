@@ -19,7 +19,8 @@
 //!   transport, and the thread that runs the host's extensions in between.
 //! - [`delivery`]: events, the bounded queue of each receiver, its file
 //!   descriptor, and the threads that call back.
-//! - [`runtime`]: what the process has once, and what a fork does to it.
+//! - [`runtime`]: what the process has once, and what a fork does to it;
+//!   [`aside`]: the threads for what would keep the I/O thread too long.
 //! - [`capi`]: `extern "C"` only; the header is generated from it.
 //! - [`error`] and [`log`]: errors in the words that the host reads, and the
 //!   sink for log lines.
@@ -31,6 +32,7 @@
 //! messages as one entry into the [`delivery::Queue`] of each receiver; a poll
 //! takes them out one by one, as pointers into the body.
 
+pub mod aside;
 pub mod bayeux;
 pub mod capi;
 pub mod client;

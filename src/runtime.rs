@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+use crate::aside::Aside;
 use crate::delivery::Dispatcher;
 
 /// Locks; a panic of another thread does not make the data unusable here, for
@@ -120,6 +121,7 @@ impl Process {
 /// one of its own included.
 pub struct Runtime {
     handle: Handle,
+    aside: Arc<Aside>,
     /// Dropped with the runtime, which is what its thread waits for.
     _stop: oneshot::Sender<()>,
 }
@@ -170,12 +172,18 @@ impl Runtime {
             .map_err(|_| io::Error::other("the I/O thread ended at its start"))??;
         Ok(Self {
             handle,
+            aside: Arc::default(),
             _stop: stop,
         })
     }
 
     pub fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// For what would keep the I/O thread too long.
+    pub fn aside(&self) -> &Arc<Aside> {
+        &self.aside
     }
 }
 

@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use crate::bayeux::channel::{self, ChannelError};
-use crate::bayeux::json;
+use crate::bayeux::{json, Body};
 use crate::delivery::{Hub, Queue};
 use crate::error::{Error, ErrorKind, Phase};
 use crate::runtime::{lock, Process};
@@ -28,7 +28,7 @@ use crate::session::{Command, Configuration, Event, OperationId, Output, Session
 use crate::transport::http::authorization::{self, Authorization};
 use crate::transport::http::secrets::Secrets;
 use crate::transport::http::{LongPolling, Settings};
-use crate::transport::leniencies::Leniencies;
+use crate::transport::leniencies::{Leniencies, Leniency};
 use board::Board;
 pub use board::Waited;
 pub use builder::{
@@ -160,6 +160,19 @@ impl Shared {
             target: "cometd::client",
             "an extension failed for an {direction} message, which goes on as it was before: {why}"
         );
+    }
+
+    /// Tells of what was mended in a response.
+    fn note_leniencies(&self, body: &Body) {
+        if body.replaced() > 0 {
+            self.leniencies.took(
+                Leniency::NotUtf8,
+                format_args!(
+                    "a response is no UTF-8 in {} places, where U+FFFD stands now",
+                    body.replaced()
+                ),
+            );
+        }
     }
 
     fn redact(&self, error: &mut Error) {
@@ -300,7 +313,7 @@ impl Client {
             shared: self.shared.clone(),
             token_provider: start.token_provider,
             hooks,
-            _runtime: runtime.clone(),
+            runtime: runtime.clone(),
         };
         runtime.handle().spawn(task.run());
         Ok(())

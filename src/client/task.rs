@@ -1,5 +1,6 @@
 //! The task that drives one session over its transport.
 
+use std::collections::VecDeque;
 use std::future::{poll_fn, Future};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::pin::{pin, Pin};
@@ -13,21 +14,21 @@ use tokio::time::{sleep_until, Instant, Sleep};
 use super::builder::{TokenProvider, TokenReason};
 use super::hooks::{Done, Hooks};
 use super::{clock, Shared};
+use crate::aside::Work;
+use crate::bayeux::body::LARGE;
 use crate::bayeux::Body;
 use crate::delivery::HostCode;
 use crate::error::{Error, ErrorKind, Failure, Phase};
 use crate::runtime::{self, Runtime};
 use crate::session::{Endpoint, Event, Millis, Output, Request, RequestId, Server, Session, State};
-use crate::transport::http::{LongPolling, Progress};
+use crate::transport::http::{self, LongPolling, Progress};
 
-type Sending = Pin<Box<dyn Future<Output = Result<Arrival, Failure>> + Send>>;
+type Sending = Pin<Box<dyn Future<Output = Result<Vec<u8>, Failure>> + Send>>;
 
-/// What a request has brought.
-enum Arrival {
-    Messages(Body),
-    /// They are for the host's extensions first.
-    Unparsed(Vec<u8>),
-}
+/// What requests have brought and the session has not seen, in the order in
+/// which it came: behind a large body, which takes its time to be read, others
+/// wait.
+type Arrivals = VecDeque<(RequestId, Work<Result<Body, Failure>>)>;
 
 /// A request under way.
 struct Underway {
@@ -62,11 +63,12 @@ pub(super) struct Task {
     pub timestamps: bool,
     pub hooks: Option<Hooks>,
     /// Keeps the runtime alive as long as the client lives.
-    pub _runtime: Arc<Runtime>,
+    pub runtime: Arc<Runtime>,
 }
 
 enum Wake {
-    Reply(Underway, Result<Arrival, Failure>),
+    Arrived(Underway, Result<Vec<u8>, Failure>),
+    Reply(RequestId, Result<Body, Failure>),
     Hook(Done),
     Commands,
     Room,
@@ -81,6 +83,7 @@ impl Task {
             done: false,
         };
         let mut requests: Vec<Underway> = Vec::new();
+        let mut arrivals = Arrivals::new();
         let mut credentials: Option<Credentials> = None;
         let mut sleep = pin!(sleep_until(Instant::now()));
         loop {
@@ -92,40 +95,32 @@ impl Task {
                 super::tests::maybe_panic(&command);
                 self.session.handle_command(clock::now(), command);
             }
-            self.perform(&mut requests, &mut credentials);
+            self.perform(&mut requests, &mut arrivals, &mut credentials);
             // Only now, with all events in their queues, is it known whether
             // there is room for more; until then nothing new was sent.
             let room = self.shared.hub.has_room();
             self.session.handle_room(clock::now(), room);
-            self.perform(&mut requests, &mut credentials);
+            self.perform(&mut requests, &mut arrivals, &mut credentials);
             if self.session.state() == State::Closed {
                 break;
             }
             self.set_timer(sleep.as_mut());
             let wake = self
-                .wake(&mut requests, &mut credentials, sleep.as_mut(), room)
+                .wake(
+                    &mut requests,
+                    &mut arrivals,
+                    &mut credentials,
+                    sleep.as_mut(),
+                    room,
+                )
                 .await;
             self.session.handle_room(clock::now(), false);
             match wake {
-                Wake::Reply(request, Ok(Arrival::Messages(body))) => {
-                    let now = clock::now();
-                    self.count_reply(&request, now, body.size());
-                    self.session.handle_reply(now, request.id, &Arc::new(body));
+                Wake::Arrived(request, arrival) => {
+                    self.arrived(&mut requests, &mut arrivals, request, arrival);
                 }
-                Wake::Reply(request, Ok(Arrival::Unparsed(body))) => {
-                    let now = clock::now();
-                    self.count_reply(&request, now, body.len());
-                    self.session.handle_arrived(now, request.id);
-                    if let Some(hooks) = &self.hooks {
-                        hooks.incoming(request.id, body);
-                    }
-                    requests.push(request);
-                }
+                Wake::Reply(request, reply) => self.replied(request, reply),
                 Wake::Hook(done) => self.hook_done(&mut requests, done),
-                Wake::Reply(request, Err(failure)) => {
-                    self.session
-                        .handle_failure(clock::now(), request.id, &failure);
-                }
                 Wake::Timer => {
                     let now = clock::now();
                     for request in requests.iter().filter(|it| it.sending.is_some()) {
@@ -144,6 +139,54 @@ impl Task {
             }
         }
         ending.done = true;
+    }
+
+    /// The response to a request is there. A small one is read and handled at
+    /// once, unless another is before it; a large one is read by another thread,
+    /// so that the other clients of this one need not wait.
+    fn arrived(
+        &mut self,
+        requests: &mut Vec<Underway>,
+        arrivals: &mut Arrivals,
+        request: Underway,
+        arrival: Result<Vec<u8>, Failure>,
+    ) {
+        let now = clock::now();
+        let id = request.id;
+        let reply = match arrival {
+            Err(failure) => Work::Done(Some(Err(failure))),
+            Ok(body) => {
+                self.count_reply(&request, now, body.len());
+                if let Some(hooks) = self.hooks.as_ref().filter(|it| it.has_incoming()) {
+                    self.session.handle_arrived(now, id);
+                    hooks.incoming(id, body);
+                    requests.push(request);
+                    return;
+                }
+                match body.len() > LARGE {
+                    false => Work::Done(Some(http::parse(body))),
+                    true => self.runtime.aside().start(|| http::parse(body)),
+                }
+            }
+        };
+        match reply {
+            Work::Done(Some(reply)) if arrivals.is_empty() => self.replied(id, reply),
+            reply => {
+                self.session.handle_arrived(now, id);
+                arrivals.push_back((id, reply));
+            }
+        }
+    }
+
+    fn replied(&mut self, request: RequestId, reply: Result<Body, Failure>) {
+        let now = clock::now();
+        match reply {
+            Ok(body) => {
+                self.shared.note_leniencies(&body);
+                self.session.handle_reply(now, request, &Arc::new(body));
+            }
+            Err(failure) => self.session.handle_failure(now, request, &failure),
+        }
     }
 
     fn count_reply(&self, request: &Underway, now: Millis, bytes: usize) {
@@ -185,10 +228,7 @@ impl Task {
                     return;
                 };
                 requests.swap_remove(index);
-                match reply {
-                    Ok(body) => self.session.handle_reply(now, request, &Arc::new(body)),
-                    Err(failure) => self.session.handle_failure(now, request, &failure),
-                }
+                self.replied(request, reply);
             }
             Done::Fields { question, answer } => {
                 self.session.handle_handshake_fields(now, question, answer);
@@ -206,21 +246,15 @@ impl Task {
         tracing::debug!(target: "cometd::client", ?endpoint, bytes = body.len(), "request");
         self.shared.counters.sent(endpoint, body.len());
         let transport = self.transport.clone();
-        if self.hooks.as_ref().is_some_and(Hooks::has_incoming) {
-            return Box::pin(async move {
-                let body = transport
-                    .exchange(server, endpoint, body, &progress)
-                    .await?;
-                Ok(Arrival::Unparsed(body))
-            });
-        }
-        Box::pin(async move {
-            let body = transport.send(server, endpoint, body, &progress).await?;
-            Ok(Arrival::Messages(body))
-        })
+        Box::pin(async move { transport.exchange(server, endpoint, body, &progress).await })
     }
 
-    fn perform(&mut self, requests: &mut Vec<Underway>, credentials: &mut Option<Credentials>) {
+    fn perform(
+        &mut self,
+        requests: &mut Vec<Underway>,
+        arrivals: &mut Arrivals,
+        credentials: &mut Option<Credentials>,
+    ) {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(Request {
@@ -252,6 +286,7 @@ impl Task {
                 Output::ServerClock(ahead) => self.shared.counters.server_clock(ahead),
                 Output::Cancel(id) => {
                     requests.retain(|request| request.id != id);
+                    arrivals.retain(|(request, _)| *request != id);
                     if let Some(hooks) = &self.hooks {
                         hooks.cancel(id);
                     }
@@ -309,6 +344,7 @@ impl Task {
     async fn wake(
         &mut self,
         requests: &mut Vec<Underway>,
+        arrivals: &mut Arrivals,
         credentials: &mut Option<Credentials>,
         mut sleep: Pin<&mut Sleep>,
         room: bool,
@@ -327,6 +363,13 @@ impl Task {
                     return Poll::Ready(Wake::Hook(done));
                 }
             }
+            if let Some((request, work)) = arrivals.front_mut() {
+                let request = *request;
+                if let Poll::Ready(reply) = Pin::new(work).poll(context) {
+                    arrivals.pop_front();
+                    return Poll::Ready(Wake::Reply(request, reply));
+                }
+            }
             for index in 0..requests.len() {
                 let Some(request) = requests.get_mut(index) else {
                     break;
@@ -334,10 +377,10 @@ impl Task {
                 let Some(sending) = &mut request.sending else {
                     continue;
                 };
-                if let Poll::Ready(reply) = sending.as_mut().poll(context) {
+                if let Poll::Ready(arrival) = sending.as_mut().poll(context) {
                     let mut request = requests.swap_remove(index);
                     request.sending = None;
-                    return Poll::Ready(Wake::Reply(request, reply));
+                    return Poll::Ready(Wake::Arrived(request, arrival));
                 }
             }
             if let Some(receiver) = credentials {

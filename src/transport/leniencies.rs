@@ -19,14 +19,17 @@ pub enum Leniency {
     GzipTail,
     /// NULs behind the JSON were passed over.
     BodyTail,
+    /// What is no UTF-8 became U+FFFD.
+    NotUtf8,
 }
 
-const ALL: [Leniency; 5] = [
+const ALL: [Leniency; 6] = [
     Leniency::Header,
     Leniency::TransferEncoding,
     Leniency::ContentEncoding,
     Leniency::GzipTail,
     Leniency::BodyTail,
+    Leniency::NotUtf8,
 ];
 
 impl Leniency {
@@ -38,6 +41,7 @@ impl Leniency {
             Self::ContentEncoding => "content_encoding",
             Self::GzipTail => "gzip_tail",
             Self::BodyTail => "body_tail",
+            Self::NotUtf8 => "not_utf8",
         }
     }
 }

@@ -2,7 +2,6 @@
 //! those that the server sets.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::fmt;
 
 use cookie_store::{Cookie, CookieStore, StoreAction};
@@ -105,21 +104,27 @@ impl Jar {
         }
     }
 
-    /// The store itself keeps them for ever.
+    /// The store itself keeps them for ever. One by one: a copy of a full jar
+    /// for each cookie that finds it full would be the server's way to keep the
+    /// I/O thread busy.
     fn forget_expired(&mut self) {
-        let unexpired: Vec<_> = self.stored.iter_unexpired().cloned().collect();
-        let fresh = CookieStore::from_cookies(unexpired.into_iter().map(Ok::<_, Infallible>), true);
-        self.stored = fresh.unwrap_or_default();
+        let place = |it: &Cookie| {
+            let (domain, path) = (String::from(&it.domain), String::from(&it.path));
+            (domain, path, it.name().to_owned())
+        };
+        let expired = self.stored.iter_any().filter(|it| it.is_expired());
+        let expired: Vec<_> = expired.map(place).collect();
+        for (domain, path, name) in expired {
+            self.stored.remove(&domain, &path, &name);
+        }
     }
 
-    /// The values of all cookies, those of the last ones replaced included.
-    pub fn values(&self) -> Vec<String> {
-        let given = self.given.iter().map(|(_, value)| value.clone());
-        let stored = self.stored.iter_any().map(|it| it.value().to_owned());
-        given
-            .chain(stored)
-            .chain(self.past.iter().cloned())
-            .collect()
+    /// Calls `each` with the values of all cookies, those of the last ones
+    /// replaced included.
+    pub fn each_value(&self, mut each: impl FnMut(&str)) {
+        self.given.iter().for_each(|(_, value)| each(value));
+        self.stored.iter_any().for_each(|it| each(it.value()));
+        self.past.iter().for_each(|it| each(it));
     }
 
     /// The `Cookie` header for a URL of the host's server.

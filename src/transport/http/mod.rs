@@ -30,7 +30,6 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
 use crate::bayeux::error_text::one_line;
-use crate::bayeux::Body;
 use crate::error::{Error, ErrorKind, Failure};
 use crate::runtime::lock;
 use crate::session::{Endpoint, Server};
@@ -131,19 +130,9 @@ impl LongPolling {
         })
     }
 
-    /// Posts a JSON array of messages and reads the messages that come back.
-    /// Dropping the future closes the connection that it used.
-    pub async fn send(
-        &self,
-        server: Server,
-        endpoint: Endpoint,
-        body: Vec<u8>,
-        progress: &Progress,
-    ) -> Result<Body, Failure> {
-        parse(self.exchange(server, endpoint, body, progress).await?)
-    }
-
-    /// The same, without a look at what came back; [`parse`] does that.
+    /// Posts a JSON array of messages and reads what comes back; [`parse`] finds
+    /// the messages in it. Dropping the future closes the connection that it
+    /// used.
     pub async fn exchange(
         &self,
         server: Server,

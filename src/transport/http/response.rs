@@ -10,6 +10,7 @@ use hyper::{Response, StatusCode};
 use super::coding::{decode, Wanted};
 use super::http_failure;
 use super::progress::Progress;
+use crate::bayeux::body::Text;
 use crate::bayeux::error_text::one_line;
 use crate::bayeux::{Body, BodyError};
 use crate::error::{ErrorKind, Failure};
@@ -81,10 +82,11 @@ fn trim(body: &mut Vec<u8>) -> bool {
 }
 
 /// The messages of such a response.
-pub fn parse(body: Vec<u8>) -> Result<Body, Failure> {
-    let start = beginning(&body);
+pub fn parse(body: impl Into<Text>) -> Result<Body, Failure> {
+    let text = body.into();
+    let start = beginning(text.text.as_bytes());
     let fail = |kind, text| Failure::new(kind, text).with_status(StatusCode::OK.as_u16());
-    let body = Body::parse(body).map_err(|error| {
+    let body = Body::read(text).map_err(|error| {
         let kind = match error {
             BodyError::Html(_) => ErrorKind::Html,
             _ => ErrorKind::NotJson,

@@ -1,0 +1,178 @@
+//! Work that takes longer than the thread that does I/O may be busy for one
+//! client: a few threads for it, which end when there is none left.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use tokio::sync::oneshot;
+
+use crate::runtime::{lock, spawn};
+
+/// So many at once, however many clients have work.
+const MAXIMUM_THREADS: usize = 2;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+pub struct Aside {
+    line: Mutex<Line>,
+}
+
+#[derive(Default)]
+struct Line {
+    jobs: VecDeque<Job>,
+    threads: usize,
+}
+
+/// Work under way. Dropped before it is done, it is not begun, or nobody gets
+/// what came of it.
+pub enum Work<T> {
+    Done(Option<T>),
+    Underway(oneshot::Receiver<Result<T, Box<dyn Any + Send>>>),
+}
+
+impl Aside {
+    /// Begins it on a thread of its own, or does it here when there is none
+    /// and none can be started.
+    pub fn start<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Work<T> {
+        let (send, receive) = oneshot::channel();
+        let job = move || {
+            if !send.is_closed() {
+                let _ = send.send(catch_unwind(AssertUnwindSafe(work)));
+            }
+        };
+        if let Some(refused) = self.submit(Box::new(job)) {
+            refused();
+        }
+        Work::Underway(receive)
+    }
+
+    /// Gives the job back when there is no thread for it.
+    fn submit(self: &Arc<Self>, job: Job) -> Option<Job> {
+        let mut line = lock(&self.line);
+        line.jobs.push_back(job);
+        if line.threads == MAXIMUM_THREADS {
+            return None;
+        }
+        let of_thread = self.clone();
+        match spawn("cometd-aside", move || of_thread.work()) {
+            Ok(()) => line.threads += 1,
+            Err(_) if line.threads == 0 => return line.jobs.pop_back(),
+            Err(_) => {}
+        }
+        None
+    }
+
+    fn work(&self) {
+        loop {
+            let job = {
+                let mut line = lock(&self.line);
+                let Some(job) = line.jobs.pop_front() else {
+                    line.threads -= 1;
+                    return;
+                };
+                job
+            };
+            // Jobs catch their panics.
+            job();
+        }
+    }
+}
+
+impl<T: Unpin> Future for Work<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<T> {
+        match &mut *self {
+            Self::Done(done) => match done.take() {
+                Some(done) => Poll::Ready(done),
+                None => Poll::Pending,
+            },
+            Self::Underway(receiver) => match Pin::new(receiver).poll(context) {
+                Poll::Ready(Ok(Ok(done))) => Poll::Ready(done),
+                // As if it had been done here.
+                Poll::Ready(Ok(Err(panic))) => resume_unwind(panic),
+                // It is always sent.
+                Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn wait<T: Unpin>(work: Work<T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(work)
+    }
+
+    #[test]
+    fn work_is_done_elsewhere_by_a_few_threads_that_end() {
+        let aside = Arc::new(Aside::default());
+        let here = std::thread::current().id();
+        let there = wait(aside.start(|| std::thread::current().id()));
+        assert_ne!(here, there);
+        let (go, waits) = mpsc::channel::<()>();
+        let waits = Arc::new(Mutex::new(waits));
+        let all: Vec<_> = (0..20)
+            .map(|number| {
+                let waits = waits.clone();
+                aside.start(move || {
+                    lock(&waits).recv().unwrap();
+                    number
+                })
+            })
+            .collect();
+        assert_eq!(lock(&aside.line).threads, MAXIMUM_THREADS);
+        (0..20).for_each(|_| go.send(()).unwrap());
+        let done: Vec<_> = all.into_iter().map(wait).collect();
+        assert_eq!(done, (0..20).collect::<Vec<_>>());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while lock(&aside.line).threads > 0 {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+        assert_eq!(wait(Work::Done(Some(7))), 7);
+    }
+
+    #[test]
+    fn what_is_given_up_is_not_begun() {
+        let aside = Arc::new(Aside::default());
+        let (go, waits) = mpsc::channel::<()>();
+        let waits = Arc::new(Mutex::new(waits));
+        let busy: Vec<_> = (0..MAXIMUM_THREADS)
+            .map(|_| {
+                let waits = waits.clone();
+                aside.start(move || lock(&waits).recv().unwrap())
+            })
+            .collect();
+        let (begun, begins) = mpsc::channel();
+        drop(aside.start(move || begun.send(()).unwrap()));
+        busy.iter().for_each(|_| go.send(()).unwrap());
+        busy.into_iter().for_each(wait);
+        assert!(begins.recv().is_err(), "its end was dropped unused");
+    }
+
+    #[test]
+    fn a_panic_is_the_callers() {
+        let aside = Arc::new(Aside::default());
+        let work = aside.start(|| -> u8 { panic!("a test asked for it") });
+        let panicked = catch_unwind(AssertUnwindSafe(|| wait(work)));
+        assert!(panicked.is_err());
+    }
+}
