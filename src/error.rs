@@ -84,6 +84,10 @@ pub struct Error {
     /// 0 when there was no HTTP response.
     pub http_status: u16,
     pub bayeux: Option<ErrorText>,
+    /// The `ext` of the reply that caused it, JSON.
+    pub reply_ext: Option<Box<str>>,
+    /// The whole `error` of that reply, JSON: servers send objects, too.
+    pub reply_error: Option<Box<str>>,
     pub channel: Option<String>,
     /// Milliseconds until the next attempt; `None`: there will be none.
     pub retry_in: Option<u64>,
@@ -98,6 +102,8 @@ impl Error {
             fatal: false,
             http_status: 0,
             bayeux: None,
+            reply_ext: None,
+            reply_error: None,
             channel: None,
             retry_in: None,
         }

@@ -246,6 +246,7 @@ pub unsafe extern "C" fn cometd_event_state(
             Some(Notice::State {
                 state,
                 previous: before,
+                ..
             }) => {
                 write(previous, state_number(*before));
                 state_number(*state)

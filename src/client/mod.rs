@@ -90,6 +90,8 @@ impl Shared {
                 }
                 self.outstanding.fetch_sub(1, Ordering::SeqCst);
             }
+            // A renewed one is not the end of an operation.
+            Event::Subscribed { renewed: true, .. } => {}
             Event::Subscribed { .. } | Event::Unsubscribed { .. } | Event::Published { .. } => {
                 self.outstanding.fetch_sub(1, Ordering::SeqCst);
             }
@@ -111,7 +113,9 @@ impl Shared {
                 }
                 tracing::warn!(target: "cometd::client", fatal = error.fatal, "{}", error.message);
             }
-            Event::State { state, previous } => {
+            Event::State {
+                state, previous, ..
+            } => {
                 let (state, previous) = (*state, *previous);
                 tracing::info!(target: "cometd::client", ?previous, ?state, "state");
                 self.counters.entered(state);
@@ -136,6 +140,7 @@ impl Shared {
                     self.hub.publish(Event::State {
                         state: State::Closed,
                         previous,
+                        ext: None,
                     });
                     self.hub.publish(event);
                     self.hub.wake();

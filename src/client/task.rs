@@ -363,6 +363,7 @@ impl Drop for Ending {
             Event::State {
                 state: State::Closed,
                 previous,
+                ext: None,
             },
             Event::Closed,
         ] {

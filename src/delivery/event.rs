@@ -25,23 +25,30 @@ pub enum Notice {
     State {
         state: State,
         previous: State,
+        /// Of the reply that brought it about, JSON; so below.
+        ext: Option<Box<str>>,
     },
     Subscribed {
         id: OperationId,
         channel: String,
+        ext: Option<Box<str>>,
+        renewed: bool,
     },
     Unsubscribed {
         id: OperationId,
         channel: String,
+        ext: Option<Box<str>>,
     },
     Published {
         id: OperationId,
         channel: String,
+        ext: Option<Box<str>>,
     },
     Result {
         id: OperationId,
         message: OwnedMessage,
         error: Option<Error>,
+        ext: Option<Box<str>>,
     },
     Error {
         id: OperationId,

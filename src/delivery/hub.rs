@@ -89,11 +89,43 @@ impl Hub {
                 }
                 return;
             }
-            session::Event::State { state, previous } => Notice::State { state, previous },
-            session::Event::Subscribed { id, channel } => Notice::Subscribed { id, channel },
-            session::Event::Unsubscribed { id, channel } => Notice::Unsubscribed { id, channel },
-            session::Event::Published { id, channel } => Notice::Published { id, channel },
-            session::Event::Result { id, message, error } => Notice::Result { id, message, error },
+            session::Event::State {
+                state,
+                previous,
+                ext,
+            } => Notice::State {
+                state,
+                previous,
+                ext,
+            },
+            session::Event::Subscribed {
+                id,
+                channel,
+                ext,
+                renewed,
+            } => Notice::Subscribed {
+                id,
+                channel,
+                ext,
+                renewed,
+            },
+            session::Event::Unsubscribed { id, channel, ext } => {
+                Notice::Unsubscribed { id, channel, ext }
+            }
+            session::Event::Published { id, channel, ext } => {
+                Notice::Published { id, channel, ext }
+            }
+            session::Event::Result {
+                id,
+                message,
+                error,
+                ext,
+            } => Notice::Result {
+                id,
+                message,
+                error,
+                ext,
+            },
             session::Event::Advice { json } => Notice::Advice { json },
             session::Event::Error { id, error } => Notice::Error { id, error },
             session::Event::Closed => {

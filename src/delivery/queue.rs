@@ -660,6 +660,7 @@ mod tests {
         Arc::new(Notice::State {
             state: crate::session::State::Connected,
             previous: crate::session::State::Connecting,
+            ext: None,
         })
     }
 

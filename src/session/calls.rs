@@ -171,6 +171,7 @@ impl Session {
             id: call.operation,
             message: OwnedMessage::new(body.clone(), index),
             error,
+            ext: None,
         });
         true
     }

@@ -584,7 +584,12 @@ impl Session {
                     subscriptions.insert(channel.clone(), Subscription::Live);
                 }
                 if id != 0 {
-                    self.emit(Event::Subscribed { id, channel });
+                    self.emit(Event::Subscribed {
+                        id,
+                        channel,
+                        ext: None,
+                        renewed: false,
+                    });
                 } else if !self.commands.some_wanted {
                     // One that still fails stays apart, and is not tried at once
                     // because others are well.
@@ -592,10 +597,18 @@ impl Session {
                     self.renewal_backoff.reset();
                 }
             }
-            Phase::Unsubscribe => self.emit(Event::Unsubscribed { id, channel }),
+            Phase::Unsubscribe => self.emit(Event::Unsubscribed {
+                id,
+                channel,
+                ext: None,
+            }),
             _ => {
                 self.commands.retries.forget(id);
-                self.emit(Event::Published { id, channel });
+                self.emit(Event::Published {
+                    id,
+                    channel,
+                    ext: None,
+                });
             }
         }
     }

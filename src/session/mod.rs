@@ -649,7 +649,11 @@ impl Session {
     fn set_state(&mut self, state: State) {
         if self.state != state {
             let previous = std::mem::replace(&mut self.state, state);
-            self.emit(Event::State { state, previous });
+            self.emit(Event::State {
+                state,
+                previous,
+                ext: None,
+            });
         }
     }
 

@@ -251,6 +251,7 @@ impl Session {
         self.emit(super::Event::Published {
             id: operation,
             channel,
+            ext: None,
         });
     }
 

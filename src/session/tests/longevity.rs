@@ -185,7 +185,9 @@ impl Life {
     fn told(&mut self, event: Event) {
         match event {
             Event::Messages { range, .. } => self.events_told += range.len(),
-            Event::State { state, previous } => {
+            Event::State {
+                state, previous, ..
+            } => {
                 assert_ne!(state, State::Closed);
                 self.connected = state == State::Connected;
                 // The very first time is none.

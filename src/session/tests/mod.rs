@@ -500,15 +500,19 @@ impl World {
                     self.told.push(format!("{channel} {data}"));
                 }
             }
-            Event::State { state, previous } => {
+            Event::State {
+                state, previous, ..
+            } => {
                 assert_ne!(state, previous);
                 self.told.push(format!("-> {state:?}"));
             }
-            Event::Subscribed { id, channel } => self.ended("Subscribed", id, channel),
-            Event::Unsubscribed { id, channel } => self.ended("Unsubscribed", id, channel),
-            Event::Published { id, channel } => self.ended("Published", id, channel),
+            Event::Subscribed { id, channel, .. } => self.ended("Subscribed", id, channel),
+            Event::Unsubscribed { id, channel, .. } => self.ended("Unsubscribed", id, channel),
+            Event::Published { id, channel, .. } => self.ended("Published", id, channel),
             Event::Advice { json } => self.told.push(format!("Advice {json}")),
-            Event::Result { id, message, error } => {
+            Event::Result {
+                id, message, error, ..
+            } => {
                 let message = message.get().unwrap();
                 let (channel, data) = (message.channel().unwrap(), message.data().unwrap());
                 self.errors.extend(error.clone());
