@@ -42,6 +42,8 @@ pub enum ErrorKind {
     Host(i32),
     /// An extension of the host's deleted the message.
     MessageDeleted,
+    /// Messages that were accepted have failed.
+    Undelivered,
 }
 
 /// What the client was doing.

@@ -157,6 +157,9 @@
 /// credentials (HTTP 407).
 #define COMETD_E_PROXY -39
 
+/// Messages that cometd_client_publish had accepted have failed.
+#define COMETD_E_UNDELIVERED -40
+
 /// What the client was doing when an error happened: the handshake.
 #define COMETD_PHASE_HANDSHAKE 1
 

@@ -443,23 +443,19 @@ impl Client {
         if matches!(self.state(), State::Disconnecting | State::Closed) {
             return Err(closed());
         }
+        // An outcome that is not read takes memory as a command does that waits
+        // for its own; and outcomes are never dropped.
+        let unread = self.shared.hub.unread_outcomes();
         let capacity = self.shared.commands_capacity;
         self.shared
             .outstanding
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |outstanding| {
-                outstanding
-                    .checked_add(messages)
-                    .filter(|sum| *sum <= capacity)
+                outstanding.checked_add(messages).filter(|sum| {
+                    sum.checked_add(unread)
+                        .is_some_and(|occupied| occupied <= capacity)
+                })
             })
-            .map_err(|outstanding| {
-                Error::call(
-                    ErrorKind::Full,
-                    format!(
-                        "commands: {outstanding} messages wait for their outcome, {messages} more \
-                         are above the capacity of {capacity}"
-                    ),
-                )
-            })?;
+            .map_err(|outstanding| self.full(messages, outstanding, unread))?;
         let id = self.shared.last_operation.fetch_add(1, Ordering::SeqCst) + 1;
         // Under the lock that the end takes too: a command is either seen by
         // the session, or refused here.
@@ -482,6 +478,21 @@ impl Client {
         drop(mailbox);
         self.shared.commands_came.notify_one();
         Ok(id)
+    }
+
+    /// Says what there are too many of, and what helps.
+    fn full(&self, messages: usize, outstanding: usize, unread: usize) -> Error {
+        let capacity = self.shared.commands_capacity;
+        let mut why = format!(
+            "commands: {outstanding} messages wait for their outcome, and {unread} outcomes have \
+             not been read by the program; {messages} more are above the capacity of {capacity}"
+        );
+        if self.shared.hub.waiting().0 {
+            why.push_str("; nothing is sent, because a queue is full of messages: read its events");
+        } else if unread > 0 {
+            why.push_str("; read the events of each receiver, or build without those not needed");
+        }
+        Error::call(ErrorKind::Full, why)
     }
 
     /// From here on commands wait for [`Self::end_batch`]. Batches nest.
@@ -522,7 +533,9 @@ impl Client {
 
     /// What it has done so far.
     pub fn statistics(&self) -> Statistics {
-        let mut statistics = self.shared.counters.read(self.shared.hub.statistics());
+        let hub = &self.shared.hub;
+        let mut statistics = self.shared.counters.read(hub.statistics());
+        (statistics.blocked, statistics.times_blocked) = hub.waiting();
         let unsaved = self.shared.positions.as_ref().map_or(0, |it| it.failures());
         if unsaved > 0 {
             statistics.failures.insert("replay_store", unsaved);
@@ -532,8 +545,35 @@ impl Client {
 
     /// Ends the session politely. With a time limit of 0 it goes on in the
     /// background; otherwise this returns when the client has closed, and an
-    /// error when the server did not answer in time.
+    /// error when the server did not answer in time, or when publishes have
+    /// failed on the way to the end, or before and the host does not know.
     pub fn disconnect(&self, timeout: Duration) -> Result<(), Error> {
+        let hub = &self.shared.hub;
+        let before = hub.failed_publishes();
+        let ended = self.end_session(timeout);
+        if timeout.is_zero() {
+            return ended;
+        }
+        let since = hub.failed_publishes().all.saturating_sub(before.all);
+        let failed = since.saturating_add(before.unread);
+        match ended {
+            _ if failed == 0 => ended,
+            Ok(()) => Err(Error::new(
+                ErrorKind::Undelivered,
+                Phase::Disconnect,
+                format!(
+                    "disconnect: the session has ended, but {}",
+                    undelivered(failed)
+                ),
+            )),
+            Err(mut error) => {
+                error.message = format!("{}; and {}", error.message, undelivered(failed));
+                Err(error)
+            }
+        }
+    }
+
+    fn end_session(&self, timeout: Duration) -> Result<(), Error> {
         if self.close_unstarted() || self.state() == State::Closed {
             return Ok(());
         }
@@ -657,6 +697,11 @@ fn check_channels(channels: &[String]) -> Result<(), Error> {
         })?;
     }
     Ok(())
+}
+
+fn undelivered(failed: usize) -> String {
+    let messages = if failed == 1 { "message" } else { "messages" };
+    format!("{failed} {messages} that publish had accepted failed; the events say why")
 }
 
 fn closed() -> Error {
