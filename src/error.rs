@@ -1,5 +1,7 @@
 //! What can go wrong, in the words that the host gets to read.
 
+use std::sync::Arc;
+
 use crate::bayeux::ErrorText;
 
 /// The kind of an error; the C interface gives each a status of its own.
@@ -91,6 +93,10 @@ pub struct Error {
     /// The whole `error` of that reply, JSON: servers send objects, too.
     pub reply_error: Option<Box<str>>,
     pub channel: Option<String>,
+    /// What the client is called that it is of.
+    pub client: Option<Arc<str>>,
+    /// Where the request went, without userinfo and query.
+    pub url: Option<Box<str>>,
     /// Milliseconds until the next attempt; `None`: there will be none.
     pub retry_in: Option<u64>,
 }
@@ -107,6 +113,8 @@ impl Error {
             reply_ext: None,
             reply_error: None,
             channel: None,
+            client: None,
+            url: None,
             retry_in: None,
         }
     }
@@ -139,6 +147,9 @@ pub struct Failure {
     pub http_status: u16,
     /// The error of a message that came with the status.
     pub bayeux: Option<ErrorText>,
+    /// Of a kind that is final, but this one may pass: a resolver that could
+    /// not be asked.
+    pub temporary: bool,
     /// Milliseconds that the server asked to wait (`Retry-After`, RFC 9110
     /// section 10.2.3).
     pub retry_after: Option<u64>,
@@ -151,6 +162,7 @@ impl Failure {
             text: text.into(),
             http_status: 0,
             bayeux: None,
+            temporary: false,
             retry_after: None,
         }
     }
