@@ -22,7 +22,7 @@
 //! - [`runtime`]: what the process has once, and what a fork does to it.
 //! - [`capi`]: `extern "C"` only; the header is generated from it.
 //! - [`error`] and [`log`]: errors in the words that the host reads, and the
-//!   sink for log lines.
+//!   sink for log lines; [`speaker`] says whose lines they are.
 //!
 //! A response's way: [`transport::http::LongPolling::send`] reads the body and
 //! [`bayeux::Body::parse`] finds where each field stands in it; the task gives
@@ -39,4 +39,5 @@ pub mod error;
 pub mod log;
 pub mod runtime;
 pub mod session;
+pub mod speaker;
 pub mod transport;

@@ -14,7 +14,8 @@ pub const COMETD_EVENT_MESSAGE: i32 = 1;
 /// The client's state has changed; see cometd_event_state.
 pub const COMETD_EVENT_STATE: i32 = 2;
 /// The server has accepted a subscription; see cometd_event_id and
-/// cometd_event_channel.
+/// cometd_event_channel. It comes again when the library has subscribed anew, in
+/// another session; see cometd_event_is_renewed.
 pub const COMETD_EVENT_SUBSCRIBED: i32 = 3;
 /// The server has ended a subscription.
 pub const COMETD_EVENT_UNSUBSCRIBED: i32 = 4;
@@ -77,6 +78,7 @@ struct Texts {
     error: Option<cometd_error>,
     message: Option<cometd_message>,
     advice: Option<CString>,
+    ext: Option<CString>,
 }
 
 impl Texts {
@@ -86,7 +88,15 @@ impl Texts {
             error: None,
             message: None,
             advice: None,
+            ext: None,
         }
+    }
+
+    fn with_ext(self, ext: &Option<Box<str>>) -> Option<Box<Self>> {
+        Some(Box::new(Self {
+            ext: ext.as_deref().map(c_text),
+            ..self
+        }))
     }
 }
 
@@ -112,11 +122,12 @@ impl cometd_event {
                 Event::Dropped(dropped) => Content::Dropped(dropped),
                 Event::Notice(notice) => {
                     let texts = match &*notice {
-                        Notice::State { .. } | Notice::Closed => None,
-                        Notice::Subscribed { channel, .. }
-                        | Notice::Unsubscribed { channel, .. }
-                        | Notice::Published { channel, .. } => {
-                            Some(Box::new(Texts::on(Some(c_text(channel)))))
+                        Notice::State { ext: None, .. } | Notice::Closed => None,
+                        Notice::State { ext, .. } => Texts::on(None).with_ext(ext),
+                        Notice::Subscribed { channel, ext, .. }
+                        | Notice::Unsubscribed { channel, ext, .. }
+                        | Notice::Published { channel, ext, .. } => {
+                            Texts::on(Some(c_text(channel))).with_ext(ext)
                         }
                         Notice::Advice { json } => Some(Box::new(Texts {
                             advice: Some(c_text(json)),
@@ -126,14 +137,20 @@ impl cometd_event {
                             error: Some(cometd_error::borrowed(error.clone())),
                             ..Texts::on(error.channel.as_deref().map(c_text))
                         })),
-                        Notice::Result { message, error, .. } => {
+                        Notice::Result {
+                            message,
+                            error,
+                            ext,
+                            ..
+                        } => {
                             let message = cometd_message::borrowed(message.clone());
                             let channel = message.channel().map(c_text);
-                            Some(Box::new(Texts {
+                            let texts = Texts {
                                 error: error.clone().map(cometd_error::borrowed),
                                 message: Some(message),
                                 ..Texts::on(channel)
-                            }))
+                            };
+                            texts.with_ext(ext)
                         }
                     };
                     Content::Notice(notice, texts)
@@ -322,6 +339,44 @@ pub unsafe extern "C" fn cometd_event_advice(
                 write(len, it.as_bytes().len());
                 it.as_ptr()
             })
+    })
+}
+
+/// The `ext` of the server's reply that the event is of: JSON, as the server sent it. COMETD_EVENT_SUBSCRIBED,
+/// _UNSUBSCRIBED, _PUBLISHED and _RESULT have that of the reply to what was called, COMETD_EVENT_STATE that of the reply
+/// which brought the state about. cometd_error_ext gives that of a COMETD_EVENT_ERROR, cometd_message_ext that of a message.
+///
+/// `*len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the JSON text, ended by NUL; NULL when there is none, for events of other types, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_ext(
+    event: *const cometd_event,
+    len: *mut usize,
+) -> *const c_char {
+    write(len, 0);
+    access(std::ptr::null(), || {
+        unsafe { event.as_ref() }
+            .and_then(cometd_event::texts)
+            .and_then(|it| it.ext.as_ref())
+            .map_or(std::ptr::null(), |it| {
+                write(len, it.as_bytes().len());
+                it.as_ptr()
+            })
+    })
+}
+
+/// Whether a COMETD_EVENT_SUBSCRIBED tells that the library has subscribed again by itself, in a new session: events that
+/// came meanwhile are missed. Its id is that of the first subscribe, which has ended before.
+///
+/// **Returns** true when it is a renewal; false for the answer to a subscribe, for events of other types, and for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_is_renewed(event: *const cometd_event) -> bool {
+    access(false, || {
+        let notice = unsafe { event.as_ref() }.and_then(cometd_event::notice);
+        matches!(notice, Some(Notice::Subscribed { renewed: true, .. }))
     })
 }
 

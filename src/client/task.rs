@@ -1,5 +1,6 @@
 //! The task that drives one session over its transport.
 
+use std::ffi::CStr;
 use std::future::{poll_fn, Future};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::pin::{pin, Pin};
@@ -114,7 +115,8 @@ impl Task {
                     requests.push(request);
                 }
                 Wake::Hook(done) => self.hook_done(&mut requests, done),
-                Wake::Reply(request, Err(failure)) => {
+                Wake::Reply(request, Err(mut failure)) => {
+                    failure.temporary = may_resolve_later(&failure);
                     self.session
                         .handle_failure(clock::now(), request.id, &failure);
                 }
@@ -182,19 +184,24 @@ impl Task {
         tracing::debug!(target: "cometd::client", ?endpoint, bytes = body.len(), "request");
         self.shared.counters.sent(endpoint, body.len());
         let transport = self.transport.clone();
+        let logged = Logged::begin(&self.shared, endpoint);
         if self.hooks.as_ref().is_some_and(Hooks::has_incoming) {
             return Box::pin(async move {
-                let body = transport.exchange(server, endpoint, body).await?;
-                Ok(Arrival::Unparsed(body))
+                let body = transport.exchange(server, endpoint, body).await;
+                logged.end(body.as_ref().map(Vec::len));
+                Ok(Arrival::Unparsed(body?))
             });
         }
         Box::pin(async move {
-            let body = transport.send(server, endpoint, body).await?;
-            Ok(Arrival::Messages(body))
+            let body = transport.send(server, endpoint, body).await;
+            logged.end(body.as_ref().map(Body::size));
+            Ok(Arrival::Messages(body?))
         })
     }
 
     fn perform(&mut self, requests: &mut Vec<Underway>, credentials: &mut Option<Credentials>) {
+        // Before anybody is told of the state that it belongs to.
+        self.shared.session_is(self.session.client_id());
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(Request {
@@ -203,6 +210,7 @@ impl Task {
                     endpoint,
                     body,
                 }) => {
+                    self.shared.goes_to(&server, &self.transport);
                     let sending = match &self.hooks {
                         Some(hooks) if hooks.has_outgoing() => {
                             hooks.outgoing(id, body);
@@ -340,6 +348,48 @@ impl Task {
     }
 }
 
+/// Whether the name could not be looked up, rather than that there is none. The
+/// system's resolver tells the two apart by its text only, which is in the
+/// language that the host has chosen.
+fn may_resolve_later(failure: &Failure) -> bool {
+    if failure.kind != ErrorKind::Dns {
+        return false;
+    }
+    // SAFETY: it gives a text of its own for any number, or NULL.
+    let again = unsafe { libc::gai_strerror(libc::EAI_AGAIN) };
+    if again.is_null() {
+        return false;
+    }
+    // SAFETY: not NULL, and such a text ends in NUL and stays where it is.
+    let again = unsafe { CStr::from_ptr(again) };
+    failure.text.contains(&*again.to_string_lossy())
+}
+
+/// A request, for the log: where it went, what came of it and when.
+struct Logged(Option<(String, Instant)>);
+
+impl Logged {
+    fn begin(shared: &Shared, endpoint: Endpoint) -> Self {
+        let wanted = tracing::event_enabled!(target: "cometd::client", tracing::Level::DEBUG);
+        Self(wanted.then(|| (shared.url(endpoint), Instant::now())))
+    }
+
+    fn end(self, came: Result<usize, &Failure>) {
+        let Some((url, sent)) = self.0 else { return };
+        let ms = u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match came {
+            Ok(bytes) => tracing::debug!(
+                target: "cometd::client", url, status = 200, ms, bytes, "response"
+            ),
+            // Its text is told with the error, without secrets.
+            Err(failure) => tracing::debug!(
+                target: "cometd::client", url, status = failure.http_status, ms,
+                kind = ?failure.kind, "no usable response"
+            ),
+        }
+    }
+}
+
 /// Ends the client when its task is dropped before its end: by a panic.
 struct Ending {
     shared: Arc<Shared>,
@@ -372,5 +422,22 @@ impl Drop for Ending {
             let publish = AssertUnwindSafe(|| self.shared.publish(event));
             let _ = catch_unwind(publish);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_never_works_a_resolver_out_of_reach_is_told_from_a_name_that_is_none() {
+        let failed = |kind, text: &str| Failure::new(kind, text);
+        let again = "dns lookup for a:80: failed to lookup address information: \
+                     Temporary failure in name resolution";
+        assert!(may_resolve_later(&failed(ErrorKind::Dns, again)));
+        let none = "dns lookup for a:80: failed to lookup address information: \
+                    Name or service not known";
+        assert!(!may_resolve_later(&failed(ErrorKind::Dns, none)));
+        assert!(!may_resolve_later(&failed(ErrorKind::Tcp, again)));
     }
 }

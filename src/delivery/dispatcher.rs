@@ -18,6 +18,7 @@ use std::time::Duration;
 use super::event::Event;
 use super::queue::Queue;
 use crate::runtime::{lock, on_io_thread, spawn};
+use crate::speaker::speak;
 
 /// A callback with all that it needs.
 pub type Callback = Box<dyn Fn(Event) + Send + Sync>;
@@ -171,6 +172,7 @@ impl Pool {
 }
 
 fn serve(queue: &Arc<Queue>) {
+    let _speaking = speak(queue.name());
     for _ in 0..TURN {
         // Asked for each event: it may be replaced or removed in between.
         let Some(callback) = queue.callback() else {

@@ -39,6 +39,8 @@ pub struct FailedPublishes {
 
 pub struct Hub {
     limits: Limits,
+    /// What the client is called.
+    name: Arc<str>,
     state: Mutex<Receivers>,
     room: Arc<Notify>,
     /// Publishes that failed, of which no receiver has yet told the host.
@@ -67,9 +69,10 @@ struct Waiting {
 const TELL: Duration = Duration::from_secs(60);
 
 impl Hub {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, name: Arc<str>) -> Self {
         Self {
             limits,
+            name,
             state: Mutex::new(Receivers {
                 queues: Vec::new(),
                 closed: false,
@@ -87,7 +90,7 @@ impl Hub {
     }
 
     pub fn add_tracked(&self, tracker: Option<Arc<Tracker>>) -> Arc<Queue> {
-        let queue = Queue::tracked(self.limits, self.room.clone(), tracker);
+        let queue = Queue::of(self.name.clone(), self.limits, self.room.clone(), tracker);
         let mut state = lock(&self.state);
         if state.closed {
             queue.end();

@@ -78,6 +78,8 @@ struct Taken {
 }
 
 pub struct Queue {
+    /// Of its client.
+    name: Arc<str>,
     limits: Limits,
     ingress: Sender<Entry>,
     egress: Receiver<Entry>,
@@ -136,13 +138,20 @@ pub struct QueueStatistics {
 }
 
 impl Queue {
+    #[cfg(test)]
     pub fn new(limits: Limits, room: Arc<Notify>) -> Arc<Self> {
-        Self::tracked(limits, room, None)
+        Self::of("a test".into(), limits, room, None)
     }
 
-    pub fn tracked(limits: Limits, room: Arc<Notify>, tracker: Option<Arc<Tracker>>) -> Arc<Self> {
+    pub(super) fn of(
+        name: Arc<str>,
+        limits: Limits,
+        room: Arc<Notify>,
+        tracker: Option<Arc<Tracker>>,
+    ) -> Arc<Self> {
         let (ingress, egress) = unbounded();
         Arc::new_cyclic(|own| Self {
+            name,
             limits,
             ingress,
             egress,
@@ -170,6 +179,10 @@ impl Queue {
             delivered: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         })
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     pub fn statistics(&self) -> QueueStatistics {

@@ -173,6 +173,11 @@ impl LongPolling {
         .with_status(status))
     }
 
+    /// The places of a server, if it has any.
+    pub fn places(&self, server: Server) -> Option<Arc<Endpoints>> {
+        self.endpoints(server).ok()
+    }
+
     fn endpoints(&self, server: Server) -> Result<Arc<Endpoints>, Failure> {
         let refuse = |why| Failure::new(ErrorKind::InvalidUrl, why);
         let given = |index| self.servers.get(index).cloned();

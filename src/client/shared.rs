@@ -1,0 +1,243 @@
+//! What the host's side of a client and its task share, and what is told to
+//! the host from there.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use super::board::Board;
+use super::replay::Positions;
+use super::statistics::Counters;
+use crate::bayeux::error_text::one_line;
+use crate::delivery::Hub;
+use crate::error::{Error, ErrorKind, Phase};
+use crate::runtime::lock;
+use crate::session::{Command, Endpoint, Event, Server, State};
+use crate::transport::http::authorization::Authorization;
+use crate::transport::http::endpoints::Endpoints;
+use crate::transport::http::secrets::Secrets;
+use crate::transport::http::LongPolling;
+
+/// A URL in a message is cut here.
+const MAXIMUM_SHOWN: usize = 300;
+
+/// What the host's side and the task share.
+pub(crate) struct Shared {
+    /// What the client is called.
+    pub(super) name: Arc<str>,
+    /// Where the last request went.
+    pub(super) server: Mutex<(Server, Arc<Endpoints>)>,
+    /// Of the session that there is.
+    pub(super) session_id: Mutex<Option<String>>,
+    /// Of the client itself, since it was last connected.
+    pub(super) last_error: Mutex<Option<Error>>,
+    pub(super) hub: Hub,
+    pub(super) board: Board,
+    pub(super) authorization: Arc<Authorization>,
+    pub(super) secrets: Secrets,
+    pub(super) mailbox: Mutex<Mailbox>,
+    pub(super) commands_came: Notify,
+    /// Messages accepted of the host whose ending event is not yet queued.
+    pub(super) outstanding: AtomicUsize,
+    pub(super) commands_capacity: usize,
+    pub(super) last_operation: AtomicU64,
+    pub(super) counters: Counters,
+    /// With the replay extension.
+    pub(super) positions: Option<Positions>,
+}
+
+/// Commands on their way to the session.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    pub(super) commands: Vec<Command>,
+    /// How many batches are open, one inside the other.
+    pub(super) batches: u32,
+    pub(super) batched: Vec<Command>,
+}
+
+impl Mailbox {
+    /// Sends off what the open batches have collected so far.
+    pub(super) fn post_batch(&mut self) {
+        if !self.batched.is_empty() {
+            let batch = std::mem::take(&mut self.batched);
+            self.commands.push(Command::Batch(batch));
+        }
+    }
+}
+
+impl Shared {
+    /// Tells every receiver, and whoever waits for a state.
+    pub(super) fn publish(&self, mut event: Event) {
+        match &mut event {
+            Event::Result { error, .. } => {
+                if let Some(error) = error {
+                    self.redact(error);
+                    self.identify(error);
+                }
+                self.outstanding.fetch_sub(1, Ordering::SeqCst);
+            }
+            // A renewed one is not the end of an operation.
+            Event::Subscribed { renewed: true, .. } => {}
+            Event::Subscribed { .. } | Event::Unsubscribed { .. } | Event::Published { .. } => {
+                self.outstanding.fetch_sub(1, Ordering::SeqCst);
+            }
+            Event::Error { id, error } => {
+                self.redact(error);
+                if *id != 0 {
+                    self.outstanding.fetch_sub(1, Ordering::SeqCst);
+                } else {
+                    self.counters.failed(error);
+                }
+                // With a further try to come it is not the end of a subscribe.
+                if error.phase == Phase::Subscribe && error.retry_in.is_none() {
+                    if let (Some(positions), Some(channel)) = (&self.positions, &error.channel) {
+                        positions.ended(channel);
+                    }
+                }
+                if error.kind == ErrorKind::Timeout && error.phase == Phase::Disconnect {
+                    self.board.note_disconnect_timeout();
+                }
+                let message = error.message.clone();
+                self.identify(error);
+                tracing::warn!(
+                    target: "cometd::client",
+                    fatal = error.fatal,
+                    url = error.url.as_deref(),
+                    "{message}"
+                );
+                if *id == 0 {
+                    *lock(&self.last_error) = Some(error.clone());
+                }
+            }
+            Event::State {
+                state, previous, ..
+            } => {
+                let (state, previous) = (*state, *previous);
+                tracing::info!(target: "cometd::client", ?previous, ?state, "state");
+                self.counters.entered(state);
+                if state == State::Connected {
+                    *lock(&self.last_error) = None;
+                }
+                // The last one is told together with the end.
+                if state != State::Closed {
+                    self.board.enter(state, |_| self.hub.publish(event));
+                }
+                return;
+            }
+            Event::Messages { range, .. } => self.counters.events(range.len()),
+            Event::Advice { .. } => {}
+            Event::Closed => {
+                // Under the lock under which commands are accepted: what came
+                // too late for the session ends here, and none comes after.
+                let mut mailbox = lock(&self.mailbox);
+                mailbox.post_batch();
+                for mut late in mailbox.commands.drain(..).flat_map(Command::into_aborted) {
+                    self.outstanding.fetch_sub(1, Ordering::SeqCst);
+                    if let Event::Error { error, .. } = &mut late {
+                        self.identify(error);
+                    }
+                    self.hub.publish(late);
+                }
+                self.board.enter(State::Closed, |previous| {
+                    self.hub.publish(Event::State {
+                        state: State::Closed,
+                        previous,
+                        ext: None,
+                    });
+                    self.hub.publish(event);
+                    self.hub.wake();
+                });
+                return;
+            }
+        }
+        self.hub.publish(event);
+    }
+
+    /// What an extension has done wrong stays with it.
+    pub(super) fn extension_failed(&self, direction: &str, why: &str) {
+        self.counters.extension_failed();
+        tracing::warn!(
+            target: "cometd::client",
+            "an extension failed for an {direction} message, which goes on as it was before: {why}"
+        );
+    }
+
+    pub(super) fn redact(&self, error: &mut Error) {
+        self.secrets.redact(&mut error.message);
+        if let Some(bayeux) = &mut error.bayeux {
+            self.secrets.redact(&mut bayeux.text);
+        }
+    }
+
+    /// Says which client it was, and where.
+    pub(super) fn identify(&self, error: &mut Error) {
+        let url = self.url(endpoint_of(error.phase));
+        let shown = one_line(&url, MAXIMUM_SHOWN);
+        error
+            .message
+            .push_str(&format!(" [{}, {shown}]", self.name));
+        error.client = Some(self.name.clone());
+        error.url = Some(url.into());
+    }
+
+    /// Without userinfo and query.
+    pub(super) fn url(&self, endpoint: Endpoint) -> String {
+        let server = lock(&self.server);
+        let mut url = server.1.target(endpoint).shown();
+        if matches!(server.0, Server::Advised(_)) {
+            // What a server names may be anything, a secret that it was sent as
+            // well.
+            self.secrets.redact(&mut url);
+        }
+        url
+    }
+
+    /// Where the next request goes.
+    pub(super) fn goes_to(&self, server: &Server, transport: &LongPolling) {
+        let mut before = lock(&self.server);
+        if before.0 != *server {
+            if let Some(places) = transport.places(server.clone()) {
+                *before = (server.clone(), places);
+            }
+        }
+    }
+
+    pub(super) fn session_is(&self, id: Option<&str>) {
+        let mut session_id = lock(&self.session_id);
+        if session_id.as_deref() != id {
+            *session_id = id.map(str::to_owned);
+        }
+    }
+
+    /// For the task, as long as there is one.
+    pub(super) fn command(&self, command: Command) {
+        let mut mailbox = lock(&self.mailbox);
+        if self.board.state() == State::Closed {
+            return;
+        }
+        // What an open batch holds was accepted before the end was asked for.
+        mailbox.post_batch();
+        mailbox.commands.push(command);
+        drop(mailbox);
+        self.commands_came.notify_one();
+    }
+
+    pub(super) fn take_commands(&self) -> Vec<Command> {
+        std::mem::take(&mut lock(&self.mailbox).commands)
+    }
+
+    pub(super) async fn commands_came(&self) {
+        self.commands_came.notified().await;
+    }
+}
+
+/// Where the requests of a phase go.
+fn endpoint_of(phase: Phase) -> Endpoint {
+    match phase {
+        Phase::Handshake => Endpoint::Handshake,
+        Phase::Connect => Endpoint::Connect,
+        Phase::Disconnect => Endpoint::Disconnect,
+        Phase::Subscribe | Phase::Unsubscribe | Phase::Publish | Phase::Call => Endpoint::Messages,
+    }
+}
