@@ -29,7 +29,7 @@ const MAXIMUM_THREADS: usize = 256;
 /// How long all threads must be busy before a spare one helps.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// How long a thread waits for work before it ends, if it is not the last.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 10_000 });
 /// Events for one queue before the next queue's turn.
 const TURN: usize = 64;
 
@@ -260,3 +260,6 @@ impl Drop for Last {
         unsafe { (self.free)(self.user) };
     }
 }
+
+#[cfg(test)]
+mod tests;

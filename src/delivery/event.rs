@@ -131,3 +131,126 @@ impl Notice {
         size_of::<Self>() + 2 * texts + shared
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bayeux::{Body, ErrorText};
+    use crate::error::ErrorKind;
+
+    fn text(length: usize) -> Option<Box<str>> {
+        Some("t".repeat(length).into())
+    }
+
+    fn result(pad: usize, error: Option<Error>, ext: Option<Box<str>>) -> Notice {
+        let body = format!(r#"[{{"channel":"/c","data":"{}"}}]"#, "p".repeat(pad));
+        let body = Arc::new(Body::parse(body.into_bytes()).unwrap());
+        Notice::Result {
+            id: 1,
+            message: OwnedMessage::new(body, 0),
+            error,
+            ext,
+        }
+    }
+
+    fn error(length: usize) -> Error {
+        let mut error = Error::new(ErrorKind::Refused, Phase::Publish, "m".repeat(length));
+        error.channel = Some("c".repeat(length));
+        error.bayeux = Some(ErrorText::parse(&"b".repeat(length)));
+        error.reply_ext = text(length);
+        error.reply_error = text(length);
+        error
+    }
+
+    #[test]
+    fn a_notice_is_as_large_as_what_it_holds_and_the_copies_for_c_contract_8() {
+        let channel = |length| "c".repeat(length);
+        let of = |length: usize| -> Vec<Notice> {
+            let state = crate::session::State::Connected;
+            vec![
+                Notice::State {
+                    state,
+                    previous: state,
+                    ext: text(length),
+                },
+                Notice::Subscribed {
+                    id: 1,
+                    channel: channel(length),
+                    ext: text(length),
+                    renewed: false,
+                },
+                Notice::Unsubscribed {
+                    id: 1,
+                    channel: channel(length),
+                    ext: text(length),
+                },
+                Notice::Published {
+                    id: 1,
+                    channel: channel(length),
+                    ext: text(length),
+                },
+                Notice::Advice {
+                    json: channel(length),
+                },
+                Notice::Error {
+                    id: 1,
+                    error: error(length),
+                },
+                result(0, Some(error(length)), text(length)),
+            ]
+        };
+        let texts = [1, 2, 2, 2, 1, 5, 6];
+        for ((small, large), texts) in of(10).iter().zip(of(1_010)).zip(texts) {
+            assert!(small.size() >= size_of::<Notice>(), "{small:?}");
+            let more = large.size() - small.size();
+            assert_eq!(more, 2 * texts * 1_000, "{small:?}");
+        }
+        assert_eq!(Notice::Closed.size(), size_of::<Notice>());
+        // A result keeps its body.
+        for pad in [0, 1_000] {
+            let result = result(pad, None, None);
+            let Notice::Result { message, .. } = &result else {
+                unreachable!()
+            };
+            assert!(message.share() > pad);
+            assert_eq!(result.size(), size_of::<Notice>() + message.share());
+        }
+    }
+
+    #[test]
+    fn outcomes_are_what_ends_a_call_of_the_hosts_contract_6() {
+        let subscribed = |renewed| Notice::Subscribed {
+            id: 1,
+            channel: String::new(),
+            ext: None,
+            renewed,
+        };
+        let failed = |id, phase| Notice::Error {
+            id,
+            error: Error::new(ErrorKind::Refused, phase, "it failed"),
+        };
+        let state = crate::session::State::Connected;
+        for (notice, is_outcome, is_failed_publish) in [
+            (subscribed(false), true, false),
+            (subscribed(true), false, false),
+            (result(0, None, None), true, false),
+            (failed(0, Phase::Publish), false, false),
+            (failed(1, Phase::Publish), true, true),
+            (failed(1, Phase::Subscribe), true, false),
+            (Notice::Advice { json: "".into() }, false, false),
+            (Notice::Closed, false, false),
+            (
+                Notice::State {
+                    state,
+                    previous: state,
+                    ext: None,
+                },
+                false,
+                false,
+            ),
+        ] {
+            assert_eq!(notice.is_outcome(), is_outcome, "{notice:?}");
+            assert_eq!(notice.is_failed_publish(), is_failed_publish, "{notice:?}");
+        }
+    }
+}

@@ -255,3 +255,6 @@ impl Hub {
         self.room.notified().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

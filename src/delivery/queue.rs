@@ -7,7 +7,7 @@
 mod callback;
 mod producer;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::VecDeque;
 use std::io;
@@ -179,6 +179,11 @@ impl Queue {
             delivered: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
     }
 
     pub(super) fn name(&self) -> &Arc<str> {

@@ -1,13 +1,13 @@
 use super::*;
 
-fn body(count: usize, pad: usize) -> Arc<Body> {
+pub(in crate::delivery) fn body(count: usize, pad: usize) -> Arc<Body> {
     let messages: Vec<_> = (0..count)
         .map(|n| format!(r#"{{"channel":"/x","data":"{n}{}"}}"#, "p".repeat(pad)))
         .collect();
     Arc::new(Body::parse(format!("[{}]", messages.join(",")).into_bytes()).unwrap())
 }
 
-fn queue(overflow: Overflow, events: usize, bytes: usize) -> Arc<Queue> {
+pub(in crate::delivery) fn queue(overflow: Overflow, events: usize, bytes: usize) -> Arc<Queue> {
     Queue::new(
         Limits {
             events,
@@ -18,7 +18,7 @@ fn queue(overflow: Overflow, events: usize, bytes: usize) -> Arc<Queue> {
     )
 }
 
-fn state() -> Arc<Notice> {
+pub(in crate::delivery) fn state() -> Arc<Notice> {
     Arc::new(Notice::State {
         state: crate::session::State::Connected,
         previous: crate::session::State::Connecting,
@@ -322,4 +322,161 @@ fn a_freed_receiver_lets_its_pollers_go() {
     }
     queue.detach();
     assert!(poller.join().unwrap());
+}
+
+#[test]
+fn poll_each_takes_as_many_as_it_may_and_waits_for_the_first_only() {
+    let queue = queue(Overflow::Block, 10, 10_000);
+    queue.push_messages(&body(5, 0), 0, 5);
+    for (most, taken) in [(2, 2), (1, 1), (10, 2), (10, 0)] {
+        let mut count = 0;
+        let end = queue.poll_each(Some(Duration::ZERO), most, |_| count += 1);
+        assert!(matches!(end, Polled::Nothing));
+        assert_eq!(count, taken);
+    }
+    let start = Instant::now();
+    let wait = Duration::from_millis(30);
+    assert!(matches!(queue.poll(Some(wait)), Polled::Nothing));
+    assert!(start.elapsed() >= wait);
+    // A time that no clock can tell is no time limit.
+    queue.push_messages(&body(1, 0), 0, 1);
+    assert!(matches!(queue.poll(Some(Duration::MAX)), Polled::Event(_)));
+}
+
+#[test]
+fn one_wake_that_brings_several_events_wakes_as_many_threads() {
+    let queue = queue(Overflow::Block, 100, 10_000);
+    let (send, receive) = std::sync::mpsc::channel();
+    for _ in 0..3 {
+        let (queue, send) = (queue.clone(), send.clone());
+        std::thread::spawn(move || {
+            send.send(matches!(queue.poll(None), Polled::Event(_)))
+                .unwrap()
+        });
+    }
+    while queue.waiting.load(Ordering::SeqCst) < 3 {
+        std::thread::yield_now();
+    }
+    queue.push_messages(&body(3, 0), 0, 3);
+    queue.wake_sleepers();
+    for _ in 0..3 {
+        assert!(receive.recv_timeout(Duration::from_secs(20)).unwrap());
+    }
+}
+
+#[test]
+fn the_numbers_of_a_queue_are_those_of_what_it_did() {
+    let queue = queue(Overflow::DropOldest, 3, 10_000);
+    let read = || {
+        let it = queue.statistics();
+        (it.queued, it.queued_most, it.delivered, it.dropped)
+    };
+    assert_eq!(read(), (0, 0, 0, 0));
+    queue.push_messages(&body(2, 0), 0, 2);
+    queue.push_notice(&state(), None);
+    assert_eq!(read(), (3, 3, 0, 0));
+    queue.poll(Some(Duration::ZERO));
+    assert_eq!(read(), (2, 3, 1, 0));
+    queue.push_messages(&body(4, 0), 0, 4);
+    // What came last, the count of what went, and the notice between them.
+    assert_eq!(read(), (6, 6, 1, 2));
+    assert_eq!(drain(&queue), ["-1", "s", "-1", "1", "2", "3"]);
+    assert_eq!(read(), (0, 6, 7, 2));
+}
+
+#[test]
+fn drop_newest_counts_bytes_and_messages_up_to_the_bound_itself_contract_8() {
+    let one = body(1, 100);
+    let share = one.share();
+    let newest = queue(Overflow::DropNewest, 1_000, 2 * share);
+    for _ in 0..3 {
+        newest.push_messages(&one, 0, 1);
+    }
+    assert_eq!(drain(&newest), ["0", "0", "-1"]);
+    let oldest = queue(Overflow::DropOldest, 1_000, 2 * share);
+    for _ in 0..3 {
+        oldest.push_messages(&one, 0, 1);
+    }
+    assert_eq!(drain(&oldest), ["-1", "0", "0"]);
+    let block = queue(Overflow::Block, 1_000, 2 * share);
+    block.push_messages(&one, 0, 1);
+    assert!(block.has_room());
+    block.push_messages(&one, 0, 1);
+    assert!(!block.has_room());
+    assert!(block.full().unwrap().starts_with("2 messages of "));
+    // Neither messages nor bytes are short where something is dropped instead.
+    oldest.push_messages(&one, 0, 1);
+    assert!(oldest.has_room() && oldest.full().is_none());
+}
+
+#[test]
+fn what_is_dropped_at_several_places_is_counted_at_each_contract_8() {
+    let queue = queue(Overflow::DropOldest, 2, 10_000);
+    for _ in 0..2 {
+        queue.push_messages(&body(4, 0), 0, 4);
+        queue.push_notice(&state(), None);
+    }
+    queue.push_messages(&body(4, 0), 0, 2);
+    assert_eq!(drain(&queue), ["-4", "s", "-4", "s", "0", "1"]);
+    queue.push_notice(&state(), None);
+    queue.push_messages(&body(4, 0), 0, 4);
+    queue.push_messages(&body(4, 0), 0, 4);
+    assert_eq!(drain(&queue), ["s", "-6", "2", "3"]);
+}
+
+#[test]
+fn a_freed_receiver_keeps_nothing_and_takes_nothing() {
+    let queue = queue(Overflow::Block, 1, 10_000);
+    queue.push_messages(&body(3, 0), 0, 3);
+    queue.push_notice(&state(), None);
+    assert!(!queue.has_room());
+    queue.detach();
+    assert!(queue.has_room() && queue.full().is_none());
+    queue.push_messages(&body(3, 0), 0, 3);
+    queue.push_notice(&state(), None);
+    queue.wake_sleepers();
+    assert!(!queue.has_something());
+    assert_eq!(queue.statistics().delivered, 0);
+    assert!(matches!(queue.poll(None), Polled::Closed));
+}
+
+#[test]
+fn a_callback_gets_what_is_there_already_and_who_polls_is_told() {
+    let queue = queue(Overflow::Block, 10, 10_000);
+    queue.push_messages(&body(2, 0), 0, 2);
+    let (send, receive) = std::sync::mpsc::channel();
+    let callback: Callback = Box::new(move |event| send.send(format!("{event:?}")).unwrap());
+    let dispatcher = Arc::new(Dispatcher::start().unwrap());
+    queue.set_callback(Some((callback, dispatcher)));
+    for _ in 0..2 {
+        receive.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
+    assert!(matches!(queue.poll(None), Polled::HasCallback));
+    queue.set_callback(None);
+    queue.push_messages(&body(1, 0), 0, 1);
+    queue.wake_sleepers();
+    assert_eq!(drain(&queue), ["0"]);
+    assert!(receive.recv().is_err(), "it was dropped");
+}
+
+#[test]
+fn a_callback_makes_room_as_a_poll_does() {
+    let room = Arc::new(Notify::new());
+    let limits = Limits {
+        events: 2,
+        bytes: 10_000,
+        overflow: Overflow::Block,
+    };
+    let queue = Queue::new(limits, room.clone());
+    queue.push_messages(&body(2, 0), 0, 2);
+    assert!(!queue.has_room());
+    let dispatcher = Arc::new(Dispatcher::start().unwrap());
+    queue.set_callback(Some((Box::new(|_| {}), dispatcher)));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let made = async { tokio::time::timeout(Duration::from_secs(20), room.notified()).await };
+    runtime.block_on(made).unwrap();
+    assert!(queue.has_room());
 }
