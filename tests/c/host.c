@@ -110,7 +110,7 @@ static void on_log(void *user, int32_t level, const char *target, const char *li
 static void some_paths(exchange *x)
 {
     if (strstr(x->head, "/typo/"))
-        respond(x, 404, NULL, "");
+        respond(x, 404, "", "");
     else
         bayeux(x);
 }
@@ -211,7 +211,7 @@ TEST(case_which_client_the_session_has_an_id)
 
 static void not_here(exchange *x)
 {
-    respond(x, 405, NULL, "");
+    respond(x, 405, "", "");
 }
 
 TEST(case_never_works_wait_can_tell_why)
