@@ -132,6 +132,12 @@ impl Error {
         Self::new(kind, Phase::Call, message)
     }
 
+    /// Says which client it is of, unless that is known.
+    pub fn of(mut self, client: &Arc<str>) -> Self {
+        self.client.get_or_insert_with(|| client.clone());
+        self
+    }
+
     pub fn on_channel(mut self, channel: impl Into<String>) -> Self {
         self.channel = Some(channel.into());
         self

@@ -95,15 +95,14 @@ impl cometd_client {
     }
 
     unsafe fn queue(client: *const Self) -> Result<Arc<Queue>, Error> {
-        unsafe { Self::get(client) }?
-            .receiver()
-            .cloned()
-            .ok_or_else(|| {
-                Error::call(
-                    ErrorKind::InvalidState,
-                    "client: it was built without a receiver of its own",
-                )
-            })
+        let client = unsafe { Self::get(client) }?;
+        client.receiver().cloned().ok_or_else(|| {
+            Error::call(
+                ErrorKind::InvalidState,
+                "client: it was built without a receiver of its own",
+            )
+            .of(client.name())
+        })
     }
 }
 
@@ -118,10 +117,7 @@ pub(super) unsafe fn with(
         let client = unsafe { cometd_client::get(client) }?;
         let client = used.insert(client);
         let _speaking = speak(client.name());
-        body(client).map_err(|mut error| {
-            error.client.get_or_insert_with(|| client.name().clone());
-            error
-        })
+        body(client).map_err(|error| error.of(client.name()))
     });
     if status == super::status::COMETD_E_PANIC {
         if let Some(client) = used {

@@ -186,7 +186,8 @@ impl Queue {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
-    pub(super) fn name(&self) -> &Arc<str> {
+    /// What its client is called.
+    pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 

@@ -151,6 +151,7 @@ TEST(case_which_client_of_three_it_is)
     CHECK_STR(cometd_error_client(wrong), "client 1");
     cometd_error_free(wrong);
     CHECK_STATUS(cometd_client_publish(clients[0], "y", "1", 1, NULL, NULL), COMETD_E_INVALID_CHANNEL);
+    CHECK_STATUS(cometd_client_poll(clients[0], -2, &event), COMETD_E_OUT_OF_RANGE);
 
     client_end(clients[0]);
     client_end(clients[2]);
@@ -160,6 +161,7 @@ TEST(case_which_client_of_three_it_is)
     char *request = text("4 news: response url=%s status=404 ms=", url);
     CHECK_HAS(got.text, warning);
     CHECK_HAS(got.text, "2 orders: channel: ");
+    CHECK_HAS(got.text, "2 orders: timeout_ms: ");
     CHECK_HAS_NOT(got.text, "very-secret");
     for (char *line = strtok(got.text, "\n"); line; line = strtok(NULL, "\n"))
         CHECK(!strncmp(line + 2, "news: ", 6) || !strncmp(line + 2, "orders: ", 8) ||
