@@ -168,6 +168,25 @@ impl Shared {
         if let Some(bayeux) = &mut error.bayeux {
             self.secrets.redact(&mut bayeux.text);
         }
+        for json in [&mut error.reply_ext, &mut error.reply_error] {
+            if let Some(text) = json.take() {
+                *json = Some(self.redact_json(text.into()).into());
+            }
+        }
+    }
+
+    /// What a server has sent stays as it is but for secrets, however it has
+    /// written them.
+    fn redact_json(&self, mut json: String) -> String {
+        self.secrets.redact(&mut json);
+        if let Some(plain) = unescaped(&json) {
+            let mut redacted = plain.clone();
+            self.secrets.redact(&mut redacted);
+            if redacted != plain {
+                return r#""…""#.to_owned();
+            }
+        }
+        json
     }
 
     /// Says which client it was, and where.
@@ -239,5 +258,87 @@ fn endpoint_of(phase: Phase) -> Endpoint {
         Phase::Connect => Endpoint::Connect,
         Phase::Disconnect => Endpoint::Disconnect,
         Phase::Subscribe | Phase::Unsubscribe | Phase::Publish | Phase::Call => Endpoint::Messages,
+    }
+}
+
+/// The text that JSON is with its strings as they are meant; `None` when it is
+/// so already.
+fn unescaped(json: &str) -> Option<String> {
+    if !json.contains('\\') {
+        return None;
+    }
+    let mut plain = String::with_capacity(json.len());
+    // Of a character outside the first plane there are two, one after the other.
+    let mut units: Vec<u16> = Vec::new();
+    let flush = |units: &mut Vec<u16>, plain: &mut String| {
+        let characters = char::decode_utf16(units.drain(..));
+        plain.extend(characters.map(|it| it.unwrap_or(char::REPLACEMENT_CHARACTER)));
+    };
+    let mut rest = json;
+    while let Some((before, escaped)) = rest.split_once('\\') {
+        if !before.is_empty() {
+            flush(&mut units, &mut plain);
+            plain.push_str(before);
+        }
+        let unit = escaped.strip_prefix('u').and_then(|it| it.get(..4));
+        if let Some(unit) = unit.and_then(|it| u16::from_str_radix(it, 16).ok()) {
+            units.push(unit);
+            rest = escaped.get(5..).unwrap_or_default();
+            continue;
+        }
+        flush(&mut units, &mut plain);
+        let mut letters = escaped.chars();
+        match letters.next() {
+            Some('n') => plain.push('\n'),
+            Some('t') => plain.push('\t'),
+            Some('r') => plain.push('\r'),
+            Some(letter) => plain.push(letter),
+            None => {}
+        }
+        rest = letters.as_str();
+    }
+    flush(&mut units, &mut plain);
+    plain.push_str(rest);
+    Some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Builder;
+
+    #[test]
+    fn escapes_are_read_as_json_means_them() {
+        assert_eq!(unescaped(r#"{"a":"b"}"#), None);
+        let read = |json| unescaped(json).unwrap();
+        assert_eq!(read(r#"a\/b\"c\\d\ne\tf\rg"#), "a/b\"c\\d\ne\tf\rg");
+        assert_eq!(read(r"\u0041B\u00e4"), "ABä");
+        // What is no JSON makes no trouble.
+        assert_eq!(read(r"a\ud83d\ude00b"), "a😀b");
+        assert_eq!(read(r"\ud83dx\ude00"), "\u{fffd}x\u{fffd}");
+        // What is no JSON makes no trouble.
+        assert_eq!(read(r"\u12"), "u12");
+        assert_eq!(read(r"\uäää"), "uäää");
+        assert_eq!(read(r"a\"), "a");
+    }
+
+    #[test]
+    fn secrets_are_in_no_part_of_an_error_contract_13() {
+        let mut builder = Builder::new("http://127.0.0.1:9/").unwrap();
+        builder.set_bearer_token("very/secret/token").unwrap();
+        let client = builder.build().unwrap();
+        for (sent, told) in [
+            (r#"{"a":["very/secret/token"]}"#, r#"{"a":["…"]}"#),
+            (r#"{"a":"very\/secret\/token"}"#, r#""…""#),
+            (r#"{"a":"very\u002fsecret/token"}"#, r#""…""#),
+            (r#"{"a":"b\/c","d":1}"#, r#"{"a":"b\/c","d":1}"#),
+        ] {
+            let mut error = Error::new(ErrorKind::Refused, Phase::Connect, "connect: refused");
+            error.reply_ext = Some(sent.into());
+            error.reply_error = Some(sent.into());
+            client.shared.redact(&mut error);
+            assert_eq!(error.reply_ext.as_deref(), Some(told), "{sent}");
+            assert_eq!(error.reply_error.as_deref(), Some(told), "{sent}");
+        }
     }
 }
