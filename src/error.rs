@@ -62,6 +62,11 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Of what the host has called, or the library for it.
+    pub fn is_of_commands(self) -> bool {
+        matches!(self, Self::Subscribe | Self::Unsubscribe | Self::Publish)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Handshake => "handshake",

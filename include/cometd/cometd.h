@@ -527,6 +527,7 @@ const char *cometd_error_client(const cometd_error *error);
 const char *cometd_error_url(const cometd_error *error);
 
 /// The `ext` of the reply that was the error: JSON, as the server sent it. Some servers say there why.
+/// One of more than 65536 bytes is not given.
 ///
 /// `*len` (may be NULL) receives its length in bytes.
 ///
@@ -537,6 +538,7 @@ const char *cometd_error_ext(const cometd_error *error,
 
 /// The whole `error` of the reply that was the error: JSON, as the server sent it. For most servers it is the string of
 /// cometd_error_bayeux, with its quotes; others send an object.
+/// One of more than 65536 bytes is not given.
 ///
 /// `*len` (may be NULL) receives its length in bytes.
 ///
@@ -1781,6 +1783,7 @@ const char *cometd_event_advice(const cometd_event *event,
 /// The `ext` of the server's reply that the event is of: JSON, as the server sent it. COMETD_EVENT_SUBSCRIBED,
 /// _UNSUBSCRIBED, _PUBLISHED and _RESULT have that of the reply to what was called, COMETD_EVENT_STATE that of the reply
 /// which brought the state about. cometd_error_ext gives that of a COMETD_EVENT_ERROR, cometd_message_ext that of a message.
+/// One of more than 65536 bytes is not given.
 ///
 /// `*len` (may be NULL) receives its length in bytes.
 ///

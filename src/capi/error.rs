@@ -208,6 +208,7 @@ pub unsafe extern "C" fn cometd_error_url(error: *const cometd_error) -> *const 
 }
 
 /// The `ext` of the reply that was the error: JSON, as the server sent it. Some servers say there why.
+/// One of more than 65536 bytes is not given.
 ///
 /// `*len` (may be NULL) receives its length in bytes.
 ///
@@ -223,6 +224,7 @@ pub unsafe extern "C" fn cometd_error_ext(
 
 /// The whole `error` of the reply that was the error: JSON, as the server sent it. For most servers it is the string of
 /// cometd_error_bayeux, with its quotes; others send an object.
+/// One of more than 65536 bytes is not given.
 ///
 /// `*len` (may be NULL) receives its length in bytes.
 ///

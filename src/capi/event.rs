@@ -345,6 +345,7 @@ pub unsafe extern "C" fn cometd_event_advice(
 /// The `ext` of the server's reply that the event is of: JSON, as the server sent it. COMETD_EVENT_SUBSCRIBED,
 /// _UNSUBSCRIBED, _PUBLISHED and _RESULT have that of the reply to what was called, COMETD_EVENT_STATE that of the reply
 /// which brought the state about. cometd_error_ext gives that of a COMETD_EVENT_ERROR, cometd_message_ext that of a message.
+/// One of more than 65536 bytes is not given.
 ///
 /// `*len` (may be NULL) receives its length in bytes.
 ///

@@ -69,6 +69,9 @@ impl Mailbox {
 impl Shared {
     /// Tells every receiver, and whoever waits for a state.
     pub(super) fn publish(&self, mut event: Event) {
+        if let Some(ext) = ext_of(&mut event) {
+            bound(ext);
+        }
         match &mut event {
             Event::Result { error, .. } => {
                 if let Some(error) = error {
@@ -106,7 +109,8 @@ impl Shared {
                     url = error.url.as_deref(),
                     "{message}"
                 );
-                if *id == 0 {
+                // A renewal that failed keeps no client from being connected.
+                if *id == 0 && !error.phase.is_of_commands() {
                     *lock(&self.last_error) = Some(error.clone());
                 }
             }
@@ -169,6 +173,7 @@ impl Shared {
             self.secrets.redact(&mut bayeux.text);
         }
         for json in [&mut error.reply_ext, &mut error.reply_error] {
+            bound(json);
             if let Some(text) = json.take() {
                 *json = Some(self.redact_json(text.into()).into());
             }
@@ -261,6 +266,27 @@ fn endpoint_of(phase: Phase) -> Endpoint {
     }
 }
 
+fn ext_of(event: &mut Event) -> Option<&mut Option<Box<str>>> {
+    match event {
+        Event::State { ext, .. }
+        | Event::Subscribed { ext, .. }
+        | Event::Unsubscribed { ext, .. }
+        | Event::Published { ext, .. }
+        | Event::Result { ext, .. } => Some(ext),
+        Event::Messages { .. } | Event::Advice { .. } | Event::Error { .. } | Event::Closed => None,
+    }
+}
+
+/// A part of a reply that is longer is not told: thousands of events that are
+/// not read may have one each.
+const MAXIMUM_PART: usize = 64 * 1024;
+
+fn bound(part: &mut Option<Box<str>>) {
+    if part.as_ref().is_some_and(|it| it.len() > MAXIMUM_PART) {
+        *part = None;
+    }
+}
+
 /// The text that JSON is with its strings as they are meant; `None` when it is
 /// so already.
 fn unescaped(json: &str) -> Option<String> {
@@ -306,6 +332,7 @@ fn unescaped(json: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::client::Builder;
+    use crate::delivery::{Notice, Polled};
 
     #[test]
     fn escapes_are_read_as_json_means_them() {
@@ -320,6 +347,58 @@ mod tests {
         assert_eq!(read(r"\u12"), "u12");
         assert_eq!(read(r"\uäää"), "uäää");
         assert_eq!(read(r"a\"), "a");
+    }
+
+    #[test]
+    fn case_reason_elsewhere_a_part_of_a_reply_that_is_very_long_is_not_told() {
+        let client = Builder::new("http://127.0.0.1:9/")
+            .unwrap()
+            .build()
+            .unwrap();
+        client.shared.outstanding.store(2, Ordering::SeqCst);
+        let ext = |length: usize| Some(Box::from(format!("\"{}\"", "e".repeat(length - 2))));
+        for (length, is_told) in [(MAXIMUM_PART, true), (MAXIMUM_PART + 1, false)] {
+            client.shared.publish(Event::Published {
+                id: 1,
+                channel: "/a".into(),
+                ext: ext(length),
+            });
+            let mut error = Error::new(ErrorKind::Refused, Phase::Connect, "connect: refused");
+            error.reply_ext = ext(length);
+            error.reply_error = ext(length);
+            client.shared.publish(Event::Error { id: 0, error });
+            let queue = client.receiver().unwrap();
+            for _ in 0..2 {
+                let Polled::Event(crate::delivery::Event::Notice(notice)) = queue.poll(None) else {
+                    panic!("nothing was told");
+                };
+                match &*notice {
+                    Notice::Published { ext, .. } => assert_eq!(ext.is_some(), is_told),
+                    Notice::Error { error, .. } => {
+                        assert_eq!(error.reply_ext.is_some(), is_told);
+                        assert_eq!(error.reply_error.is_some(), is_told);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn case_never_works_a_renewal_that_failed_is_no_reason_to_wait() {
+        let client = Builder::new("http://127.0.0.1:9/")
+            .unwrap()
+            .build()
+            .unwrap();
+        let fails = |phase: Phase| {
+            let error = Error::new(ErrorKind::Refused, phase, "it failed");
+            client.shared.publish(Event::Error { id: 0, error });
+            client.last_error().map(|it| it.phase)
+        };
+        assert_eq!(fails(Phase::Subscribe), None);
+        assert_eq!(fails(Phase::Connect), Some(Phase::Connect));
+        assert_eq!(fails(Phase::Subscribe), Some(Phase::Connect));
+        assert_eq!(fails(Phase::Handshake), Some(Phase::Handshake));
     }
 
     #[test]
