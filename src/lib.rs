@@ -23,7 +23,7 @@
 //!   [`aside`]: the threads for what would keep the I/O thread too long.
 //! - [`capi`]: `extern "C"` only; the header is generated from it.
 //! - [`error`] and [`log`]: errors in the words that the host reads, and the
-//!   sink for log lines.
+//!   sink for log lines; [`speaker`] says whose lines they are.
 //!
 //! A response's way: [`transport::http::LongPolling::send`] reads the body and
 //! [`bayeux::Body::parse`] finds where each field stands in it; the task gives
@@ -41,4 +41,5 @@ pub mod error;
 pub mod log;
 pub mod runtime;
 pub mod session;
+pub mod speaker;
 pub mod transport;

@@ -110,6 +110,9 @@ impl Subscriber for ToSink {
         let Some(sink) = sink else { return };
         let mut line = Line::default();
         event.record(&mut line);
+        if let Some(client) = crate::speaker::speaker() {
+            line.text.insert_str(0, &format!("{client}: "));
+        }
         let metadata = event.metadata();
         let _host = HostCode::enter();
         sink(*metadata.level(), metadata.target(), &line.text);

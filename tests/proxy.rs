@@ -466,7 +466,8 @@ fn a_proxy_that_makes_no_tunnel_is_told_by_its_name_and_tried_again_204() {
         for _ in 0..2 {
             let error = next_error(&client);
             let name = setup.proxy.name();
-            assert_eq!(error.message, format!("handshake: the proxy {name} {why}"));
+            let expected = format!("handshake: the proxy {name} {why} [client ");
+            assert!(error.message.starts_with(&expected), "{}", error.message);
             assert_eq!((error.kind, error.http_status), (ErrorKind::Proxy, status));
             assert!(error.retry_in.is_some() && !error.fatal);
         }

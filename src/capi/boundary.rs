@@ -8,6 +8,7 @@ use super::error::cometd_error;
 use super::status::{self, cometd_status, COMETD_OK};
 use crate::delivery::in_callback;
 use crate::error::{Error, ErrorKind};
+use crate::speaker::speak;
 
 /// Runs the body of a function that reports by a status and an error.
 pub fn call(
@@ -29,6 +30,7 @@ pub fn call(
                 // It would be lost otherwise. It names the argument, never its
                 // value.
                 let _ = catch_unwind(|| {
+                    let _speaking = error.client.as_ref().map(speak);
                     tracing::warn!(target: "cometd::capi", "{}", error.message);
                 });
             } else {

@@ -176,7 +176,8 @@ pub(super) fn poll(
     timeout_ms: i32,
     out: *mut *mut cometd_event,
 ) -> Result<cometd_status, Error> {
-    Ok(match queue.poll(timeout(timeout_ms)?) {
+    let timeout = timeout(timeout_ms).map_err(|error| error.of(queue.name()))?;
+    Ok(match queue.poll(timeout) {
         Polled::Event(event) => {
             write(out, Box::into_raw(Box::new(cometd_event::owned(event))));
             COMETD_OK
@@ -187,7 +188,8 @@ pub(super) fn poll(
             return Err(Error::call(
                 ErrorKind::InvalidState,
                 "a callback is installed, which gets the events",
-            ))
+            )
+            .of(queue.name()))
         }
     })
 }
@@ -236,6 +238,7 @@ pub(super) fn set_callback(
             ErrorKind::System,
             format!("no thread for callbacks could be started: {error}"),
         )
+        .of(queue.name())
     })?;
     let data = HostData::new(user, free_user);
     let callback = Box::new(move |event: Event| {

@@ -44,6 +44,10 @@ pub struct Statistics {
     pub failures: BTreeMap<&'static str, u64>,
     /// What was taken although it is not as it should be.
     pub leniencies: BTreeMap<&'static str, u64>,
+    /// Whether nothing is sent at this moment because the host does not read.
+    pub blocked: bool,
+    /// How often that has begun.
+    pub times_blocked: u64,
     /// The client's own receiver first, if it has one.
     pub receivers: Vec<QueueStatistics>,
 }
@@ -109,6 +113,8 @@ impl Counters {
             server_time_ms: self.server_time(clock::now()),
             failures: lock(&self.failures).clone(),
             leniencies: BTreeMap::new(),
+            blocked: false,
+            times_blocked: 0,
             receivers,
         }
     }

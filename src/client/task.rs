@@ -1,6 +1,7 @@
 //! The task that drives one session over its transport.
 
 use std::collections::VecDeque;
+use std::ffi::CStr;
 use std::future::{poll_fn, Future};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::pin::{pin, Pin};
@@ -185,7 +186,10 @@ impl Task {
                 self.shared.note_leniencies(&body);
                 self.session.handle_reply(now, request, &Arc::new(body));
             }
-            Err(failure) => self.session.handle_failure(now, request, &failure),
+            Err(mut failure) => {
+                failure.temporary = may_resolve_later(&failure);
+                self.session.handle_failure(now, request, &failure);
+            }
         }
     }
 
@@ -255,6 +259,8 @@ impl Task {
         arrivals: &mut Arrivals,
         credentials: &mut Option<Credentials>,
     ) {
+        // Before anybody is told of the state that it belongs to.
+        self.shared.session_is(self.session.client_id());
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(Request {
@@ -264,6 +270,7 @@ impl Task {
                     body,
                 }) => {
                     let progress = Underway::progress();
+                    self.shared.goes_to(&server, &self.transport);
                     let sending = match &self.hooks {
                         Some(hooks) if hooks.has_outgoing() => {
                             hooks.outgoing(id, body);
@@ -414,6 +421,23 @@ impl Task {
     }
 }
 
+/// Whether the name could not be looked up, rather than that there is none. The
+/// system's resolver tells the two apart by its text only, which is in the
+/// language that the host has chosen.
+fn may_resolve_later(failure: &Failure) -> bool {
+    if failure.kind != ErrorKind::Dns {
+        return false;
+    }
+    // SAFETY: it gives a text of its own for any number, or NULL.
+    let again = unsafe { libc::gai_strerror(libc::EAI_AGAIN) };
+    if again.is_null() {
+        return false;
+    }
+    // SAFETY: not NULL, and such a text ends in NUL and stays where it is.
+    let again = unsafe { CStr::from_ptr(again) };
+    failure.text.contains(&*again.to_string_lossy())
+}
+
 /// Ends the client when its task is dropped before its end: by a panic.
 struct Ending {
     shared: Arc<Shared>,
@@ -446,5 +470,22 @@ impl Drop for Ending {
             let publish = AssertUnwindSafe(|| self.shared.publish(event));
             let _ = catch_unwind(publish);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_never_works_a_resolver_out_of_reach_is_told_from_a_name_that_is_none() {
+        let failed = |kind, text: &str| Failure::new(kind, text);
+        let again = "dns lookup for a:80: failed to lookup address information: \
+                     Temporary failure in name resolution";
+        assert!(may_resolve_later(&failed(ErrorKind::Dns, again)));
+        let none = "dns lookup for a:80: failed to lookup address information: \
+                    Name or service not known";
+        assert!(!may_resolve_later(&failed(ErrorKind::Dns, none)));
+        assert!(!may_resolve_later(&failed(ErrorKind::Tcp, again)));
     }
 }

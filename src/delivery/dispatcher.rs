@@ -18,6 +18,7 @@ use std::time::Duration;
 use super::event::Event;
 use super::queue::Queue;
 use crate::runtime::{lock, on_io_thread, spawn};
+use crate::speaker::speak;
 
 /// A callback with all that it needs.
 pub type Callback = Box<dyn Fn(Event) + Send + Sync>;
@@ -28,7 +29,7 @@ const MAXIMUM_THREADS: usize = 256;
 /// How long all threads must be busy before a spare one helps.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// How long a thread waits for work before it ends, if it is not the last.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 10_000 });
 /// Events for one queue before the next queue's turn.
 const TURN: usize = 64;
 
@@ -171,6 +172,7 @@ impl Pool {
 }
 
 fn serve(queue: &Arc<Queue>) {
+    let _speaking = speak(queue.name());
     for _ in 0..TURN {
         // Asked for each event: it may be replaced or removed in between.
         let Some(callback) = queue.callback() else {
@@ -258,3 +260,6 @@ impl Drop for Last {
         unsafe { (self.free)(self.user) };
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,6 @@ mod tracker;
 
 pub use dispatcher::{in_callback, Callback, Dispatcher, HostCode, HostData};
 pub use event::{Event, Notice};
-pub use hub::{Hub, Limits, Overflow};
+pub use hub::{FailedPublishes, Hub, Limits, Overflow};
 pub use queue::{Polled, Queue, QueueStatistics};
 pub use tracker::{SavePosition, Ticket, Tracker};

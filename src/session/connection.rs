@@ -287,6 +287,9 @@ impl Session {
     }
 
     pub(super) fn handshake_failed(&mut self, now: Millis, failure: &Failure) {
+        if self.ends_before_first_session(failure) {
+            return;
+        }
         if failure.kind != ErrorKind::MessageDeleted {
             self.servers.failed();
         }

@@ -28,6 +28,7 @@ mod deadlines;
 mod disconnect;
 mod door;
 mod fields;
+mod first_session;
 mod flights;
 mod outcomes;
 mod pending;
@@ -95,6 +96,8 @@ pub struct Session {
     client_id: Option<String>,
     /// How many handshakes were accepted.
     sessions: u64,
+    /// Handshakes in a row that failed of what does not pass by itself.
+    hopeless_handshakes: usize,
     /// Ids are never used twice in a client's life, so that a late reply can
     /// never be taken for another's.
     last_message_id: u64,
@@ -166,6 +169,7 @@ impl Session {
             outputs: VecDeque::new(),
             client_id: None,
             sessions: 0,
+            hopeless_handshakes: 0,
             last_message_id: 0,
             last_request_id: 0,
             flights: BTreeMap::new(),
@@ -206,6 +210,11 @@ impl Session {
 
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// What the server calls the session that there is.
+    pub fn client_id(&self) -> Option<&str> {
+        self.client_id.as_deref()
     }
 
     /// What the calendar says at time 0, for timestamps; people set clocks.

@@ -189,6 +189,11 @@ impl LongPolling {
         .with_status(status))
     }
 
+    /// The places of a server, if it has any.
+    pub fn places(&self, server: Server) -> Option<Arc<Endpoints>> {
+        self.endpoints(server).ok()
+    }
+
     fn endpoints(&self, server: Server) -> Result<Arc<Endpoints>, Failure> {
         let refuse = |why| Failure::new(ErrorKind::InvalidUrl, why);
         let given = |index| self.servers.get(index).cloned();
@@ -263,16 +268,13 @@ impl LongPolling {
 /// A line of the log for each response. A URL's query is nobody's business, and
 /// a target has no userinfo.
 fn told(at: &Target, status: u16, sent: Instant, progress: &Progress) {
-    let url = &at.url;
-    tracing::debug!(
-        target: "cometd::http",
-        "{}://{}{}: HTTP {status}, {} ms, {} bytes",
-        url.scheme(),
-        endpoints::host_and_port(url),
-        url.path(),
-        sent.elapsed().as_millis(),
-        progress.so_far().1
-    );
+    if !tracing::event_enabled!(target: "cometd::http", tracing::Level::DEBUG) {
+        return;
+    }
+    let url = at.shown();
+    let ms = u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let bytes = progress.so_far().1;
+    tracing::debug!(target: "cometd::http", url, status, ms, bytes, "response");
 }
 
 /// Where a response sends the request on to: another place of the same server,
