@@ -5,11 +5,30 @@ mod scenario;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::{Arc, Mutex, Once};
 
 use cometd::client::Client;
+use cometd_peer::{Peer, Script};
 use scenario::{Host, Run, END, PATIENCE, SESSION};
+use tracing::level_filters::LevelFilter;
+use tracing::Level;
 
 const OK: &str = r#"[{"channel":"/meta/connect","id":"3","successful":true}]"#;
+
+/// All lines of the log of this process that have this in them.
+fn log_lines(about: &str) -> Vec<(Level, String)> {
+    static LINES: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
+    static SET: Once = Once::new();
+    SET.call_once(|| {
+        let sink = |level, _: &str, text: &str| {
+            LINES.lock().unwrap().push((level, text.to_owned()));
+        };
+        cometd::log::set(Some(Arc::new(sink)), LevelFilter::DEBUG).unwrap();
+    });
+    let lines = LINES.lock().unwrap();
+    let about = lines.iter().filter(|(_, text)| text.contains(about));
+    about.cloned().collect()
+}
 
 /// However this connect's answer comes, nobody notices anything.
 fn a_connect_answered_well(how: &str) -> Run {
@@ -289,10 +308,13 @@ fn case_gzip_tail_and_odd_codings_are_taken() {
             "content_encoding",
         ),
         (
-            r#"answer gzip header="Content-Encoding: gzip""#,
+            r#"answer gzip header="Content-Encoding: gzip, gzip""#,
             "content_encoding",
         ),
-        (r#"answer gzip header="Content-Encoding: identity""#, ""),
+        (
+            r#"answer gzip header="Content-Encoding: gzip, identity""#,
+            "",
+        ),
     ] {
         let run = a_connect_answered_well(how);
         assert_eq!(
@@ -301,4 +323,61 @@ fn case_gzip_tail_and_odd_codings_are_taken() {
             "{how}"
         );
     }
+}
+
+#[test]
+fn case_odd_headers_are_told_by_name_once_as_a_warning() {
+    log_lines("");
+    let odd = |number: u32| {
+        format!(
+            r"send : HTTP/1.1 200 OK\r\nX-Odd-{number}-here: secret\x7f\r\nContent-Length: {}\r\n\r\n{}
+            expect connect
+            ",
+            OK.len(),
+            OK.replace("\"3\"", &format!("\"{}\"", number + 2)),
+        )
+    };
+    let (one, two) = (odd(1), odd(2));
+    a_connect_answered_well(&format!("{one}{two}answer"));
+    let lines = log_lines("X-Odd-");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0].0, Level::WARN);
+    assert!(lines[0].1.contains("X-Odd-1-here"), "{lines:?}");
+    assert_eq!(lines[1].0, Level::DEBUG);
+    assert!(lines[1].1.contains("X-Odd-2-here"), "{lines:?}");
+    assert!(lines.iter().all(|(_, text)| !text.contains("secret")));
+}
+
+#[test]
+fn case_which_client_each_response_is_a_line_without_userinfo_and_query() {
+    log_lines("");
+    let script = r#"base /cometd
+        expect handshake path=/cometd/some.where?key=in-the-query
+        answer status=503 : busy
+        expect handshake path=/cometd/some.where?key=in-the-query
+        answer status=307 header="Location: /cometd/else.where?key=another" :
+        expect handshake path=/cometd/else.where?key=another
+        answer status=401 : who?"#;
+    let peer = Peer::start(Script::parse(script).unwrap()).unwrap();
+    let url = peer.url("/cometd/some.where?key=in-the-query");
+    let address = url.trim_start_matches("http://").split('/').next().unwrap();
+    let with_user = url.replace("http://", "http://user:in-the-userinfo@");
+    let mut host = Host::new(&with_user, |builder| scenario::backoff(builder, 5, 20));
+    host.client.connect().unwrap();
+    host.until("error handshake Unauthorized 401", || peer.failure());
+    let lines = log_lines(&format!("{address}/"));
+    let begins = |path: &str, status: u16| format!("http://{address}{path}: HTTP {status}, ");
+    let places = [
+        begins("/cometd/some.where", 503),
+        begins("/cometd/some.where", 307),
+        begins("/cometd/else.where", 401),
+    ];
+    assert_eq!(lines.len(), places.len(), "{lines:?}");
+    for ((level, text), begin) in lines.iter().zip(&places) {
+        assert_eq!(*level, Level::DEBUG);
+        assert!(text.starts_with(begin), "{text}");
+    }
+    assert!(lines[0].1.ends_with(" ms, 4 bytes"), "{lines:?}");
+    let all = log_lines("in-the-");
+    assert!(all.is_empty(), "{all:?}");
 }
