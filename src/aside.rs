@@ -1,9 +1,25 @@
 //! Work that takes longer than the thread that does I/O may be busy for one
-//! client: a few threads for it, which end when there is none left.
+//! client, about ten milliseconds: a few threads for it, which end when there
+//! is none left.
+//!
+//! What bounds such a turn where bodies are read:
+//!
+//! | what | bound | where |
+//! | --- | --- | --- |
+//! | a body that is read there | 256 KiB | `bayeux::body::LARGE`; larger ones come here |
+//! | fields of a reply in a large body | 256 bytes each; longer ones are looked into when the body is read | `bayeux::body`, digests |
+//! | memory of a body | a few times its length, whatever is in it | `bayeux::body::reader`: spans only |
+//! | an error's text | 4 KiB read, 1 KiB kept | `bayeux::error_text` |
+//! | hosts of an advice | 16 of 255 bytes | `bayeux::advice` |
+//! | connection types, channels of a subscription | 64 of 4 KiB | `bayeux::body::message` |
+//! | redaction of a text | 64 KiB, one pass for each of at most 32 suspects | `transport::http::secrets` |
+//! | cookies | 200, 256 KiB together | `transport::http::cookies` |
+//! | a response with extensions | three copies, on the thread of the host's code | `client::extensions` |
 
 use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::io;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -17,6 +33,7 @@ use crate::runtime::{lock, spawn};
 const MAXIMUM_THREADS: usize = 2;
 
 type Job = Box<dyn FnOnce() + Send>;
+type Thread = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 pub struct Aside {
@@ -49,21 +66,26 @@ impl Aside {
                 let _ = send.send(catch_unwind(AssertUnwindSafe(work)));
             }
         };
-        if let Some(refused) = self.submit(Box::new(job)) {
+        let thread = |work: Thread| spawn("cometd-aside", work);
+        if let Some(refused) = self.submit(Box::new(job), thread) {
             refused();
         }
         Work::Underway(receive)
     }
 
     /// Gives the job back when there is no thread for it.
-    fn submit(self: &Arc<Self>, job: Job) -> Option<Job> {
+    fn submit(
+        self: &Arc<Self>,
+        job: Job,
+        thread: impl FnOnce(Thread) -> io::Result<()>,
+    ) -> Option<Job> {
         let mut line = lock(&self.line);
         line.jobs.push_back(job);
         if line.threads == MAXIMUM_THREADS {
             return None;
         }
         let of_thread = self.clone();
-        match spawn("cometd-aside", move || of_thread.work()) {
+        match thread(Box::new(move || of_thread.work())) {
             Ok(()) => line.threads += 1,
             Err(_) if line.threads == 0 => return line.jobs.pop_back(),
             Err(_) => {}
@@ -166,6 +188,21 @@ mod tests {
         busy.iter().for_each(|_| go.send(()).unwrap());
         busy.into_iter().for_each(wait);
         assert!(begins.recv().is_err(), "its end was dropped unused");
+    }
+
+    #[test]
+    fn where_no_thread_can_be_started_it_is_done_here() {
+        let aside = Arc::new(Aside::default());
+        let refuse = |_: Thread| Err(io::Error::other("a test asked for it"));
+        let refused = aside.submit(Box::new(|| {}), refuse);
+        assert!(refused.is_some());
+        assert!(lock(&aside.line).jobs.is_empty());
+        // Where there is one, that one does it.
+        lock(&aside.line).threads = 1;
+        assert!(aside.submit(Box::new(|| {}), refuse).is_none());
+        assert_eq!(lock(&aside.line).jobs.len(), 1);
+        aside.work();
+        assert!(lock(&aside.line).jobs.is_empty());
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::error::{Error, ErrorKind};
 /// least 50 cookies of at least 4096 bytes for each host.
 const MAXIMUM_COOKIES: usize = 200;
 const MAXIMUM_COOKIE: usize = 8192;
+/// All together: each request carries them, and servers take far less.
+const MAXIMUM_STORED: usize = 256 * 1024;
 
 #[derive(Clone, Default)]
 pub struct Jar {
@@ -92,9 +94,10 @@ impl Jar {
             }
             self.past.push_back(before);
         }
-        if self.stored.iter_any().count() > MAXIMUM_COOKIES {
+        let is_new = action == StoreAction::Inserted;
+        if !self.has_room(is_new) {
             self.forget_expired();
-            if action == StoreAction::Inserted && self.stored.iter_any().count() > MAXIMUM_COOKIES {
+            if !self.has_room(is_new) {
                 self.stored.remove(&place.0, &place.1, &name);
                 return;
             }
@@ -102,6 +105,15 @@ impl Jar {
         if replaces_given {
             self.given.retain(|(other, _)| *other != name);
         }
+    }
+
+    /// Whether what has come in last may stay.
+    fn has_room(&self, is_new: bool) -> bool {
+        let all = self.stored.iter_any();
+        let (count, length) = all.fold((0, 0), |(count, length), it| {
+            (count + 1, length + it.name().len() + it.value().len())
+        });
+        length <= MAXIMUM_STORED && (count <= MAXIMUM_COOKIES || !is_new)
     }
 
     /// The store itself keeps them for ever. One by one: a copy of a full jar
@@ -251,6 +263,25 @@ mod tests {
             set(&mut jar, &format!("short{n}=; Path=/; Max-Age=0"));
         }
         assert!(jar.stored.iter_any().count() <= MAXIMUM_COOKIES + 1);
+    }
+
+    #[test]
+    fn limit_cookies_all_together_are_bounded() {
+        let mut jar = Jar::default();
+        for round in 0..2 {
+            for n in 0..MAXIMUM_COOKIES {
+                set(&mut jar, &format!("c{n}={round}; Path=/"));
+                set(&mut jar, &format!("c{n}={}; Path=/", "x".repeat(8_000)));
+            }
+            let sent = sent(&jar, "http://h/");
+            assert!((200_000..MAXIMUM_STORED + 1_000).contains(&sent.len()));
+        }
+        // 50 of 4096 bytes are what RFC 6265 asks for.
+        let mut jar = Jar::default();
+        for n in 0..50 {
+            set(&mut jar, &format!("c{n}={}; Path=/", "x".repeat(4_096)));
+        }
+        assert_eq!(sent(&jar, "http://h/").split("; ").count(), 50);
     }
 
     #[test]

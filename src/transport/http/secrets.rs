@@ -483,8 +483,8 @@ mod tests {
     }
 
     #[test]
-    fn limit_cookies_redaction_is_the_same_for_200_long_cookies() {
-        let secrets = full_jar(|number| format!("{number:03}-{}", "v".repeat(8_000)));
+    fn limit_cookies_redaction_is_the_same_for_200_cookies() {
+        let secrets = full_jar(|number| format!("{number:03}-{}", "v".repeat(1_000)));
         let text = format!("{} 007-vvvv… and 199-v…", "word ".repeat(300));
         let expected = format!("{} … and …", "word ".repeat(300));
         assert_eq!(
@@ -498,8 +498,8 @@ mod tests {
 
     #[test]
     fn limit_cookies_redaction_of_cookies_that_begin_alike_gives_the_text_up() {
-        let secrets = full_jar(|number| format!("{}{number}", "v".repeat(8_000)));
-        let text = format!("before {} behind", "v".repeat(1_500));
+        let secrets = full_jar(|number| format!("{}{number}", "v".repeat(1_000)));
+        let text = format!("before {} behind", "v".repeat(900));
         let mut search = Search::new(&text);
         lock(&secrets.cookies).each_value(|it| search.look_for(it));
         assert_eq!(search.redacted().unwrap(), "before …");
