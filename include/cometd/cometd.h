@@ -1262,14 +1262,15 @@ cometd_state cometd_client_state(const cometd_client *client);
 ///
 /// For each channel exactly one event follows, with the id and the channel: COMETD_EVENT_SUBSCRIBED, or
 /// COMETD_EVENT_ERROR. A subscription lives until it is unsubscribed: when the session is lost, the
-/// library subscribes again by itself, and says with the id 0 what failed.
+/// library subscribes again by itself, and says with the id 0 what failed. Each one
+/// that is back is told by a further COMETD_EVENT_SUBSCRIBED with this id; see cometd_event_is_renewed.
 ///
 /// `channels` has `count` channels, at least 1. `*id` (may be NULL) receives the id, never 0.
 ///
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channels` or one of them is
 /// NULL, or `count` is 0; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: one is not a channel
 /// ("foo", "/a//b", "/a/**/b"), is a meta channel, or is longer than 4096 bytes; the error names it,
-/// and none was accepted; COMETD_E_FULL: too many wait for their outcome, see
+/// and none was accepted; COMETD_E_FULL: too many wait for their outcome, or for the program to read it, see
 /// cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or
 /// has ended; COMETD_E_FORKED; with a replay store, the negative status that its function for loading
 /// returned, or COMETD_E_OUT_OF_RANGE: what it gave is no position; then nothing was accepted.
@@ -1294,7 +1295,7 @@ cometd_status cometd_client_subscribe(cometd_client *client,
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channels` or one of them is
 /// NULL, or `count` is 0; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: one is not a channel
 /// ("foo", "/a//b", "/a/**/b"), is a meta channel, or is longer than 4096 bytes; the error names it,
-/// and none was accepted; COMETD_E_FULL: too many wait for their outcome, see
+/// and none was accepted; COMETD_E_FULL: too many wait for their outcome, or for the program to read it, see
 /// cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or
 /// has ended; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** the channels are copied. **Since** 0.1.
@@ -1318,7 +1319,8 @@ cometd_status cometd_client_unsubscribe(cometd_client *client,
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a channel, has a wildcard, or is a
 /// meta channel; COMETD_E_INVALID_JSON: `json` is not JSON, or is nested more than 128 levels deep;
 /// COMETD_E_TOO_LARGE: it is above cometd_client_builder_set_request_capacity;
-/// COMETD_E_FULL: too many wait for their outcome, see cometd_client_builder_set_commands_capacity;
+/// COMETD_E_FULL: too many wait for their outcome, or for the program to read it, see
+/// cometd_client_builder_set_commands_capacity;
 /// COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
 cometd_status cometd_client_publish(cometd_client *client,
