@@ -1,11 +1,12 @@
 //! Whom https trusts, and who the client says it is.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use native_tls::{Certificate, Identity, Protocol, TlsConnector};
 
 use super::chain;
 use crate::error::{Error, ErrorKind};
+use crate::runtime::PerProcess;
 
 /// What the host wants of TLS.
 #[derive(Clone, Default)]
@@ -16,7 +17,7 @@ pub struct Tls {
     identity: Option<Identity>,
     /// Reading the system's trust store costs a megabyte and some milliseconds,
     /// so the clients of one builder share it.
-    made: Arc<OnceLock<Result<TlsConnector, String>>>,
+    made: Arc<PerProcess<Result<TlsConnector, String>>>,
 }
 
 impl Tls {
@@ -69,10 +70,10 @@ impl Tls {
     }
 
     pub fn connector(&self) -> Result<TlsConnector, Error> {
-        static PLAIN: OnceLock<Result<TlsConnector, String>> = OnceLock::new();
+        static PLAIN: PerProcess<Result<TlsConnector, String>> = PerProcess::new();
         let is_plain = self.authorities.is_empty() && self.identity.is_none();
         let made = if is_plain { &PLAIN } else { &*self.made };
-        made.get_or_init(|| self.make().map_err(|error| error.to_string()))
+        made.get_or_make(|| self.make().map_err(|error| error.to_string()))
             .clone()
             .map_err(|why| {
                 Error::call(
