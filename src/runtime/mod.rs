@@ -8,9 +8,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
@@ -57,10 +56,6 @@ pub struct Runtime {
     _stop: oneshot::Sender<()>,
 }
 
-/// getaddrinfo blocks; so many of them run at once, and their threads go soon.
-const BLOCKING_THREADS: usize = 16;
-const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(2);
-
 impl Runtime {
     fn start(threads: usize) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
@@ -69,6 +64,10 @@ impl Runtime {
         // whatever tokio starts inherits that from its first instruction on.
         spawn("cometd-io", move || {
             DOES_IO.set(true);
+            if let Err(error) = rehearse(if threads > 1 { threads } else { 0 }) {
+                let _ = started.send(Err(error));
+                return;
+            }
             let mut builder = if threads > 1 {
                 let mut builder = Builder::new_multi_thread();
                 builder.worker_threads(threads);
@@ -81,8 +80,6 @@ impl Runtime {
                 .enable_time()
                 .thread_name("cometd-io")
                 .on_thread_start(|| DOES_IO.set(true))
-                .max_blocking_threads(BLOCKING_THREADS)
-                .thread_keep_alive(BLOCKING_KEEP_ALIVE)
                 .build();
             match runtime {
                 Ok(runtime) => {
@@ -90,7 +87,7 @@ impl Runtime {
                     runtime.block_on(async {
                         let _ = stopped.await;
                     });
-                    // Without waiting for a getaddrinfo that hangs.
+                    // Without waiting for its other threads.
                     runtime.shutdown_background();
                 }
                 Err(error) => {
@@ -112,8 +109,37 @@ impl Runtime {
     }
 }
 
+/// Starts so many threads and ends them again: tokio panics, and leaves behind
+/// those that it has, when the system refuses it one of its own.
+fn rehearse(threads: usize) -> io::Result<()> {
+    // Free when they may end.
+    let all_there = Arc::new(Mutex::new(()));
+    let not_yet = lock(&all_there);
+    let mut started = Vec::with_capacity(threads);
+    let mut outcome = Ok(());
+    for _ in 0..threads {
+        let wait = all_there.clone();
+        match spawn_joinable("cometd-io", move || drop(lock(&wait))) {
+            Ok(thread) => started.push(thread),
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        }
+    }
+    drop(not_yet);
+    for thread in started {
+        let _ = thread.join();
+    }
+    outcome
+}
+
 /// Starts a thread that no signal of the host is delivered to.
 pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    spawn_joinable(name, body).map(drop)
+}
+
+fn spawn_joinable(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: both sets are written before they are read; the mask is the
@@ -127,7 +153,7 @@ pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()>
         // SAFETY: `before` was written by the successful call above.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
     }
-    result.map(drop)
+    result
 }
 
 #[cfg(test)]

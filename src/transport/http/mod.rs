@@ -1,6 +1,7 @@
 //! Long polling: one POST a request, JSON both ways (Bayeux specification,
 //! section 5.1).
 
+mod attempts;
 pub mod authorization;
 mod connector;
 pub mod cookies;
@@ -8,6 +9,7 @@ pub mod endpoints;
 pub mod proxy;
 mod response;
 pub mod secrets;
+mod sockets;
 pub mod tls;
 
 use std::error::Error as _;
