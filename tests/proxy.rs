@@ -454,7 +454,11 @@ fn a_proxy_that_makes_no_tunnel_is_told_by_its_name_and_tried_again_204() {
             599,
         ),
         (Answer::Close, "closed the connection before it answered", 0),
-        (Answer::Silence, "made no connection within 2400 ms", 0),
+        (
+            Answer::Silence,
+            "did not connect to bayeux.invalid:443: timed out after 2400 ms",
+            0,
+        ),
         (
             Answer::Early,
             "sends something before the tunnel is in use",

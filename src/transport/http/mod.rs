@@ -1,6 +1,7 @@
 //! Long polling: one POST a request, JSON both ways (Bayeux specification,
 //! section 5.1).
 
+mod attempts;
 pub mod authorization;
 mod coding;
 mod connector;
@@ -12,6 +13,7 @@ mod progress;
 pub mod proxy;
 mod response;
 pub mod secrets;
+mod sockets;
 pub mod tls;
 
 use std::error::Error as _;
