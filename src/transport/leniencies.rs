@@ -19,14 +19,17 @@ pub enum Leniency {
     GzipTail,
     /// NULs behind the JSON were passed over.
     BodyTail,
+    /// A cookie that cannot be kept was passed over.
+    Cookie,
 }
 
-const ALL: [Leniency; 5] = [
+const ALL: [Leniency; 6] = [
     Leniency::Header,
     Leniency::TransferEncoding,
     Leniency::ContentEncoding,
     Leniency::GzipTail,
     Leniency::BodyTail,
+    Leniency::Cookie,
 ];
 
 impl Leniency {
@@ -38,6 +41,7 @@ impl Leniency {
             Self::ContentEncoding => "content_encoding",
             Self::GzipTail => "gzip_tail",
             Self::BodyTail => "body_tail",
+            Self::Cookie => "cookie",
         }
     }
 }
