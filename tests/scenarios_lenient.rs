@@ -381,3 +381,262 @@ fn case_which_client_each_response_is_a_line_without_userinfo_and_query() {
     let all = log_lines("in-the-");
     assert!(all.is_empty(), "{all:?}");
 }
+
+/// Each header that the client reads, as servers write it. Where curl and the
+/// browsers take it, the response is used, and the connection goes on where
+/// they would use it again.
+#[test]
+fn headers_are_read_as_curl_and_browsers_read_them() {
+    let length = OK.len();
+    let chunked = format!(r"{length:X};x=y\r\n{OK}\r\n0\r\nTrailer: t\r\n\r\n");
+    let plain = OK.to_owned();
+    let until_closed = "close";
+    for (status, headers, body, then) in [
+        ("1.1 200 OK", "Content-Length: SIZE", &plain, "used"),
+        ("1.1 200", "content-length:SIZE", &plain, "used"),
+        (
+            "1.1 200 Fine, thanks",
+            "CONTENT-LENGTH:  SIZE ",
+            &plain,
+            "used",
+        ),
+        (
+            r"1.1 200 \xe9\xff",
+            "Content-Length: 00SIZE",
+            &plain,
+            "used",
+        ),
+        (
+            "1.1 200 OK",
+            r"Content-Length: SIZE\r\nContent-Length: SIZE",
+            &plain,
+            "used",
+        ),
+        ("1.1 200 OK", "Content-Length: SIZE, SIZE", &plain, "used"),
+        ("1.1 200 OK", "Content-Length : SIZE", &plain, "used"),
+        ("1.1 200 OK", r"Content-Length:\r\n SIZE", &plain, "used"),
+        ("1.1 200 OK", "Transfer-Encoding: chunked", &chunked, "used"),
+        ("1.1 200 OK", "transfer-encoding:Chunked", &chunked, "used"),
+        (
+            "1.1 200 OK",
+            "Transfer-Encoding: identity, chunked",
+            &chunked,
+            "used",
+        ),
+        (
+            "1.1 200 OK",
+            r"Transfer-Encoding: chunked\r\nContent-Length: 3",
+            &chunked,
+            "used",
+        ),
+        ("1.0 200 OK", "Transfer-Encoding: chunked", &chunked, "new"),
+        ("1.0 200 OK", "Content-Length: SIZE", &plain, "new"),
+        (
+            "1.0 200 OK",
+            r"Content-Length: SIZE\r\nConnection: Keep-Alive",
+            &plain,
+            "used",
+        ),
+        (
+            "1.1 200 OK",
+            r"Content-Length: SIZE\r\nConnection: Close",
+            &plain,
+            "new",
+        ),
+        (
+            "1.1 200 OK",
+            r"Content-Length: SIZE\r\nConnection: x, close",
+            &plain,
+            "new",
+        ),
+        (
+            "1.1 200 OK",
+            r"Content-Length: SIZE\r\nConnection: keep-alive, x",
+            &plain,
+            "used",
+        ),
+        ("1.1 200 OK", "X: y", &plain, until_closed),
+        (
+            "1.1 200 OK",
+            "Transfer-Encoding: identity",
+            &plain,
+            until_closed,
+        ),
+        (
+            "1.1 200 OK",
+            r"Content-Length: SIZE\r\nContent-Type: text/html",
+            &plain,
+            "used",
+        ),
+        (
+            "1.1 200 OK",
+            r"Content-Length: SIZE\r\nContent-Type: ;;;",
+            &plain,
+            "used",
+        ),
+        (
+            "1.1 200 OK",
+            r"Content-Length: SIZE\r\nContent-Type: application/json; charset=iso-8859-1",
+            &plain,
+            "used",
+        ),
+        (
+            "1.1 200 OK",
+            r"Content-Length: SIZE\r\nContent-Encoding:",
+            &plain,
+            "used",
+        ),
+        (
+            "1.1 200 OK",
+            r"Content-Length: SIZE\r\nLocation: /other",
+            &plain,
+            "used",
+        ),
+        (
+            "1.1 200 OK",
+            r"Content-Length: SIZE\r\nRetry-After: 9999",
+            &plain,
+            "used",
+        ),
+        (
+            "1.1 200 OK",
+            r"Content-Length: SIZE\r\nSet-Cookie: ;",
+            &plain,
+            "used",
+        ),
+        (
+            "1.1 200 OK",
+            r"Content-Length: SIZE\r\nKeep-Alive: timeout=x",
+            &plain,
+            "used",
+        ),
+        (
+            "1.1 200 OK",
+            r"Content-Length: SIZE\r\nUpgrade: h2c",
+            &plain,
+            "used",
+        ),
+    ] {
+        let headers = headers.replace("SIZE", &length.to_string());
+        let (close, on) = if then == until_closed {
+            ("close odd", "new")
+        } else {
+            ("", then)
+        };
+        let how = format!(
+            r"send : HTTP/{status}\r\n{headers}\r\n\r\n{body}
+            {close}
+            expect connect on={on}
+            answer"
+        );
+        a_connect_answered_well(&how);
+    }
+}
+
+/// Each status that is not 200 is a failure of its request, told by its number,
+/// with backoff; a redirect is told as one.
+#[test]
+fn statuses_other_than_200_are_failures() {
+    for (status, kind) in [
+        (101, "HttpStatus"),
+        (204, "HttpStatus"),
+        (205, "HttpStatus"),
+        (206, "HttpStatus"),
+        (226, "HttpStatus"),
+        (300, "Redirect"),
+        (304, "HttpStatus"),
+        (305, "Redirect"),
+        (308, "Redirect"),
+        (400, "HttpStatus"),
+        (402, "HttpStatus"),
+        (407, "Unauthorized"),
+        (413, "HttpStatus"),
+        (418, "HttpStatus"),
+        (451, "HttpStatus"),
+        (499, "HttpStatus"),
+        (501, "HttpStatus"),
+        (505, "HttpStatus"),
+        (520, "HttpStatus"),
+        (599, "HttpStatus"),
+        (999, "HttpStatus"),
+    ] {
+        let mut run = Run::quick(format!(
+            r"{SESSION}
+            expect connect as odd
+            send : HTTP/1.1 {status} \r\nConnection: close\r\n\r\n
+            close odd
+            expect connect at-once after=5..
+            answer
+            expect connect as held
+            {END}"
+        ))
+        .start();
+        run.requested("held").disconnect().played();
+        let told = format!("error connect {kind} {status}");
+        assert_eq!(run.host.count(&told), 1, "{status}: {:?}", run.host.seen);
+    }
+}
+
+#[test]
+fn a_location_is_read_as_browsers_read_it() {
+    for (location, path) in [
+        ("/cometd/\u{e9}", "/cometd/%C3%A9"),
+        ("  /cometd/x  ", "/cometd/x"),
+        ("/cometd/a b", "/cometd/a%20b"),
+        ("x", "/cometd/x"),
+        ("?q", "/cometd/handshake?q"),
+        ("../x", "/x"),
+    ] {
+        let mut run = Run::quick(format!(
+            r#"expect handshake
+            answer status=307 header="Location: {location}" :
+            expect messages path={path} : [{{"channel":"/meta/handshake","id":"$h","...":""}}]
+            answer client=client-1
+            expect connect at-once
+            answer
+            expect connect as held
+            {END}"#
+        ))
+        .start();
+        run.requested("held").disconnect().played();
+        assert!(
+            run.host.errors.is_empty(),
+            "{location}: {:?}",
+            run.host.errors
+        );
+    }
+}
+
+#[test]
+fn retry_after_counts_where_curl_tries_again() {
+    for status in [408, 429, 500, 502, 503, 504] {
+        let mut run = Run::quick(format!(
+            r#"{SESSION}
+            expect connect
+            answer status={status} header="Retry-After: 1" : later
+            expect connect at-once after=1000..
+            answer
+            expect connect as held
+            {END}"#
+        ))
+        .start();
+        run.requested("held").disconnect().played();
+    }
+}
+
+#[test]
+fn cookies_that_cannot_be_kept_are_told_by_name() {
+    log_lines("");
+    let run = a_connect_answered_well(
+        r#"answer header="Set-Cookie: elsewhere=secret-value; Domain=example.com" header="Set-Cookie: secret-value; Path=/"
+        expect connect no-header=Cookie
+        answer"#,
+    );
+    assert_eq!(taken(&run.host.client, "cookie"), 2);
+    let lines = log_lines("\"elsewhere\"");
+    assert!(
+        lines.iter().any(|(level, _)| *level == Level::WARN),
+        "{lines:?}"
+    );
+    assert!(log_lines("secret-value").is_empty());
+}

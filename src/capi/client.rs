@@ -618,7 +618,7 @@ pub unsafe extern "C" fn cometd_client_server_time(
 /// "http_status", "extension", functions of an extension that failed, and "replay_store", positions that were not saved; "leniencies", an object that counts by kind what was taken from the server although it
 /// is not as it should be: "header", headers that cannot be read and were passed over or mended, "transfer_encoding",
 /// "content_encoding", codings that were passed over, "gzip_tail" and "body_tail", bytes behind the end of a gzip and of
-/// the JSON, "not_utf8", responses in which something that is no UTF-8 became U+FFFD; the first of a kind is a line of the log (COMETD_LOG_WARN), the later ones are with COMETD_LOG_DEBUG;
+/// the JSON, "not_utf8", responses in which something that is no UTF-8 became U+FFFD, "cookie", cookies that cannot be kept; the first of a kind is a line of the log (COMETD_LOG_WARN), the later ones are with COMETD_LOG_DEBUG;
 /// "receivers", an array with "queued", "queued_most", "delivered" and "dropped" of each
 /// receiver, the client's own first, with "unread_outcomes", those of them that end a call of the program's, and "full",
 /// whether the client waits for it to be read; "blocked", whether nothing is sent at this moment because a receiver is

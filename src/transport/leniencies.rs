@@ -21,15 +21,18 @@ pub enum Leniency {
     BodyTail,
     /// What is no UTF-8 became U+FFFD.
     NotUtf8,
+    /// A cookie that cannot be kept was passed over.
+    Cookie,
 }
 
-const ALL: [Leniency; 6] = [
+const ALL: [Leniency; 7] = [
     Leniency::Header,
     Leniency::TransferEncoding,
     Leniency::ContentEncoding,
     Leniency::GzipTail,
     Leniency::BodyTail,
     Leniency::NotUtf8,
+    Leniency::Cookie,
 ];
 
 impl Leniency {
@@ -42,6 +45,7 @@ impl Leniency {
             Self::GzipTail => "gzip_tail",
             Self::BodyTail => "body_tail",
             Self::NotUtf8 => "not_utf8",
+            Self::Cookie => "cookie",
         }
     }
 }

@@ -4,10 +4,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use cookie_store::{Cookie, CookieStore, StoreAction};
+use cookie_store::{Cookie, CookieError, CookieStore, StoreAction};
 use hyper::header::HeaderValue;
 use url::Url;
 
+use crate::bayeux::error_text::one_line;
 use crate::error::{Error, ErrorKind};
 
 /// What a server may leave with a client. RFC 6265, section 6.1, asks for at
@@ -60,6 +61,20 @@ pub fn check(name: &str, value: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// The name of a `Set-Cookie` for the log, behind a space. What has no '=' is a
+/// value, and shown to nobody.
+pub fn shown_name(header: &HeaderValue) -> String {
+    let pair = header.as_bytes().split(|it| *it == b';').next();
+    let mut parts = pair.unwrap_or_default().splitn(2, |it| *it == b'=');
+    match (parts.next(), parts.next()) {
+        (Some(name), Some(_)) => {
+            let name = one_line(&String::from_utf8_lossy(name), 40);
+            format!(" \"{name}\"")
+        }
+        _ => String::new(),
+    }
+}
+
 impl Jar {
     /// Adds one of the host's; the last one of a name is the one sent.
     pub fn give(&mut self, name: &str, value: &str) {
@@ -68,25 +83,32 @@ impl Jar {
     }
 
     /// Keeps what a `Set-Cookie` in a response from `url` says. Of one that
-    /// cannot be used nothing is kept, as RFC 6265, section 5.2, wants it. The
-    /// server's newest value wins over the host's, where it is sent to `ours`.
-    pub fn store(&mut self, header: &HeaderValue, url: &Url, ours: &Url) {
-        let Ok(text) = std::str::from_utf8(header.as_bytes()) else {
-            return;
-        };
+    /// cannot be used nothing is kept, as RFC 6265, section 5.2, wants it; what
+    /// comes back says why. The server's newest value wins over the host's,
+    /// where it is sent to `ours`.
+    pub fn store(&mut self, header: &HeaderValue, url: &Url, ours: &Url) -> Option<&'static str> {
+        self.keep(header, url, ours).err()
+    }
+
+    fn keep(&mut self, header: &HeaderValue, url: &Url, ours: &Url) -> Result<(), &'static str> {
+        let text = std::str::from_utf8(header.as_bytes()).map_err(|_| "it is not UTF-8")?;
         if text.len() > MAXIMUM_COOKIE {
-            return;
+            return Err("it is too long");
         }
-        let Ok(cookie) = Cookie::parse(text.to_owned(), url) else {
-            return;
-        };
+        let cookie = Cookie::parse(text.to_owned(), url).map_err(|error| match error {
+            CookieError::DomainMismatch => "it is for another server",
+            _ => "it cannot be read",
+        })?;
         let name = cookie.name().to_owned();
         let place = (String::from(&cookie.domain), String::from(&cookie.path));
         let replaces_given = cookie.matches(ours);
         let before = self.stored.get_any(&place.0, &place.1, &name);
         let before = before.map(|it| it.value().to_owned());
-        let Ok(action) = self.stored.insert(cookie.into_owned(), url) else {
-            return;
+        let action = match self.stored.insert(cookie.into_owned(), url) {
+            Ok(action) => action,
+            // It was gone before it came.
+            Err(CookieError::Expired) => return Ok(()),
+            Err(_) => return Err("it is for another server"),
         };
         if let Some(before) = before {
             if self.past.len() == PAST {
@@ -99,12 +121,13 @@ impl Jar {
             self.forget_expired();
             if !self.has_room(is_new) {
                 self.stored.remove(&place.0, &place.1, &name);
-                return;
+                return Err("there are too many");
             }
         }
         if replaces_given {
             self.given.retain(|(other, _)| *other != name);
         }
+        Ok(())
     }
 
     /// Whether what has come in last may stay.
@@ -173,12 +196,16 @@ mod tests {
         Url::parse(text).unwrap()
     }
 
-    fn set(jar: &mut Jar, cookie: &str) {
+    fn stored(jar: &mut Jar, cookie: &str) -> Option<&'static str> {
         jar.store(
-            &HeaderValue::from_str(cookie).unwrap(),
+            &HeaderValue::from_bytes(cookie.as_bytes()).unwrap(),
             &url("http://h/cometd/handshake"),
             &url("http://h/cometd/"),
-        );
+        )
+    }
+
+    fn set(jar: &mut Jar, cookie: &str) {
+        stored(jar, cookie);
     }
 
     fn sent(jar: &Jar, to: &str) -> String {
@@ -202,6 +229,43 @@ mod tests {
             "BAYEUX_BROWSER=x=y; quoted=\"a b\""
         );
         assert_eq!(sent(&jar, "http://other/cometd/connect"), "");
+    }
+
+    #[test]
+    fn what_is_taken_of_a_set_cookie_and_what_is_not() {
+        for (cookie, sent_back) in [
+            ("a=1", "a=1"),
+            ("a=1;", "a=1"),
+            (" a = 1 ; Path=/ ", "a=1"),
+            ("a=", "a="),
+            ("a=1=2; Unknown; Other=x; Path=/", "a=1=2"),
+            ("a=1; Expires=0; Path=/", "a=1"),
+            ("a=1; Expires=Thu, 01 Jan 2099 00:00:00 GMT", "a=1"),
+            ("a=1; Expires=Thu, 01-Jan-2099 00:00:00 GMT", "a=1"),
+            ("a=1; Max-Age=soon", "a=1"),
+            ("a=1; Domain=; Path=", "a=1"),
+            ("a=1; Domain=.h", "a=1"),
+            ("a=1; SameSite=Sometimes; HttpOnly=no; Partitioned", "a=1"),
+            ("a=\u{e9}", "a=\u{e9}"),
+            ("a=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT", ""),
+            ("a=1; Expires=Thursday, 01-Jan-70 00:00:00 GMT", ""),
+        ] {
+            let mut jar = Jar::default();
+            assert_eq!(stored(&mut jar, cookie), None, "{cookie}");
+            let header = jar.header(&url("http://h/cometd/connect"));
+            let sent = header.as_ref().map_or(&b""[..], |it| it.as_bytes());
+            assert_eq!(sent, sent_back.as_bytes(), "{cookie}");
+        }
+        let long = format!("a={}", "x".repeat(9_000));
+        for cookie in ["", "a", "=1", "a=1; Domain=evil.com", long.as_str()] {
+            assert!(stored(&mut Jar::default(), cookie).is_some(), "{cookie}");
+        }
+        for (cookie, name) in [("a=1; b=2", " \"a\""), ("secret; Path=/", ""), ("", "")] {
+            assert_eq!(shown_name(&HeaderValue::from_static(cookie)), name);
+        }
+        let header = HeaderValue::from_bytes(b"a=\xff").unwrap();
+        let h = url("http://h/");
+        assert!(Jar::default().store(&header, &h, &h).is_some());
     }
 
     #[test]

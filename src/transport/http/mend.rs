@@ -8,6 +8,7 @@
 //! | white space in front of the colon | taken away |
 //! | a line that goes on in the next one (obs-fold) | one line |
 //! | `Transfer-Encoding: identity` | passed over |
+//! | `Transfer-Encoding` in HTTP/1.0 | undone as that of HTTP/1.1, on a connection that ends |
 //! | more than [`MAXIMUM_HEADERS`] headers | those that nobody reads are passed over, then cookies |
 //! | a control character in the reason phrase, white space around the status | taken away |
 //!
@@ -74,14 +75,11 @@ pub fn ordinary(bytes: &[u8]) -> Option<usize> {
         if name == 0 || line.get(name) != Some(&b':') {
             return None;
         }
-        let is_encoding = line.get(..name)?.eq_ignore_ascii_case(TRANSFER_ENCODING);
-        if is_encoding
-            && !line
-                .get(name + 1..)?
-                .trim_ascii_start()
-                .starts_with(b"chunked\r\n")
-        {
-            return None;
+        if line.get(..name)?.eq_ignore_ascii_case(TRANSFER_ENCODING) {
+            let coding = line.get(name + 1..)?.trim_ascii_start();
+            if !coding.starts_with(b"chunked\r\n") || bytes.get(7) != Some(&b'1') {
+                return None;
+            }
         }
         value = name + 1;
     }
@@ -225,6 +223,19 @@ pub fn mend(head: &[u8], leniencies: &Leniencies) -> Vec<u8> {
         }
         keep
     });
+    if mended.starts_with(b"HTTP/1.0") && headers.iter().any(|it| it.is("transfer-encoding")) {
+        leniencies.took(
+            Leniency::TransferEncoding,
+            "a response of HTTP/1.0 has a transfer encoding, which was undone",
+        );
+        if let Some(minor) = mended.get_mut(7) {
+            *minor = b'1';
+        }
+        headers.push(Header {
+            name: b"Connection".to_vec(),
+            value: b"close".to_vec(),
+        });
+    }
     thin_out(&mut headers, leniencies);
     for header in headers {
         mended.extend_from_slice(&header.name);
@@ -386,6 +397,19 @@ mod tests {
             assert_eq!(text, format!("HTTP/1.1 200 OK\r\n{left}\r\n"), "{odd:?}");
             assert_eq!(counted, counts, "{odd:?}");
         }
+    }
+
+    #[test]
+    fn a_transfer_encoding_in_http_1_0_is_undone() {
+        let leniencies = Leniencies::default();
+        let head = "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(ordinary(head.as_bytes()), None);
+        let text = mend(head.as_bytes(), &leniencies);
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        );
+        assert_eq!(leniencies.counts()["transfer_encoding"], 1);
     }
 
     #[test]

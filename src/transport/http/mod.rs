@@ -35,7 +35,7 @@ use crate::bayeux::error_text::one_line;
 use crate::error::{Error, ErrorKind, Failure};
 use crate::runtime::lock;
 use crate::session::{Endpoint, Server};
-use crate::transport::leniencies::Leniencies;
+use crate::transport::leniencies::{Leniencies, Leniency};
 use authorization::Authorization;
 use connector::{ConnectFailure, Connector, Heard};
 use cookies::Jar;
@@ -261,7 +261,11 @@ impl LongPolling {
         if headers.contains_key(SET_COOKIE) {
             let mut jar = lock(&self.cookies);
             for value in headers.get_all(SET_COOKIE) {
-                jar.store(value, &target.url, base);
+                if let Some(why) = jar.store(value, &target.url, base) {
+                    let name = cookies::shown_name(value);
+                    let text = format!("the cookie{name} of a response was passed over: {why}");
+                    self.leniencies.took(Leniency::Cookie, text);
+                }
             }
         }
     }
@@ -288,10 +292,13 @@ fn redirection<B>(from: &Target, response: &Response<B>) -> Result<Option<Target
     if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
         return Ok(None);
     }
-    let location = response
-        .headers()
-        .get(LOCATION)
-        .and_then(|it| it.to_str().ok());
+    // Servers write UTF-8 where only ASCII belongs; the URL gets it encoded.
+    let location = response.headers().get(LOCATION);
+    let location = location.map(|it| String::from_utf8_lossy(it.as_bytes()));
+    let location = location
+        .as_deref()
+        .map(str::trim)
+        .filter(|it| !it.is_empty());
     let fail = |why: String| {
         let text = format!("HTTP {}: {why}", status.as_u16());
         Err(Failure::new(ErrorKind::Redirect, text).with_status(status.as_u16()))

@@ -230,20 +230,36 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: Vec<u8>) -> Failure {
     );
     failure.http_status = status.as_u16();
     failure.bayeux = bayeux;
-    if matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    ) {
+    if says_when(status) {
         failure.retry_after = retry_after(headers, SystemTime::now());
     }
     failure
 }
 
+/// Whether what is refused may be taken later, as the server may say: what curl
+/// tries again.
+fn says_when(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
 /// `Retry-After` in milliseconds: seconds, or a date (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<u64> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(seconds.saturating_mul(1_000));
+    let (seconds, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    if is_number(seconds) && is_number(fraction) {
+        // Some servers write a fraction; it is rounded up.
+        let more = u64::from(fraction.bytes().any(|it| it != b'0'));
+        let seconds = seconds.parse::<u64>().unwrap_or(u64::MAX);
+        return Some(seconds.saturating_add(more).saturating_mul(1_000));
     }
     let date = httpdate::parse_http_date(value).ok()?;
     let wait = date.duration_since(now).unwrap_or_default();
@@ -283,7 +299,14 @@ mod tests {
         assert_eq!(wait("120"), Some(120_000));
         assert_eq!(wait("Sun, 06 Nov 1994 08:49:47 GMT"), Some(10_000));
         assert_eq!(wait("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
-        assert_eq!(wait("soon"), None);
+        assert_eq!(wait("Sunday, 06-Nov-94 08:49:47 GMT"), Some(10_000));
+        assert_eq!(wait("Sun Nov  6 08:49:47 1994"), Some(10_000));
+        assert_eq!(wait(" 007 "), Some(7_000));
+        assert_eq!(wait("1.5"), Some(2_000));
+        assert_eq!(wait("99999999999999999999999"), Some(u64::MAX));
+        for bad in ["soon", "", "-1", "+1", "1.", ".5", "1s", "1, 2"] {
+            assert_eq!(wait(bad), None, "{bad}");
+        }
         assert_eq!(
             retry_after(&HeaderMap::new(), now + Duration::from_secs(1)),
             None
