@@ -1156,7 +1156,7 @@ cometd_state cometd_client_state(const cometd_client *client);
 
 /// Subscribes to channels: asks the server for their messages. A channel may end in "/*" (one
 /// segment) or "/**" (one or more). Behind a '?' anything may stand that is no control character, such as
-/// Salesforce's filters: "/topic/A?Url='https://example.com/a'". One message is sent for each channel, all
+/// Salesforce's filters: "/topic/A?Subject='5 * 3'". One message is sent for each channel, all
 /// in one request; before the handshake is done they are held.
 ///
 /// For each channel exactly one event follows, with the id and the channel: COMETD_EVENT_SUBSCRIBED, or
