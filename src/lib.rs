@@ -25,9 +25,10 @@
 //! - [`error`] and [`log`]: errors in the words that the host reads, and the
 //!   sink for log lines; [`speaker`] says whose lines they are.
 //!
-//! A response's way: [`transport::http::LongPolling::send`] reads the body and
-//! [`bayeux::Body::parse`] finds where each field stands in it; the task gives
-//! it to [`session::Session::handle_reply`], which answers with
+//! A response's way: [`transport::http::LongPolling::exchange`] reads its bytes
+//! and [`bayeux::Body::parse`] finds where each field stands in them, beside the
+//! I/O thread when they are many ([`aside`]); the task gives the body to
+//! [`session::Session::handle_reply`], which answers with
 //! [`session::Output`]s; events go to the [`delivery::Hub`], which puts a run of
 //! messages as one entry into the [`delivery::Queue`] of each receiver; a poll
 //! takes them out one by one, as pointers into the body.

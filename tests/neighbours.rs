@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -504,6 +505,137 @@ fn limit_cookies_redaction_of_many_errors_costs_the_neighbour_little() {
         take(&queue, |event| {
             errors += usize::from(is_error(event));
             errors == ERRORS
+        });
+    });
+    assert_short(&seen);
+}
+
+#[test]
+fn neighbour_of_interim_responses_without_end() {
+    let _alone = alone();
+    let url = hostile(1, |_, stream| {
+        let many = "HTTP/1.1 102 Processing\r\n\r\n".repeat(1_000);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(30) {
+            stream.write_all(many.as_bytes())?;
+        }
+        Ok(())
+    });
+    let seen = beside("interim responses without end", move || {
+        let client = client(&url, |_| {});
+        client.connect().unwrap();
+        take(client.receiver().unwrap(), is_error);
+    });
+    assert_short(&seen);
+    // The neighbour had 98 of 100 taken away, one at a time.
+    assert!(
+        seen.longest.wall < Duration::from_secs(5),
+        "{:?}",
+        seen.longest
+    );
+}
+
+#[test]
+fn neighbour_of_a_gzip_of_empty_members() {
+    let _alone = alone();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(b"").unwrap();
+    let member = encoder.finish().unwrap();
+    let body = member.repeat(14 * MIB / member.len());
+    let url = hostile(1, move |_, stream| {
+        respond(stream, "Content-Encoding: gzip\r\n", &body)
+    });
+    let seen = beside("a gzip of 14 MB of empty members", move || {
+        let client = client(&url, |_| {});
+        client.connect().unwrap();
+        take(client.receiver().unwrap(), is_error);
+    });
+    assert_short(&seen);
+}
+
+#[test]
+fn limit_replies_without_ids_to_a_batch_cost_the_neighbour_little() {
+    let _alone = alone();
+    const BATCH: usize = 10_000;
+    let url = server(move |messages, stream| {
+        if channel(messages) != "/meta/subscribe" {
+            if channel(messages) == "/meta/connect" {
+                thread::sleep(Duration::from_millis(100));
+            }
+            return accept(messages, stream);
+        }
+        let reply = r#"{"channel":"/meta/subscribe","successful":true},"#;
+        let reply = reply.repeat(330_000);
+        respond(
+            stream,
+            "",
+            format!("[{}]", reply.trim_end_matches(',')).as_bytes(),
+        )
+    });
+    let seen = beside("330,000 replies without ids", move || {
+        let client = client(&url, |builder| {
+            builder.set_commands_capacity(2 * BATCH).unwrap();
+        });
+        client.connect().unwrap();
+        let queue = client.receiver().unwrap().clone();
+        let channels: Vec<String> = (0..BATCH).map(|it| format!("/many/{it}")).collect();
+        client.subscribe(channels).unwrap();
+        // Each ends somehow, by a reply or by its deadline.
+        let mut ended = 0;
+        take(&queue, |event| {
+            ended += usize::from(match event {
+                Event::Notice(notice) => {
+                    matches!(&**notice, Notice::Subscribed { .. } | Notice::Error { .. })
+                }
+                _ => false,
+            });
+            ended == BATCH
+        });
+    });
+    assert_short(&seen);
+}
+
+#[test]
+fn limit_waiting_commands_cost_the_neighbour_little() {
+    let _alone = alone();
+    const WAITING: usize = 5_000;
+    let go = Arc::new(AtomicBool::new(false));
+    let may = go.clone();
+    let url = server(move |messages, stream| {
+        // All commands are there before the session is.
+        while channel(messages) == "/meta/handshake" && !may.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if channel(messages) == "/meta/connect" {
+            thread::sleep(Duration::from_millis(20));
+        }
+        accept(messages, stream)
+    });
+    let seen = beside("5,000 subscribes and unsubscribes that wait", move || {
+        let client = client(&url, |builder| {
+            builder.set_commands_capacity(4 * WAITING).unwrap();
+        });
+        client.connect().unwrap();
+        let queue = client.receiver().unwrap().clone();
+        let mut ids = BTreeSet::new();
+        for number in 0..WAITING {
+            let channel = vec![format!("/waiting/{number}")];
+            ids.insert(client.subscribe(channel.clone()).unwrap());
+            ids.insert(client.unsubscribe(channel).unwrap());
+        }
+        go.store(true, Ordering::SeqCst);
+        take(&queue, |event| {
+            if let Event::Notice(notice) = event {
+                match &**notice {
+                    Notice::Subscribed { id, .. }
+                    | Notice::Unsubscribed { id, .. }
+                    | Notice::Error { id, .. } => {
+                        ids.remove(id);
+                    }
+                    _ => {}
+                }
+            }
+            ids.is_empty()
         });
     });
     assert_short(&seen);

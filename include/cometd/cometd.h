@@ -1257,8 +1257,9 @@ const char *cometd_state_name(cometd_state state);
 cometd_state cometd_client_state(const cometd_client *client);
 
 /// Subscribes to channels: asks the server for their messages. A channel may end in "/*" (one
-/// segment) or "/**" (one or more). One message is sent for each channel, all in one request; before
-/// the handshake is done they are held.
+/// segment) or "/**" (one or more). Behind a '?' anything may stand that is no control character, such as
+/// Salesforce's filters: "/topic/A?Subject='5 * 3'". One message is sent for each channel, all
+/// in one request; before the handshake is done they are held.
 ///
 /// For each channel exactly one event follows, with the id and the channel: COMETD_EVENT_SUBSCRIBED, or
 /// COMETD_EVENT_ERROR. A subscription lives until it is unsubscribed: when the session is lost, the
@@ -1823,7 +1824,7 @@ uint64_t cometd_event_dropped(const cometd_event *event);
 void cometd_event_free(cometd_event *event);
 
 /// The channel that the message came on. It may be another than was subscribed
-/// to, when that had a wildcard.
+/// to, when that had a wildcard or a filter.
 ///
 /// `len` (may be NULL) receives its length in bytes.
 ///
@@ -1886,7 +1887,8 @@ void cometd_message_free(cometd_message *message);
 ///
 /// A pattern is a channel, or ends in "/*", which stands for one segment, or in
 /// "/**", which stands for one or more (Bayeux 1.0, section 2.2.1). A wildcard
-/// never covers a meta channel.
+/// never covers a meta channel. What stands behind a '?' in either, a filter,
+/// does not count.
 ///
 /// **Returns** whether it does; false when either is NULL, not UTF-8, or not a
 /// valid channel.

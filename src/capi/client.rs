@@ -315,8 +315,9 @@ unsafe fn channel_list(channels: *const *const c_char, count: usize) -> Result<V
 }
 
 /// Subscribes to channels: asks the server for their messages. A channel may end in "/*" (one
-/// segment) or "/**" (one or more). One message is sent for each channel, all in one request; before
-/// the handshake is done they are held.
+/// segment) or "/**" (one or more). Behind a '?' anything may stand that is no control character, such as
+/// Salesforce's filters: "/topic/A?Subject='5 * 3'". One message is sent for each channel, all
+/// in one request; before the handshake is done they are held.
 ///
 /// For each channel exactly one event follows, with the id and the channel: COMETD_EVENT_SUBSCRIBED, or
 /// COMETD_EVENT_ERROR. A subscription lives until it is unsubscribed: when the session is lost, the

@@ -58,7 +58,7 @@ unsafe fn field(
 }
 
 /// The channel that the message came on. It may be another than was subscribed
-/// to, when that had a wildcard.
+/// to, when that had a wildcard or a filter.
 ///
 /// `len` (may be NULL) receives its length in bytes.
 ///
@@ -179,7 +179,8 @@ pub unsafe extern "C" fn cometd_message_free(message: *mut cometd_message) {
 ///
 /// A pattern is a channel, or ends in "/*", which stands for one segment, or in
 /// "/**", which stands for one or more (Bayeux 1.0, section 2.2.1). A wildcard
-/// never covers a meta channel.
+/// never covers a meta channel. What stands behind a '?' in either, a filter,
+/// does not count.
 ///
 /// **Returns** whether it does; false when either is NULL, not UTF-8, or not a
 /// valid channel.

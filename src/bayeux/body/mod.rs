@@ -28,6 +28,8 @@ pub const LARGE: usize = 256 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyError {
     Empty,
+    /// Something is no UTF-8, and there is no message in it.
+    NotUtf8,
     /// An HTML page: of a proxy, a login form, an error page. With its title.
     Html(String),
     /// Not JSON: what the parser said, and how the body begins.
@@ -41,6 +43,7 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("the response has no body"),
+            Self::NotUtf8 => f.write_str("the response is not UTF-8"),
             Self::Html(title) if title.is_empty() => {
                 f.write_str("the response is an HTML page, not Bayeux messages")
             }
@@ -198,6 +201,9 @@ impl Body {
             unescaped,
             malformed,
         } = read;
+        if replaced > 0 && messages.is_empty() {
+            return Err(BodyError::NotUtf8);
+        }
         let is_large = json.len() > LARGE;
         if is_large {
             messages.shrink_to_fit();

@@ -140,6 +140,7 @@ fn what_is_not_json_is_told_apart_154() {
     let error = |text: &[u8]| Body::parse(text.to_vec()).unwrap_err();
     assert_eq!(error(b""), BodyError::Empty);
     assert_eq!(error(b" \r\n"), BodyError::Empty);
+    assert_eq!(error(b"[\"\xff\"]"), BodyError::NotUtf8);
     assert_eq!(
         error(b"<!DOCTYPE html><html><head><title>Sign\n in</title></head></html>"),
         BodyError::Html("Sign in".into())
