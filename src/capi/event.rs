@@ -48,11 +48,11 @@ pub const COMETD_EVENT_ADVICE: i32 = 10;
 /// and, should hundreds block at once, others. An exception or a longjmp must not
 /// leave it.
 pub type cometd_event_fn =
-    Option<unsafe extern "C" fn(user: *mut c_void, event: *const cometd_event)>;
+    Option<unsafe extern "C-unwind" fn(user: *mut c_void, event: *const cometd_event)>;
 
 /// Frees a `user`. It runs exactly once, on any thread, when no call that uses
 /// `user` is running or can start. Inside it, what holds inside a callback holds.
-pub type cometd_free_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
+pub type cometd_free_fn = Option<unsafe extern "C-unwind" fn(user: *mut c_void)>;
 
 /// Something that happened to a client.
 ///

@@ -242,7 +242,7 @@ pub(super) fn set_callback(
         let event = cometd_event::borrowed(event);
         // SAFETY: the host gave the function for this, and keeps `user` alive
         // until it is freed by `data`, which this closure owns.
-        unsafe { function(data.user(), &event) };
+        data.call(|user| unsafe { function(user, &event) });
         event.finish();
     });
     queue.set_callback(Some((callback, dispatcher)));

@@ -2,6 +2,7 @@
 //! alive as long as a client needs them, and dead in a forked child.
 
 mod process;
+pub mod unwind;
 
 use std::cell::Cell;
 use std::io;
