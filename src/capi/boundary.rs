@@ -8,6 +8,7 @@ use super::error::cometd_error;
 use super::status::{self, cometd_status, COMETD_OK};
 use crate::delivery::in_callback;
 use crate::error::{Error, ErrorKind};
+use crate::runtime::Uncancelled;
 
 /// Runs the body of a function that reports by a status and an error.
 pub fn call(
@@ -15,6 +16,7 @@ pub fn call(
     body: impl FnOnce() -> Result<cometd_status, Error>,
 ) -> cometd_status {
     write(err, std::ptr::null_mut());
+    let _uncancelled = Uncancelled::new();
     let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         Err(Error::call(
             ErrorKind::Panic,
@@ -47,6 +49,12 @@ pub fn call_plain(body: impl FnOnce() -> Result<cometd_status, Error>) -> cometd
 /// Runs the body of an accessor; a panic gives the neutral value.
 pub fn access<T>(neutral: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(neutral)
+}
+
+/// Like [`access`], for what may reach a system call or code of the host's.
+pub fn act<T>(neutral: T, body: impl FnOnce() -> T) -> T {
+    let _uncancelled = Uncancelled::new();
+    access(neutral, body)
 }
 
 /// Writes an output; NULL takes none.

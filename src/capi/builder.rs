@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use super::boundary::{
-    access, bytes, call, call_plain, milliseconds, object, object_mut, optional_text,
+    act, bytes, call, call_plain, milliseconds, object, object_mut, optional_text,
     positive_milliseconds, required, text, write,
 };
 use super::client::cometd_client;
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn cometd_client_builder_new(
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_builder_free(builder: *mut cometd_client_builder) {
-    access((), || {
+    act((), || {
         if !builder.is_null() {
             drop(unsafe { Box::from_raw(builder) });
         }

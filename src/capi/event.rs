@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void, CString};
 use std::sync::Arc;
 
-use super::boundary::{access, write};
+use super::boundary::{access, act, write};
 use super::client::{cometd_state, state_number, COMETD_STATE_IDLE};
 use super::error::{c_text, cometd_error};
 use super::message::cometd_message;
@@ -349,7 +349,7 @@ pub unsafe extern "C" fn cometd_event_dropped(event: *const cometd_event) -> u64
 /// does. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_event_free(event: *mut cometd_event) {
-    access((), || {
+    act((), || {
         if unsafe { event.as_ref() }.is_some_and(|it| it.owned) {
             unsafe { Box::from_raw(event) }.finish();
         }

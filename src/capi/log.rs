@@ -49,7 +49,7 @@ pub type cometd_log_fn = Option<
 ///
 /// **Returns** COMETD_OK; COMETD_E_OUT_OF_RANGE: `max_level` is none of these;
 /// COMETD_E_INVALID_STATE: the library is linked into a Rust program that has a tracing subscriber of its
-/// own. When it fails, `free_user` is not called.
+/// own, or the process was forked while its first sink was being installed. When it fails, `free_user` is not called.
 /// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls `free_user`
 /// (may be NULL), once: after the sink was replaced or removed, and its last call has returned.
 /// **Since** 0.1.
