@@ -270,3 +270,38 @@ fn limit_no_threads_io_threads_that_are_refused_are_told() {
         }
     });
 }
+
+/// The host has initialised OpenSSL itself, which then cleans up at the end.
+#[test]
+fn limit_exit_openssl_a_process_ends_well_in_the_middle_of_tls_handshakes() {
+    const NAME: &str = "limit_exit_openssl_a_process_ends_well_in_the_middle_of_tls_handshakes";
+    const URL: &str = "COMETD_TEST_URL";
+    extern "C" {
+        fn OPENSSL_init_ssl(options: u64, settings: *const std::ffi::c_void) -> std::ffi::c_int;
+    }
+    let of_the_parent = std::env::var(URL).ok();
+    if of_the_parent.is_none() {
+        let server = Server::new(&identity("127.0.0.1", None));
+        std::env::set_var(URL, &server.url);
+    }
+    alone(NAME, 30, || {
+        assert_eq!(unsafe { OPENSSL_init_ssl(0, std::ptr::null()) }, 1);
+        let url = of_the_parent.unwrap();
+        // With one I/O thread, and with more.
+        cometd::runtime::set_threads(1 + std::process::id() as usize % 3);
+        // Nobody trusts the certificate: one handshake after the other.
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                client_with(&url, None, |builder| {
+                    let short = Duration::from_millis(1);
+                    builder.set_backoff(short, short).unwrap();
+                })
+            })
+            .collect();
+        for client in &clients {
+            assert_eq!(next_error(client).kind, ErrorKind::Tls);
+        }
+        // As when main returns.
+        unsafe { libc::exit(0) };
+    });
+}

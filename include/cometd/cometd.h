@@ -26,8 +26,24 @@
  *   and why.
  * - NULL for an object, or for an argument that is needed, is
  *   COMETD_E_INVALID_ARGUMENT; an accessor given NULL returns 0, false or NULL.
- * - After fork, in the child, clients and receivers of the parent are dead:
- *   calls return COMETD_E_FORKED, and _free does nothing. New ones work.
+ * - After fork, _Fork or clone, in the child, clients and receivers of the parent
+ *   are dead: calls return COMETD_E_FORKED, and _free does nothing. New ones work,
+ *   whatever the parent's threads did at that moment. But OpenSSL has locks of its
+ *   own: a child that was forked while another thread of the parent's was inside
+ *   it may wait for ever when it uses https. Where that may be, exec comes first.
+ * - pthread_cancel: a thread that is cancelled inside a function of the library
+ *   leaves it as usual, and is cancelled behind it; the function is no cancellation
+ *   point. To end a wait, free or disconnect the client from another thread. With
+ *   PTHREAD_CANCEL_ASYNCHRONOUS no function may be called. The library's own
+ *   threads are not cancelled.
+ * - pthread_exit inside a callback, a provider, an extension, a log sink or any
+ *   other function that was given to the library ends the call of that function
+ *   and not the thread; no function that was given with the same `user` is called
+ *   again, but for its free_user. So a program whose runtime ends its threads so,
+ *   as CPython does, ends with its own status. (With glibc, on x86-64 and AArch64.)
+ * - The end of the process: it may come at any moment, with clients alive. The
+ *   library installs no exit handler. If OpenSSL does, because the program has
+ *   initialised it, the library's threads stand still from then on.
  * - A panic inside the library never reaches the caller: the function returns
  *   COMETD_E_PANIC and the client ends.
  */
@@ -1902,7 +1918,7 @@ bool cometd_channel_matches(const char *pattern, const char *channel);
 ///
 /// **Returns** COMETD_OK; COMETD_E_OUT_OF_RANGE: `max_level` is none of these;
 /// COMETD_E_INVALID_STATE: the library is linked into a Rust program that has a tracing subscriber of its
-/// own. When it fails, `free_user` is not called.
+/// own, or the process was forked while its first sink was being installed. When it fails, `free_user` is not called.
 /// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls `free_user`
 /// (may be NULL), once: after the sink was replaced or removed, and its last call has returned.
 /// **Since** 0.1.

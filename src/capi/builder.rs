@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use super::boundary::{
-    access, bytes, call, call_plain, milliseconds, object, object_mut, optional_text,
+    act, bytes, call, call_plain, milliseconds, object, object_mut, optional_text,
     positive_milliseconds, required, text, write,
 };
 use super::client::cometd_client;
@@ -65,7 +65,11 @@ pub struct cometd_token {
 /// one client. After 60 seconds the client goes on without it; what it then still
 /// finds counts from that moment on. Inside it, what holds inside a callback holds.
 pub type cometd_token_fn = Option<
-    unsafe extern "C" fn(user: *mut c_void, reason: i32, token: *mut cometd_token) -> cometd_status,
+    unsafe extern "C-unwind" fn(
+        user: *mut c_void,
+        reason: i32,
+        token: *mut cometd_token,
+    ) -> cometd_status,
 >;
 
 /// Starts a client for the server at `url`.
@@ -125,7 +129,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_name(
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_builder_free(builder: *mut cometd_client_builder) {
-    access((), || {
+    act((), || {
         if !builder.is_null() {
             drop(unsafe { Box::from_raw(builder) });
         }
@@ -352,7 +356,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_token_provider(
                     let mut token = cometd_token {
                         authorization: None,
                     };
-                    outcome(provide(data.user(), reason, &mut token))?;
+                    outcome(data.call(|user| provide(user, reason, &mut token)))?;
                     token
                         .authorization
                         .ok_or_else(|| "it set no authorization".to_owned())

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void, CString};
 use std::sync::Arc;
 
 use super::boundary::{
-    access, bytes, call, call_plain, copy_out, forked, null, object, positive_milliseconds,
+    access, act, bytes, call, call_plain, copy_out, forked, null, object, positive_milliseconds,
     required, text, timeout, write,
 };
 use super::builder::COMETD_RETRY_FOREVER;
@@ -121,7 +121,7 @@ pub(super) unsafe fn with(
     });
     if status == super::status::COMETD_E_PANIC {
         if let Some(client) = used {
-            access((), || client.abort());
+            act((), || client.abort());
         }
     }
     status
@@ -697,7 +697,7 @@ pub unsafe extern "C" fn cometd_client_disconnect(
 /// **Threads** any, also inside a callback of the client's own. **Blocks** never. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_free(client: *mut cometd_client) {
-    access((), || {
+    act((), || {
         if client.is_null() {
             return;
         }
@@ -758,7 +758,7 @@ pub unsafe extern "C" fn cometd_client_poll_many(
     out: *mut *mut cometd_event,
     cap: usize,
 ) -> usize {
-    access(0, || {
+    act(0, || {
         if out.is_null() {
             return 0;
         }
@@ -780,7 +780,7 @@ pub unsafe extern "C" fn cometd_client_poll_many(
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_fd(client: *mut cometd_client) -> isize {
-    access(-1, || match unsafe { cometd_client::queue(client) } {
+    act(-1, || match unsafe { cometd_client::queue(client) } {
         Ok(queue) => queue.fd().map_or(-1, |fd| fd as isize),
         Err(_) => -1,
     })

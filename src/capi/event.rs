@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void, CString};
 use std::sync::Arc;
 
-use super::boundary::{access, write};
+use super::boundary::{access, act, write};
 use super::client::{cometd_state, state_number, COMETD_STATE_IDLE};
 use super::error::{c_text, cometd_error};
 use super::message::cometd_message;
@@ -49,11 +49,11 @@ pub const COMETD_EVENT_ADVICE: i32 = 10;
 /// and, should hundreds block at once, others. An exception or a longjmp must not
 /// leave it.
 pub type cometd_event_fn =
-    Option<unsafe extern "C" fn(user: *mut c_void, event: *const cometd_event)>;
+    Option<unsafe extern "C-unwind" fn(user: *mut c_void, event: *const cometd_event)>;
 
 /// Frees a `user`. It runs exactly once, on any thread, when no call that uses
 /// `user` is running or can start. Inside it, what holds inside a callback holds.
-pub type cometd_free_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
+pub type cometd_free_fn = Option<unsafe extern "C-unwind" fn(user: *mut c_void)>;
 
 /// Something that happened to a client.
 ///
@@ -406,7 +406,7 @@ pub unsafe extern "C" fn cometd_event_dropped(event: *const cometd_event) -> u64
 /// does. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_event_free(event: *mut cometd_event) {
-    access((), || {
+    act((), || {
         if unsafe { event.as_ref() }.is_some_and(|it| it.owned) {
             unsafe { Box::from_raw(event) }.finish();
         }

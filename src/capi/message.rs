@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use super::boundary::{access, text, write};
+use super::boundary::{access, act, text, write};
 use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::{channel, Message};
 use crate::delivery::Ticket;
@@ -168,7 +168,7 @@ pub unsafe extern "C" fn cometd_message_retain(
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_message_free(message: *mut cometd_message) {
-    access((), || {
+    act((), || {
         if unsafe { message.as_ref() }.is_some_and(|it| it.owned) {
             drop(unsafe { Box::from_raw(message) });
         }

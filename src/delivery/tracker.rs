@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::dispatcher::HostCode;
+use super::host::HostCode;
 use crate::bayeux::replay;
 use crate::bayeux::Message;
 use crate::runtime::{lock, Process};

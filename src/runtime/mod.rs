@@ -1,7 +1,9 @@
 //! What the process has once: the I/O runtime and the dispatcher of callbacks,
 //! alive as long as a client needs them, and dead in a forked child.
 
+pub mod exit;
 mod process;
+pub mod unwind;
 
 use std::cell::Cell;
 use std::io;
@@ -75,13 +77,21 @@ impl Runtime {
                 builder.worker_threads(threads);
                 builder
             } else {
+                // This thread is the one that works.
+                exit::enter();
                 Builder::new_current_thread()
             };
             let runtime = builder
                 .enable_io()
                 .enable_time()
                 .thread_name("cometd-io")
-                .on_thread_start(|| DOES_IO.set(true))
+                .on_thread_start(|| {
+                    DOES_IO.set(true);
+                    exit::enter();
+                })
+                .on_thread_park(exit::leave)
+                .on_thread_unpark(exit::enter)
+                .on_thread_stop(exit::leave)
                 .build();
             match runtime {
                 Ok(runtime) => {
@@ -95,6 +105,9 @@ impl Runtime {
                 Err(error) => {
                     let _ = started.send(Err(error));
                 }
+            }
+            if threads == 1 {
+                exit::leave();
             }
         })?;
         let handle = outcome
@@ -114,6 +127,50 @@ impl Runtime {
     /// For what would keep the I/O thread too long.
     pub fn aside(&self) -> &Arc<Aside> {
         &self.aside
+    }
+}
+
+/// While it lives, `pthread_cancel` does nothing to this thread: it takes effect
+/// when the library is left. In the middle, the unwinding would meet a place where
+/// panics are caught, and end the process.
+pub struct Uncancelled {
+    #[cfg(target_os = "linux")]
+    before: libc::c_int,
+}
+
+#[cfg(target_os = "linux")]
+extern "C" {
+    fn pthread_setcancelstate(state: libc::c_int, before: *mut libc::c_int) -> libc::c_int;
+}
+
+impl Uncancelled {
+    #[cfg(target_os = "linux")]
+    pub fn new() -> Self {
+        const DISABLED: libc::c_int = 1;
+        let mut before = 0;
+        // SAFETY: both are of this thread only.
+        unsafe { pthread_setcancelstate(DISABLED, &mut before) };
+        Self { before }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub fn new() -> Self {
+        Self {}
+    }
+}
+
+impl Default for Uncancelled {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Uncancelled {
+    fn drop(&mut self) {
+        // SAFETY: as above; it is the state that the thread had. This is no
+        // cancellation point.
+        unsafe { pthread_setcancelstate(self.before, std::ptr::null_mut()) };
     }
 }
 
@@ -155,6 +212,11 @@ fn spawn_joinable(name: &str, body: impl FnOnce() + Send + 'static) -> io::Resul
     let masked = unsafe {
         libc::sigfillset(all.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) == 0
+    };
+    let body = || {
+        // Only code of the host's can know of this thread.
+        let _uncancelled = Uncancelled::new();
+        body();
     };
     let result = thread::Builder::new().name(name.into()).spawn(body);
     if masked {

@@ -1,11 +1,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Sender};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use super::*;
+use crate::delivery::host::in_callback;
 use crate::delivery::hub::Overflow;
 use crate::delivery::queue::tests::{body, queue};
-use crate::runtime::Process;
 
 const PATIENT: Duration = Duration::from_secs(20);
 
@@ -236,76 +237,4 @@ fn a_callback_that_panics_is_called_for_the_next_event() {
     serve(&queue);
     assert_eq!(calls.load(Ordering::SeqCst), 3);
     assert!(!in_callback());
-}
-
-#[test]
-fn a_call_of_the_hosts_inside_another_leaves_the_outer_one_marked() {
-    assert!(!in_callback());
-    let outer = HostCode::enter();
-    drop(HostCode::enter());
-    assert!(in_callback());
-    drop(outer);
-    assert!(!in_callback());
-}
-
-/// What a free function saw: how often it ran, whether inside a call of the
-/// host's, and whether on a thread that does I/O.
-#[derive(Default)]
-struct Freed {
-    times: AtomicUsize,
-    in_callback: AtomicUsize,
-    on_io_thread: AtomicUsize,
-}
-
-unsafe extern "C" fn free(user: *mut c_void) {
-    let freed = unsafe { &*user.cast::<Freed>() };
-    let add = |counter: &AtomicUsize, yes: bool| {
-        counter.fetch_add(usize::from(yes), Ordering::SeqCst);
-    };
-    add(&freed.in_callback, in_callback());
-    add(&freed.on_io_thread, on_io_thread());
-    add(&freed.times, true);
-}
-
-#[test]
-fn contract_5_the_hosts_data_is_freed_once_as_the_hosts_code() {
-    let freed = Freed::default();
-    let user = std::ptr::from_ref(&freed).cast_mut().cast();
-    let data = HostData::new(user, Some(free));
-    assert_eq!(data.user(), user);
-    assert_eq!(freed.times.load(Ordering::SeqCst), 0);
-    drop(data);
-    assert_eq!(freed.times.load(Ordering::SeqCst), 1);
-    assert_eq!(freed.in_callback.load(Ordering::SeqCst), 1);
-    assert!(!in_callback());
-}
-
-#[test]
-fn contract_5_data_that_was_never_the_librarys_is_not_freed() {
-    let freed = Freed::default();
-    let user = std::ptr::from_ref(&freed).cast_mut().cast();
-    drop(HostData::unarmed(user));
-    drop(HostData::new(user, None));
-    assert_eq!(freed.times.load(Ordering::SeqCst), 0);
-    let data = HostData::unarmed(user);
-    data.arm(None);
-    data.arm(Some(free));
-    drop(data);
-    assert_eq!(freed.times.load(Ordering::SeqCst), 1);
-}
-
-#[test]
-fn contract_5_a_free_function_never_runs_on_the_thread_of_everybodys_io() {
-    // It lives as long as whatever thread frees it.
-    let freed: &'static Freed = Box::leak(Box::default());
-    let data = HostData::new(std::ptr::from_ref(freed).cast_mut().cast(), Some(free));
-    let runtime = Process::current().runtime().unwrap();
-    runtime.handle().spawn(async move {
-        assert!(on_io_thread());
-        drop(data);
-    });
-    until("the free function", || {
-        freed.times.load(Ordering::SeqCst) == 1
-    });
-    assert_eq!(freed.on_io_thread.load(Ordering::SeqCst), 0);
 }

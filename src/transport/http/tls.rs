@@ -7,7 +7,7 @@ use native_tls::{Certificate, Identity, Protocol, TlsConnector};
 use super::chain;
 use super::connector::ConnectFailure;
 use crate::error::{Error, ErrorKind};
-use crate::runtime::PerProcess;
+use crate::runtime::{exit, PerProcess};
 
 /// What the host wants of TLS.
 #[derive(Clone, Default)]
@@ -74,14 +74,17 @@ impl Tls {
         static PLAIN: PerProcess<Result<TlsConnector, String>> = PerProcess::new();
         let is_plain = self.authorities.is_empty() && self.identity.is_none();
         let made = if is_plain { &PLAIN } else { &*self.made };
-        made.get_or_make(|| self.make().map_err(|error| error.to_string()))
-            .clone()
-            .map_err(|why| {
-                Error::call(
-                    ErrorKind::Tls,
-                    format!("the system's TLS library could not be set up: {why}"),
-                )
-            })
+        let make = || {
+            let made = exit::inside(|| self.make().map_err(|error| told(&error)));
+            exit::watch_openssl();
+            made.unwrap_or_else(|| Err("the process ends".to_owned()))
+        };
+        made.get_or_make(make).clone().map_err(|why| {
+            Error::call(
+                ErrorKind::Tls,
+                format!("the system's TLS library could not be set up: {why}"),
+            )
+        })
     }
 
     fn make(&self) -> Result<TlsConnector, native_tls::Error> {
