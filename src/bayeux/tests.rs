@@ -81,6 +81,22 @@ fn a_body_tells_its_size_and_what_each_message_keeps() {
 }
 
 #[test]
+fn a_body_without_a_usable_message_is_empty() {
+    for (text, malformed) in [("[]", 0), (" [ ]\n", 0), ("[{}]", 1), ("[null,7]", 2)] {
+        let body = Body::parse(text.into()).unwrap();
+        assert!(body.is_empty(), "{text}");
+        assert_eq!(body.len(), 0, "{text}");
+        assert_eq!(body.malformed(), malformed, "{text}");
+        assert!(body.message(0).is_none(), "{text}");
+    }
+    let body = events(1, 40);
+    assert!(!body.is_empty());
+    assert_eq!(body.malformed(), 0);
+    assert!(body.message(0).is_some() && body.message(1).is_none());
+    assert_eq!(body.messages().count(), body.len());
+}
+
+#[test]
 fn positions_end_at_all_and_an_offer_is_taken_by_true_or_an_object() {
     for (position, is_one) in [
         (-3, false),
