@@ -6,6 +6,7 @@
 
 mod tls;
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::OnceLock;
 
@@ -37,8 +38,10 @@ fn trusted() -> &'static Trusted {
         for it in [&trusted.here, &trusted.elsewhere, &trusted.authority] {
             store.extend(it.pem());
         }
-        let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/https-trust.pem");
-        std::fs::write(path, store).unwrap();
+        // Another run of these tests has certificates of its own.
+        let name = format!("https-trust-{}.pem", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&path, store).unwrap();
         // OpenSSL reads its default store from here; nothing has used it yet.
         std::env::set_var("SSL_CERT_FILE", path);
         trusted

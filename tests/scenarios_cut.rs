@@ -436,15 +436,19 @@ impl Stage {
     }
 }
 
-/// Where each reply is struck: at every byte; in a debug build at some, and
-/// always around the boundaries of head and body.
+/// Where each reply is struck: at every byte with COMETD_EVERY_BYTE, as `.ci/run`
+/// has it; otherwise at some, in a debug build at fewer, and always around the
+/// boundaries of head and body.
 fn places(length: Length) -> Vec<usize> {
+    let every = match std::env::var_os("COMETD_EVERY_BYTE").is_some() {
+        true => 1,
+        false if cfg!(debug_assertions) => 17,
+        false => 3,
+    };
     let edges = [0, 1, length.head - 1, length.head, length.head + 1];
     let last = [length.whole - 2, length.whole - 1];
     (0..length.whole)
-        .filter(|at| {
-            !cfg!(debug_assertions) || at % 17 == 5 || edges.contains(at) || last.contains(at)
-        })
+        .filter(|at| at % every == every / 3 || edges.contains(at) || last.contains(at))
         .collect()
 }
 

@@ -9,6 +9,9 @@ pub mod json;
 pub mod outgoing;
 pub mod replay;
 
+#[cfg(test)]
+mod tests;
+
 pub use advice::{Advice, Reconnect};
 pub use body::{Body, BodyError, Message};
 pub use error_text::ErrorText;

@@ -52,7 +52,7 @@ trap helper_end EXIT
 # start_server OPTION...: sets SERVER (its process), URL and CONTROL.
 start_server() {
     local ready port
-    exec {SERVER_OUTPUT}< <(exec "$BUILD/bin/cometd_demo_server" --port 0 --quiet --run-ms 300000 "$@")
+    exec {SERVER_OUTPUT}< <(exec "$BUILD/bin/cometd_demo_server" --port 0 --quiet --run-ms 900000 "$@")
     SERVER=$!
     PROCESSES+=("$SERVER")
     read -r -t 60 -u "$SERVER_OUTPUT" ready port CONTROL || fail "the demo server did not start"
