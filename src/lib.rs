@@ -37,6 +37,7 @@ pub mod aside;
 pub mod bayeux;
 pub mod capi;
 pub mod client;
+pub mod clock;
 pub mod delivery;
 pub mod error;
 pub mod log;

@@ -158,7 +158,7 @@ fn objects_are_made_and_merged_field_by_field() {
 fn advice_that_says_a_thing_twice_is_read_field_by_field() {
     let advice = |text: &str| {
         let raw = json::parse(text.as_bytes()).unwrap();
-        Advice::parse(&raw, super::LONG_POLLING)
+        Advice::parse(raw.get(), super::LONG_POLLING)
     };
     // What the section leaves out, the fields beside it say.
     let both = advice(

@@ -2,7 +2,6 @@
 
 mod board;
 mod builder;
-mod clock;
 mod extensions;
 mod hooks;
 mod name;
@@ -23,6 +22,7 @@ use tokio::sync::Notify;
 
 use crate::bayeux::channel::{self, ChannelError};
 use crate::bayeux::json;
+use crate::clock;
 use crate::delivery::{Hub, Queue};
 use crate::error::{Error, ErrorKind, Phase};
 use crate::runtime::{lock, Process};

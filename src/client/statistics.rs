@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use serde::Serialize;
 
-use super::clock;
+use crate::clock;
 use crate::delivery::QueueStatistics;
 use crate::error::{Error, ErrorKind};
 use crate::runtime::lock;

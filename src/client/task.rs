@@ -10,18 +10,23 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 use tokio::time::{sleep_until, Instant, Sleep};
 
 use super::builder::{TokenProvider, TokenReason};
 use super::hooks::{Done, Hooks};
-use super::{clock, Shared};
+use super::Shared;
 use crate::aside::Work;
 use crate::bayeux::body::LARGE;
 use crate::bayeux::Body;
+use crate::clock;
 use crate::delivery::HostCode;
 use crate::error::{Error, ErrorKind, Failure, Phase};
 use crate::runtime::{self, Runtime};
-use crate::session::{Endpoint, Event, Millis, Output, Request, RequestId, Server, Session, State};
+use crate::session::{
+    Configuration, Endpoint, Event, Millis, Output, Request, RequestId, Server, Session, State,
+};
+use crate::speaker::speak;
 use crate::transport::http::{self, LongPolling, Progress};
 
 type Sending = Pin<Box<dyn Future<Output = Result<Vec<u8>, Failure>> + Send>>;
@@ -54,6 +59,11 @@ type Credentials = oneshot::Receiver<Result<hyper::header::HeaderValue, String>>
 /// However far the next deadline is, the clock is looked at so often: timers
 /// stand still while a machine sleeps, and deadlines do not.
 const LONGEST_SLEEP: Millis = 20_000;
+
+/// So many commands, or outputs of the session, and so many events of a response
+/// are dealt with in a turn; then other clients have theirs.
+const TURN: usize = 256;
+const EVENTS: usize = 8_192;
 
 pub(super) struct Task {
     pub session: Session,
@@ -91,17 +101,22 @@ impl Task {
             if self.timestamps {
                 self.session.set_calendar(clock::calendar());
             }
-            for command in self.shared.take_commands() {
+            for (count, command) in (1..).zip(self.shared.take_commands()) {
                 #[cfg(test)]
                 super::tests::maybe_panic(&command);
                 self.session.handle_command(clock::now(), command);
+                if count % TURN == 0 {
+                    yield_now().await;
+                }
             }
-            self.perform(&mut requests, &mut arrivals, &mut credentials);
+            self.perform(&mut requests, &mut arrivals, &mut credentials)
+                .await;
             // Only now, with all events in their queues, is it known whether
             // there is room for more; until then nothing new was sent.
             let room = self.shared.hub.has_room();
             self.session.handle_room(clock::now(), room);
-            self.perform(&mut requests, &mut arrivals, &mut credentials);
+            self.perform(&mut requests, &mut arrivals, &mut credentials)
+                .await;
             if self.session.state() == State::Closed {
                 break;
             }
@@ -118,10 +133,11 @@ impl Task {
             self.session.handle_room(clock::now(), false);
             match wake {
                 Wake::Arrived(request, arrival) => {
-                    self.arrived(&mut requests, &mut arrivals, request, arrival);
+                    self.arrived(&mut requests, &mut arrivals, request, arrival)
+                        .await;
                 }
-                Wake::Reply(request, reply) => self.replied(request, reply),
-                Wake::Hook(done) => self.hook_done(&mut requests, done),
+                Wake::Reply(request, reply) => self.replied(request, reply).await,
+                Wake::Hook(done) => self.hook_done(&mut requests, done).await,
                 Wake::Timer => {
                     let now = clock::now();
                     for request in requests.iter().filter(|it| it.sending.is_some()) {
@@ -145,7 +161,7 @@ impl Task {
     /// The response to a request is there. A small one is read and handled at
     /// once, unless another is before it; a large one is read by another thread,
     /// so that the other clients of this one need not wait.
-    fn arrived(
+    async fn arrived(
         &mut self,
         requests: &mut Vec<Underway>,
         arrivals: &mut Arrivals,
@@ -171,7 +187,7 @@ impl Task {
             }
         };
         match reply {
-            Work::Done(Some(reply)) if arrivals.is_empty() => self.replied(id, reply),
+            Work::Done(Some(reply)) if arrivals.is_empty() => self.replied(id, reply).await,
             reply => {
                 self.session.handle_arrived(now, id);
                 arrivals.push_back((id, reply));
@@ -179,12 +195,16 @@ impl Task {
         }
     }
 
-    fn replied(&mut self, request: RequestId, reply: Result<Body, Failure>) {
+    async fn replied(&mut self, request: RequestId, reply: Result<Body, Failure>) {
         let now = clock::now();
         match reply {
             Ok(body) => {
                 self.shared.note_leniencies(&body);
-                self.session.handle_reply(now, request, &Arc::new(body));
+                if body.size() > LARGE {
+                    self.handle_large(now, request, body).await;
+                } else {
+                    self.session.handle_reply(now, request, &Arc::new(body));
+                }
             }
             Err(mut failure) => {
                 failure.temporary = may_resolve_later(&failure);
@@ -193,13 +213,27 @@ impl Task {
         }
     }
 
+    /// A large response is handled by another thread as well. Nothing else
+    /// happens to this client meanwhile.
+    async fn handle_large(&mut self, now: Millis, request: RequestId, body: Body) {
+        let nothing = Session::new(Configuration::default());
+        let mut session = std::mem::replace(&mut self.session, nothing);
+        let name = self.shared.name.clone();
+        let handled = self.runtime.aside().start(move || {
+            let _speaking = speak(&name);
+            session.handle_reply(now, request, &Arc::new(body));
+            Box::new(session)
+        });
+        self.session = *handled.await;
+    }
+
     fn count_reply(&self, request: &Underway, now: Millis, bytes: usize) {
         let took = now.saturating_sub(request.sent);
         self.shared.counters.replied(request.endpoint, took, bytes);
     }
 
     /// The host's code is done with something.
-    fn hook_done(&mut self, requests: &mut Vec<Underway>, done: Done) {
+    async fn hook_done(&mut self, requests: &mut Vec<Underway>, done: Done) {
         let now = clock::now();
         // One that is not there was given up meanwhile.
         let find = |requests: &[Underway], id| {
@@ -232,7 +266,7 @@ impl Task {
                     return;
                 };
                 requests.swap_remove(index);
-                self.replied(request, reply);
+                self.replied(request, reply).await;
             }
             Done::Fields { question, answer } => {
                 self.session.handle_handshake_fields(now, question, answer);
@@ -253,7 +287,8 @@ impl Task {
         Box::pin(async move { transport.exchange(server, endpoint, body, &progress).await })
     }
 
-    fn perform(
+    /// Does what the session wants done; of much of it a part a turn.
+    async fn perform(
         &mut self,
         requests: &mut Vec<Underway>,
         arrivals: &mut Arrivals,
@@ -261,8 +296,22 @@ impl Task {
     ) {
         // Before anybody is told of the state that it belongs to.
         self.shared.session_is(self.session.client_id());
+        let mut count = 0;
         while let Some(output) = self.session.poll_output() {
+            count += 1;
+            if count % TURN == 0 {
+                yield_now().await;
+            }
             match output {
+                Output::Event(Event::Messages { body, range }) if range.len() > EVENTS => {
+                    for start in range.clone().step_by(EVENTS) {
+                        let end = range.end.min(start.saturating_add(EVENTS as u32));
+                        let body = body.clone();
+                        let range = start..end;
+                        self.shared.publish(Event::Messages { body, range });
+                        yield_now().await;
+                    }
+                }
                 Output::Send(Request {
                     id,
                     server,

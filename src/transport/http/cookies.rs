@@ -3,13 +3,18 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::SystemTime;
 
-use cookie_store::{Cookie, CookieError, CookieStore, StoreAction};
+use cookie_store::{
+    Cookie, CookieDomain, CookieError, CookieExpiration, CookiePath, CookieStore, StoreAction,
+};
 use hyper::header::HeaderValue;
 use url::Url;
 
 use crate::bayeux::error_text::one_line;
+use crate::clock::Said;
 use crate::error::{Error, ErrorKind};
+use crate::session::Millis;
 
 /// What a server may leave with a client. RFC 6265, section 6.1, asks for at
 /// least 50 cookies of at least 4096 bytes for each host.
@@ -23,12 +28,48 @@ pub struct Jar {
     /// Sent to the host's server until that sets a cookie of the same name.
     given: Vec<(String, String)>,
     stored: CookieStore,
+    /// When those that do not last as long as the client are over. The store
+    /// knows the calendar only, which people set, and which is the server's own.
+    ages: Vec<Age>,
     /// Values that were replaced; a server may still name them in an error.
     past: VecDeque<String>,
 }
 
 /// So many values that were replaced are still known.
 const PAST: usize = 8;
+
+/// Until when a cookie is sent, by this machine's clock.
+#[derive(Clone)]
+struct Age {
+    domain: CookieDomain,
+    path: CookiePath,
+    name: String,
+    until: Millis,
+}
+
+impl Age {
+    fn is_of(&self, cookie: &Cookie) -> bool {
+        self.name == cookie.name() && self.path == cookie.path && self.domain == cookie.domain
+    }
+}
+
+/// How long a cookie lasts from when it came; `None`: as long as the client. Its
+/// `Max-Age` counts first (RFC 6265, section 5.3), and its `Expires` by the
+/// calendar of who has set it.
+fn lifetime(cookie: &Cookie, calendar: SystemTime) -> Option<Millis> {
+    if let Some(age) = cookie.max_age() {
+        let age = age.whole_milliseconds().max(0);
+        return Some(Millis::try_from(age).unwrap_or(Millis::MAX));
+    }
+    let CookieExpiration::AtUtc(at) = &cookie.expires else {
+        return None;
+    };
+    let now = calendar.duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.map_or(0, |it| i128::try_from(it.as_millis()).unwrap_or(i128::MAX));
+    let at = i128::from(at.unix_timestamp()).saturating_mul(1_000);
+    let left = at.saturating_sub(now).max(0);
+    Some(Millis::try_from(left).unwrap_or(Millis::MAX))
+}
 
 impl fmt::Debug for Jar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,16 +127,28 @@ impl Jar {
     /// cannot be used nothing is kept, as RFC 6265, section 5.2, wants it; what
     /// comes back says why. The server's newest value wins over the host's,
     /// where it is sent to `ours`.
-    pub fn store(&mut self, header: &HeaderValue, url: &Url, ours: &Url) -> Option<&'static str> {
-        self.keep(header, url, ours).err()
+    pub fn store(
+        &mut self,
+        header: &HeaderValue,
+        url: &Url,
+        ours: &Url,
+        said: Said,
+    ) -> Option<&'static str> {
+        self.keep(header, url, ours, said).err()
     }
 
-    fn keep(&mut self, header: &HeaderValue, url: &Url, ours: &Url) -> Result<(), &'static str> {
+    fn keep(
+        &mut self,
+        header: &HeaderValue,
+        url: &Url,
+        ours: &Url,
+        said: Said,
+    ) -> Result<(), &'static str> {
         let text = std::str::from_utf8(header.as_bytes()).map_err(|_| "it is not UTF-8")?;
         if text.len() > MAXIMUM_COOKIE {
             return Err("it is too long");
         }
-        let cookie = Cookie::parse(text.to_owned(), url).map_err(|error| match error {
+        let mut cookie = Cookie::parse(text.to_owned(), url).map_err(|error| match error {
             CookieError::DomainMismatch => "it is for another server",
             _ => "it cannot be read",
         })?;
@@ -104,12 +157,18 @@ impl Jar {
         let replaces_given = cookie.matches(ours);
         let before = self.stored.get_any(&place.0, &place.1, &name);
         let before = before.map(|it| it.value().to_owned());
-        let action = match self.stored.insert(cookie.into_owned(), url) {
-            Ok(action) => action,
-            // It was gone before it came.
-            Err(CookieError::Expired) => return Ok(()),
-            Err(_) => return Err("it is for another server"),
-        };
+        let lifetime = lifetime(&cookie, said.calendar);
+        cookie.expires = CookieExpiration::SessionEnd;
+        let age = lifetime.map(|lifetime| Age {
+            domain: cookie.domain.clone(),
+            path: cookie.path.clone(),
+            name: name.clone(),
+            until: said.now.saturating_add(lifetime),
+        });
+        let stored = self.stored.insert(cookie.clone().into_owned(), url);
+        let action = stored.map_err(|_| "it is for another server")?;
+        self.ages.retain(|it| !it.is_of(&cookie));
+        self.ages.extend(age);
         if let Some(before) = before {
             if self.past.len() == PAST {
                 self.past.pop_front();
@@ -117,8 +176,9 @@ impl Jar {
             self.past.push_back(before);
         }
         let is_new = action == StoreAction::Inserted;
-        if !self.has_room(is_new) {
-            self.forget_expired();
+        // It may have been over before it came: so servers take one back.
+        if lifetime == Some(0) || !self.has_room(is_new) {
+            self.forget_expired(said.now);
             if !self.has_room(is_new) {
                 self.stored.remove(&place.0, &place.1, &name);
                 return Err("there are too many");
@@ -142,16 +202,21 @@ impl Jar {
     /// The store itself keeps them for ever. One by one: a copy of a full jar
     /// for each cookie that finds it full would be the server's way to keep the
     /// I/O thread busy.
-    fn forget_expired(&mut self) {
-        let place = |it: &Cookie| {
-            let (domain, path) = (String::from(&it.domain), String::from(&it.path));
-            (domain, path, it.name().to_owned())
-        };
-        let expired = self.stored.iter_any().filter(|it| it.is_expired());
-        let expired: Vec<_> = expired.map(place).collect();
-        for (domain, path, name) in expired {
-            self.stored.remove(&domain, &path, &name);
-        }
+    fn forget_expired(&mut self, now: Millis) {
+        let Self { ages, stored, .. } = self;
+        ages.retain(|age| {
+            let lasts = age.until > now;
+            if !lasts {
+                let (domain, path) = (String::from(&age.domain), String::from(&age.path));
+                stored.remove(&domain, &path, &age.name);
+            }
+            lasts
+        });
+    }
+
+    fn lasts(&self, cookie: &Cookie, now: Millis) -> bool {
+        let age = self.ages.iter().find(|it| it.is_of(cookie));
+        age.is_none_or(|it| it.until > now)
     }
 
     /// Calls `each` with the values of all cookies, those of the last ones
@@ -163,7 +228,7 @@ impl Jar {
     }
 
     /// The `Cookie` header for a URL of the host's server.
-    pub fn header(&self, url: &Url) -> Option<HeaderValue> {
+    pub fn header(&self, url: &Url, now: Millis) -> Option<HeaderValue> {
         let mut text = String::new();
         let mut add = |name: &str, value: &str| {
             if !text.is_empty() {
@@ -176,8 +241,10 @@ impl Jar {
         for (name, value) in &self.given {
             add(name, value);
         }
-        for (name, value) in self.stored.get_request_values(url) {
-            add(name, value);
+        for cookie in self.stored.matches(url) {
+            if self.lasts(cookie, now) {
+                add(cookie.name(), cookie.value());
+            }
         }
         if text.is_empty() {
             return None;
@@ -189,8 +256,13 @@ impl Jar {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    pub const EARLY: Said = Said {
+        now: 0,
+        calendar: SystemTime::UNIX_EPOCH,
+    };
 
     fn url(text: &str) -> Url {
         Url::parse(text).unwrap()
@@ -201,6 +273,7 @@ mod tests {
             &HeaderValue::from_bytes(cookie.as_bytes()).unwrap(),
             &url("http://h/cometd/handshake"),
             &url("http://h/cometd/"),
+            EARLY,
         )
     }
 
@@ -209,7 +282,7 @@ mod tests {
     }
 
     fn sent(jar: &Jar, to: &str) -> String {
-        let header = jar.header(&url(to));
+        let header = jar.header(&url(to), 0);
         let mut cookies: Vec<_> = header
             .as_ref()
             .map(|value| value.to_str().unwrap().split("; ").collect())
@@ -252,7 +325,7 @@ mod tests {
         ] {
             let mut jar = Jar::default();
             assert_eq!(stored(&mut jar, cookie), None, "{cookie}");
-            let header = jar.header(&url("http://h/cometd/connect"));
+            let header = jar.header(&url("http://h/cometd/connect"), 0);
             let sent = header.as_ref().map_or(&b""[..], |it| it.as_bytes());
             assert_eq!(sent, sent_back.as_bytes(), "{cookie}");
         }
@@ -265,7 +338,7 @@ mod tests {
         }
         let header = HeaderValue::from_bytes(b"a=\xff").unwrap();
         let h = url("http://h/");
-        assert!(Jar::default().store(&header, &h, &h).is_some());
+        assert!(Jar::default().store(&header, &h, &h, EARLY).is_some());
     }
 
     #[test]
@@ -302,7 +375,7 @@ mod tests {
             set(&mut jar, &format!("c{n}=1; Path=/"));
         }
         set(&mut jar, &format!("big={}; Path=/", "x".repeat(20_000)));
-        let header = jar.header(&url("http://h/")).unwrap();
+        let header = jar.header(&url("http://h/"), 0).unwrap();
         assert_eq!(
             header.to_str().unwrap().split("; ").count(),
             MAXIMUM_COOKIES
@@ -370,5 +443,69 @@ mod tests {
         }
         assert!(check("a", "").is_ok());
         assert!(check("a", "x=y \"z\"").is_ok());
+    }
+
+    fn at(now: Millis, date: &str) -> Said {
+        Said {
+            now,
+            calendar: httpdate::parse_http_date(date).unwrap(),
+        }
+    }
+
+    /// Stored when this is said; up to which time it is sent.
+    fn sent_until(cookie: &str, said: Said) -> Option<Millis> {
+        let mut jar = Jar::default();
+        let h = url("http://h/");
+        jar.store(&HeaderValue::from_str(cookie).unwrap(), &h, &h, said);
+        let is_sent = |now| jar.header(&h, now).is_some();
+        let times = (0..200_000).step_by(1_000);
+        let last = times.take_while(|now| is_sent(said.now + now)).last();
+        last.map(|it| it + 1_000)
+    }
+
+    #[test]
+    fn a_cookie_expires_by_the_servers_clock() {
+        // A server that lives in another year than this machine.
+        let said = at(5_000, "Sun, 06 Nov 1994 08:49:37 GMT");
+        let until = |at: &str| sent_until(&format!("a=b; Expires={at}"), said);
+        assert_eq!(until("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60_000));
+        assert_eq!(until("Sunday, 06-Nov-94 08:50:37 GMT"), Some(60_000));
+        assert_eq!(until("Sun, 06 Nov 1994 08:49:37 GMT"), None);
+        assert_eq!(until("Thu, 01 Jan 1970 00:00:00 GMT"), None);
+        assert_eq!(until("Fri, 31 Dec 9999 23:59:59 GMT"), Some(200_000));
+        assert_eq!(until("soon"), Some(200_000), "as long as the client");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_expires_no_cookie() {
+        // Nothing but the time that has passed ends it.
+        for date in [
+            "Thu, 01 Jan 1970 00:00:00 GMT",
+            "Sat, 06 Nov 2094 08:49:37 GMT",
+        ] {
+            let until = |more: &str| sent_until(&format!("a=b; {more}"), at(7_000, date));
+            assert_eq!(until("Max-Age=60"), Some(60_000));
+            assert_eq!(
+                until("Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=60"),
+                Some(60_000)
+            );
+            assert_eq!(until("Max-Age=0"), None);
+            assert_eq!(until("Max-Age=-5"), None);
+            assert_eq!(until("Max-Age=99999999999999999999"), Some(200_000));
+            assert_eq!(until(""), Some(200_000));
+        }
+    }
+
+    #[test]
+    fn a_cookie_that_is_over_is_taken_back_and_may_come_again() {
+        let mut jar = Jar::default();
+        set(&mut jar, "a=1; Path=/; Max-Age=60");
+        set(&mut jar, "b=2; Path=/");
+        set(&mut jar, "a=; Path=/; Max-Age=0");
+        assert_eq!(sent(&jar, "http://h/"), "b=2");
+        set(&mut jar, "a=3; Path=/");
+        assert_eq!(sent(&jar, "http://h/"), "a=3; b=2");
+        assert!(jar.ages.is_empty());
+        assert_eq!(jar.stored.iter_any().count(), 2);
     }
 }

@@ -32,6 +32,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
 use crate::bayeux::error_text::one_line;
+use crate::clock::{self, Said};
 use crate::error::{Error, ErrorKind, Failure};
 use crate::runtime::lock;
 use crate::session::{Endpoint, Server};
@@ -244,7 +245,7 @@ impl LongPolling {
         if let Some(value) = self.authorization.value() {
             headers.insert(AUTHORIZATION, value);
         }
-        if let Some(value) = lock(&self.cookies).header(&target.url) {
+        if let Some(value) = lock(&self.cookies).header(&target.url, clock::now()) {
             headers.insert(COOKIE, value);
         }
         if target.url.scheme() == "http" {
@@ -260,8 +261,12 @@ impl LongPolling {
     fn keep_cookies(&self, target: &Target, base: &Url, headers: &HeaderMap) {
         if headers.contains_key(SET_COOKIE) {
             let mut jar = lock(&self.cookies);
+            let said = Said {
+                now: clock::now(),
+                calendar: response::calendar(headers),
+            };
             for value in headers.get_all(SET_COOKIE) {
-                if let Some(why) = jar.store(value, &target.url, base) {
+                if let Some(why) = jar.store(value, &target.url, base, said) {
                     let name = cookies::shown_name(value);
                     let text = format!("the cookie{name} of a response was passed over: {why}");
                     self.leniencies.took(Leniency::Cookie, text);

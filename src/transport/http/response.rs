@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{HeaderMap, RETRY_AFTER};
+use hyper::header::{HeaderMap, DATE, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
 use super::coding::{decode, Wanted};
@@ -231,7 +231,7 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: Vec<u8>) -> Failure {
     failure.http_status = status.as_u16();
     failure.bayeux = bayeux;
     if says_when(status) {
-        failure.retry_after = retry_after(headers, SystemTime::now());
+        failure.retry_after = retry_after(headers, calendar(headers));
     }
     failure
 }
@@ -248,6 +248,14 @@ fn says_when(status: StatusCode) -> bool {
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT
     )
+}
+
+/// What the calendar of the server says, as far as it tells (`Date`, RFC 9110,
+/// section 6.6.1): what it dates is dated by that. Otherwise this machine's.
+pub(super) fn calendar(headers: &HeaderMap) -> SystemTime {
+    let date = headers.get(DATE).and_then(|it| it.to_str().ok());
+    let date = date.and_then(|it| httpdate::parse_http_date(it.trim()).ok());
+    date.unwrap_or_else(SystemTime::now)
 }
 
 /// `Retry-After` in milliseconds: seconds, or a date (RFC 9110, section 10.2.3).
@@ -290,6 +298,20 @@ mod tests {
         let message = br#"[{"channel":"/meta/connect","error":"403::Unknown client"}]"#.to_vec();
         let failure = refusal(StatusCode::FORBIDDEN, &HeaderMap::new(), message);
         assert_eq!(failure.text, "HTTP 403 Forbidden (403::Unknown client)");
+    }
+
+    #[test]
+    fn retry_after_as_a_date_is_by_the_servers_clock_140() {
+        // A server that lives in another year than this machine.
+        let dated = |date: &str| {
+            let mut all = headers(RETRY_AFTER, "Sun, 06 Nov 1994 08:49:47 GMT");
+            all.insert(DATE, HeaderValue::from_str(date).unwrap());
+            refusal(StatusCode::SERVICE_UNAVAILABLE, &all, vec![]).retry_after
+        };
+        assert_eq!(dated("Sun, 06 Nov 1994 08:49:37 GMT"), Some(10_000));
+        assert_eq!(dated("Sun, 06 Nov 1994 08:49:57 GMT"), Some(0));
+        // One that says nothing usable is taken to live in ours.
+        assert_eq!(dated("yesterday"), Some(0));
     }
 
     #[test]

@@ -321,6 +321,7 @@ fn leaves(text: &str, into: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cookies::tests::EARLY;
     use super::*;
     use crate::transport::http::authorization::{any, basic, bearer};
     use crate::transport::http::proxy::{Choice, Proxy};
@@ -342,11 +343,13 @@ mod tests {
             &hyper::header::HeaderValue::from_static("SID=server-cookie; Path=/"),
             &url::Url::parse("http://h/").unwrap(),
             &url::Url::parse("http://h/").unwrap(),
+            EARLY,
         );
         jar.store(
             &hyper::header::HeaderValue::from_static("SID=newer-cookie; Path=/"),
             &url::Url::parse("http://h/").unwrap(),
             &url::Url::parse("http://h/").unwrap(),
+            EARLY,
         );
         let proxy = Proxy::parse("http://me:proxy-password@proxy:3128").unwrap();
         let proxies = Choice::Always(Arc::new(proxy)).proxies();
@@ -471,7 +474,7 @@ mod tests {
         for number in 0..200 {
             let cookie = format!("c{number}={}; Path=/", value(number));
             let header = hyper::header::HeaderValue::from_str(&cookie).unwrap();
-            jar.store(&header, &url, &url);
+            jar.store(&header, &url, &url, EARLY);
         }
         Secrets::new(
             Arc::default(),

@@ -4,6 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use crate::session::Millis;
 
+/// When something is said: by this machine's clock and by the calendar of who
+/// says it.
+#[derive(Debug, Clone, Copy)]
+pub struct Said {
+    pub now: Millis,
+    pub calendar: SystemTime,
+}
+
 /// What the calendar says at the clock's 0, in milliseconds since 1970.
 pub fn calendar() -> i64 {
     let since_1970 = SystemTime::now()
