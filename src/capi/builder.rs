@@ -409,8 +409,9 @@ pub unsafe extern "C" fn cometd_client_builder_add_cookie(
 }
 
 /// Adds a header to each request. Of one name there can be several, 100 in all.
-/// "Authorization" is the same as cometd_client_builder_set_authorization, and
-/// "User-Agent" replaces the library's own.
+/// "Authorization" is the same as cometd_client_builder_set_authorization;
+/// "User-Agent" and "Accept" replace the library's own. Names are sent with their usual
+/// capitals, as in "X-Request-Id".
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `name` is Cookie
 /// or a header that belongs to the transport, such as Host or Content-Length;
@@ -636,7 +637,9 @@ pub unsafe extern "C" fn cometd_client_builder_set_overflow(
 }
 
 /// Sets how large a response may be, after decompression. A larger one is a failure,
-/// COMETD_E_TOO_LARGE.
+/// COMETD_E_TOO_LARGE. Memory is taken as bytes come; when there is none for what comes,
+/// the failure is COMETD_E_SYSTEM. Without regard to this, the headers of a response are at
+/// most 262144 bytes, interim responses included, or it is COMETD_E_MALFORMED_HTTP.
 ///
 /// `bytes` is 1 to 2147483647; the default is 16777216.
 ///

@@ -83,7 +83,7 @@ static void check_header(set_fn set, const char *value)
     CHECK_OK(cometd_client_connect(client, NULL));
     subscribed(client, "/a");
     client_end(client);
-    char *header = text("\r\nauthorization: %s\r\n", value);
+    char *header = text("\r\nAuthorization: %s\r\n", value);
     CHECK_INT(peer_count(peer, header), ==, peer_count(peer, "POST "));
     CHECK_INT(peer_count(peer, "\"/meta/disconnect\""), ==, 1);
     free(header);
@@ -138,8 +138,8 @@ TEST(changed_while_running_from_the_next_request_on)
     CHECK_OK(cometd_client_set_authorization(client, "Bearer new"));
     subscribed(client, "/a");
     client_end(client);
-    CHECK_INT(peer_count(peer, "\r\nauthorization: Bearer old\r\n"), ==, before);
-    CHECK_INT(peer_count(peer, "\r\nauthorization: Bearer new\r\n"), ==,
+    CHECK_INT(peer_count(peer, "\r\nAuthorization: Bearer old\r\n"), ==, before);
+    CHECK_INT(peer_count(peer, "\r\nAuthorization: Bearer new\r\n"), ==,
               peer_count(peer, "POST ") - before);
     peer_stop(peer);
 }

@@ -188,7 +188,7 @@ TEST(what_was_refused_is_not_sent)
     subscribed(client, "/a");
     client_end(client);
     CHECK_INT(peer_count(peer, "evil"), ==, 0);
-    CHECK_INT(peer_count(peer, "\r\nauthorization: Bearer good\r\n"), ==, peer_count(peer, "POST "));
+    CHECK_INT(peer_count(peer, "\r\nAuthorization: Bearer good\r\n"), ==, peer_count(peer, "POST "));
     char *request = peer_request(peer, "/meta/handshake", 1);
     CHECK_HAS(request, "POST /cometd/good/handshake ");
     CHECK_HAS(request, "\"ext\":{\"good\":1}");

@@ -35,7 +35,7 @@ static char *cookie_sent(cometd_client *client, peer *peer)
     int before = peer_count(peer, "\"channel\":\"/b\"");
     publish(client, "/b", "1");
     char *request = peer_request(peer, "\"channel\":\"/b\"", before + 1);
-    char *header = strstr(request, "\r\ncookie: ");
+    char *header = strstr(request, "\r\nCookie: ");
     char *value = header ? strndup(header + 10, strcspn(header + 10, "\r")) : strdup("");
     free(request);
     cometd_event_free(wait_event(client, COMETD_EVENT_PUBLISHED, "/b", 0));
@@ -75,7 +75,7 @@ TEST(given_ones_are_sent_with_each_request)
     CHECK_HAS_NOT(sent, "a=1");
     free(sent);
     client_end(client);
-    CHECK_INT(peer_count(peer, "\r\ncookie: "), ==, peer_count(peer, "POST "));
+    CHECK_INT(peer_count(peer, "\r\nCookie: "), ==, peer_count(peer, "POST "));
     peer_stop(peer);
 }
 

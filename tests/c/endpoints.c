@@ -59,7 +59,7 @@ static void check_row(const row *row, int v6)
     check_target(peer, "/meta/subscribe", row->to_subscribe);
     check_target(peer, "/meta/unsubscribe", row->to_subscribe);
     check_target(peer, "/b", row->to_subscribe);
-    char *host = text("\r\nhost: %s:%d\r\n", v6 ? "[::1]" : "127.0.0.1", peer_port(peer));
+    char *host = text("\r\nHost: %s:%d\r\n", v6 ? "[::1]" : "127.0.0.1", peer_port(peer));
     CHECK_INT(peer_count(peer, host), >=, 5);
     free(host);
     free(url);
@@ -204,7 +204,7 @@ TEST(userinfo_becomes_basic_and_a_fragment_is_ignored)
     cometd_client *client = client_connected(url);
     client_end(client);
     /* "user:päss" in UTF-8 */
-    CHECK_INT(peer_count(peer, "\r\nauthorization: Basic dXNlcjpww6Rzcw==\r\n"), ==,
+    CHECK_INT(peer_count(peer, "\r\nAuthorization: Basic dXNlcjpww6Rzcw==\r\n"), ==,
               peer_count(peer, "POST "));
     CHECK_INT(peer_count(peer, "fragment"), ==, 0);
     CHECK_INT(peer_count(peer, "us%65r"), ==, 0);

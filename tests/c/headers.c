@@ -23,11 +23,11 @@ TEST(extra_headers_are_on_each_request)
     client_end(client);
     int all = peer_count(peer, "POST ");
     CHECK_INT(all, >=, 4);
-    CHECK_INT(peer_count(peer, "\r\nx-one: 1\r\n"), ==, all);
-    CHECK_INT(peer_count(peer, "\r\nx-two: a\r\n"), ==, all);
-    CHECK_INT(peer_count(peer, "\r\nx-two: b\r\n"), ==, all);
-    CHECK_INT(peer_count(peer, "\r\nx-utf8: gr\xc3\xbc\xc3\x9f\r\n"), ==, all);
-    CHECK_INT(peer_count(peer, "\r\nx-empty:"), ==, all);
+    CHECK_INT(peer_count(peer, "\r\nX-One: 1\r\n"), ==, all);
+    CHECK_INT(peer_count(peer, "\r\nX-Two: a\r\n"), ==, all);
+    CHECK_INT(peer_count(peer, "\r\nX-Two: b\r\n"), ==, all);
+    CHECK_INT(peer_count(peer, "\r\nX-Utf8: gr\xc3\xbc\xc3\x9f\r\n"), ==, all);
+    CHECK_INT(peer_count(peer, "\r\nX-Empty:"), ==, all);
     peer_stop(peer);
 }
 
@@ -37,8 +37,10 @@ TEST(the_librarys_own_headers)
     cometd_client *client = client_connected(peer_url(peer));
     client_end(client);
     char *request = peer_request(peer, "/meta/handshake", 1);
-    CHECK_HAS(request, "\r\ncontent-type: application/json;charset=UTF-8\r\n");
-    CHECK_HAS(request, "\r\nuser-agent: libcometd/");
+    CHECK_HAS(request, "\r\nContent-Type: application/json;charset=UTF-8\r\n");
+    CHECK_HAS(request, "\r\nUser-Agent: libcometd/");
+    CHECK_HAS(request, "\r\nAccept: application/json, */*;q=0.1\r\n");
+    CHECK_HAS(request, "\r\nContent-Length: ");
     free(request);
     peer_stop(peer);
 }
@@ -50,7 +52,7 @@ TEST(the_user_agent_can_be_replaced)
     CHECK_OK(cometd_client_builder_add_header(builder, "User-Agent", "mine/1"));
     cometd_client *client = start(builder);
     client_end(client);
-    CHECK_INT(peer_count(peer, "\r\nuser-agent: mine/1\r\n"), ==, peer_count(peer, "POST "));
+    CHECK_INT(peer_count(peer, "\r\nUser-Agent: mine/1\r\n"), ==, peer_count(peer, "POST "));
     CHECK_INT(peer_count(peer, "libcometd"), ==, 0);
     peer_stop(peer);
 }

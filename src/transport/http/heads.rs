@@ -189,14 +189,17 @@ enum Ending {
 /// known to hold no end.
 fn ending(bytes: &[u8], searched: usize) -> Ending {
     const BEGINS: &[u8] = b"HTTP/";
-    let blank = bytes.iter().position(|it| !matches!(it, b'\r' | b'\n'));
-    let head = blank.and_then(|at| bytes.get(at..)).unwrap_or_default();
+    // Empty lines in front of it do not count.
+    let Some(begin) = bytes.iter().position(|it| !matches!(it, b'\r' | b'\n')) else {
+        return Ending::Unknown;
+    };
+    let head = bytes.get(begin..).unwrap_or_default();
     let begins = BEGINS.len().min(head.len());
     if head.get(..begins) != BEGINS.get(..begins) {
         return Ending::NoHead;
     }
     // An end may lie across.
-    let mut from = searched.saturating_sub(3).max(blank.unwrap_or(0));
+    let mut from = searched.saturating_sub(3).max(begin);
     while let Some(found) = bytes
         .get(from..)
         .and_then(|it| it.iter().position(|byte| *byte == b'\n'))
@@ -399,7 +402,7 @@ mod tests {
 
     #[test]
     fn a_head_is_seen_however_it_comes_in_pieces() {
-        let whole = b"\r\nHTTP/1.1 102 Processing\r\nA : 1\r\n\r\nHTTP/1.1 200 OK\r\nB : 2\r\nC: 3\n\n[body]\r\n\r\n";
+        let whole = b"\r\n\r\n\nHTTP/1.1 102 Processing\r\nA : 1\r\n\r\nHTTP/1.1 200 OK\r\nB : 2\r\nC: 3\n\n[body]\r\n\r\n";
         let wanted = b"HTTP/1.1 200 OK\r\nB: 2\r\nC: 3\r\n\r\n[body]\r\n\r\n";
         for size in 1..whole.len() {
             let pieces: Vec<_> = whole.chunks(size).collect();

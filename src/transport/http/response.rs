@@ -215,8 +215,8 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: Vec<u8>) -> Failure {
                 .map(|error| format!(" ({})", error.text))
                 .unwrap_or_default()
         }
-        Err(BodyError::Empty | BodyError::Html(_)) => String::new(),
-        // JSON too: the explanation of something else than Bayeux.
+        Err(BodyError::Empty) => String::new(),
+        // A page without a title, and JSON: the explanation of something else than Bayeux.
         _ => format!(" (\"{start}\")"),
     };
     let mut failure = Failure::new(
@@ -295,6 +295,15 @@ mod tests {
         let failure = refusal(StatusCode::UNAUTHORIZED, &HeaderMap::new(), vec![]);
         assert_eq!(failure.kind, ErrorKind::Unauthorized);
         assert_eq!(failure.text, "HTTP 401 Unauthorized");
+        let page = b"<html><body>Busy</body></html>".to_vec();
+        let failure = refusal(StatusCode::BAD_GATEWAY, &HeaderMap::new(), page);
+        assert_eq!(
+            failure.text,
+            "HTTP 502 Bad Gateway (\"<html><body>Busy</body></html>\")"
+        );
+        let latin = b"\n\n  zur\xfcck".to_vec();
+        let failure = refusal(StatusCode::NOT_FOUND, &HeaderMap::new(), latin);
+        assert_eq!(failure.text, "HTTP 404 Not Found (\"zur\u{fffd}ck\")");
         let message = br#"[{"channel":"/meta/connect","error":"403::Unknown client"}]"#.to_vec();
         let failure = refusal(StatusCode::FORBIDDEN, &HeaderMap::new(), message);
         assert_eq!(failure.text, "HTTP 403 Forbidden (403::Unknown client)");
