@@ -570,6 +570,7 @@ public:
             "set_authorization");
     }
     /// Ends the session, within `timeout`; 0 returns at once.
+    /// Throws COMETD_E_UNDELIVERED when publishes have failed, and no event has told so before.
     void disconnect(milliseconds timeout) {
         detail::checked("disconnect", [&](cometd_error **err) {
             return cometd_client_disconnect(get(), detail::to_ms(timeout), err);

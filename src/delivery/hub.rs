@@ -65,6 +65,13 @@ struct Waiting {
     told: Option<Instant>,
 }
 
+impl Waiting {
+    fn may_tell(&self, now: Instant) -> bool {
+        let since = self.told.map(|it| now.saturating_duration_since(it));
+        since.is_none_or(|it| it >= TELL)
+    }
+}
+
 /// However often a queue is full: one line in the log in so much time.
 const TELL: Duration = Duration::from_secs(60);
 
@@ -198,15 +205,15 @@ impl Hub {
             return room;
         }
         state.waiting.times += 1;
-        let told = state.waiting.told;
-        if told.is_some_and(|it| it.elapsed() < TELL) {
+        let now = Instant::now();
+        if !state.waiting.may_tell(now) {
             return false;
         }
         let mut queues = state.queues.iter().enumerate();
         let full = queues.find_map(|(index, queue)| Some((index, queue.full()?)));
         // One that was read meanwhile is nothing to tell of.
         if let Some((receiver, full)) = full {
-            state.waiting.told = Some(Instant::now());
+            state.waiting.told = Some(now);
             let times = state.waiting.times;
             // The sink is the host's.
             drop(state);

@@ -468,6 +468,64 @@ mod tests {
     }
 
     #[test]
+    fn a_few_topics_that_are_no_longer_needed_are_kept_and_the_newest_always() {
+        let (tracker, _) = tracker();
+        let names = || lock(&tracker.topics).by_name.len();
+        let before = names();
+        for n in 0..10 {
+            tracker.follow(&format!("/t{n}"), |_| false);
+        }
+        assert_eq!(names(), before + 10);
+        for n in 10..3 * KEPT {
+            let topic = format!("/t{n}");
+            tracker.follow(&topic, |_| false);
+            assert!(lock(&tracker.topics).by_name.contains_key(&topic), "{n}");
+        }
+    }
+
+    #[test]
+    fn looking_for_topics_that_are_not_needed_costs_each_new_one_little() {
+        let (tracker, _) = tracker();
+        let mut looked = 0;
+        for n in 0..8 * KEPT {
+            let asked = std::cell::Cell::new(0);
+            tracker.follow(&format!("/t{n}"), |_| {
+                asked.set(asked.get() + 1);
+                true
+            });
+            looked += asked.get();
+        }
+        assert!(looked <= 4 * 8 * KEPT, "{looked}");
+    }
+
+    #[test]
+    fn a_topic_whose_position_is_being_saved_is_not_forgotten() {
+        let own = Arc::new(std::sync::OnceLock::<Arc<Tracker>>::new());
+        let inside = own.clone();
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let seen = kept.clone();
+        let save = move |topic: &str, _| {
+            let Some(tracker): Option<&Arc<Tracker>> = inside.get() else {
+                return Err("too early".to_owned());
+            };
+            for n in 0..2 * KEPT {
+                tracker.follow(&format!("/t{n}"), |_| false);
+            }
+            let is_there = lock(&tracker.topics).by_name.contains_key(topic);
+            lock(&seen).push(is_there);
+            Ok(())
+        };
+        let tracker = Arc::new(Tracker::new(Arc::new(save)));
+        let _ = own.set(tracker.clone());
+        tracker.follow("/e", |_| false);
+        let body = events(&[Some(1)]);
+        let ticket = tracker.hand_out(&body.message(0).unwrap()).unwrap();
+        ticket.finish(&body.message(0).unwrap());
+        assert_eq!(*lock(&kept), [true]);
+        assert_eq!(tracker.failures(), 0);
+    }
+
+    #[test]
     fn events_of_topics_that_nobody_subscribed_to_have_no_ticket() {
         let (tracker, _) = tracker();
         let text = r#"[{"channel":"/other","data":{"event":{"replayId":7}}}]"#;

@@ -335,3 +335,28 @@ fn statistics_are_of_each_receiver_the_oldest_first() {
         .collect();
     assert_eq!(read, [(4, 5, 1, 0, false), (1, 1, 0, 0, false)]);
 }
+
+#[test]
+fn case_unread_outcomes_the_log_is_told_once_in_a_while() {
+    let mut waiting = Waiting::default();
+    let now = Instant::now();
+    assert!(waiting.may_tell(now), "at once, the first time");
+    waiting.told = Some(now);
+    assert!(!waiting.may_tell(now));
+    assert!(!waiting.may_tell(now + TELL - Duration::from_millis(1)));
+    assert!(waiting.may_tell(now + TELL));
+    // Told only where there is something to tell.
+    let hub = hub(1);
+    let queue = hub.add();
+    assert!(hub.has_room());
+    assert!(lock(&hub.state).waiting.told.is_none());
+    hub.publish(messages(1));
+    assert!(!hub.has_room());
+    let told = lock(&hub.state).waiting.told;
+    assert!(told.is_some());
+    next(&queue);
+    assert!(hub.has_room());
+    hub.publish(messages(1));
+    assert!(!hub.has_room());
+    assert_eq!(lock(&hub.state).waiting.told, told, "not again so soon");
+}

@@ -480,3 +480,25 @@ fn a_callback_makes_room_as_a_poll_does() {
     runtime.block_on(made).unwrap();
     assert!(queue.has_room());
 }
+
+#[test]
+fn what_came_before_a_thread_could_be_seen_to_wait_is_not_slept_through() {
+    let returns_at_once = |queue: &Queue| {
+        let begun = Instant::now();
+        let front = lock(&queue.front);
+        let long = Duration::from_secs(30);
+        drop(queue.wait(front, begun.checked_add(long)));
+        assert!(begun.elapsed() < long / 2);
+        assert_eq!(queue.waiting.load(Ordering::SeqCst), 0);
+    };
+    let something = queue(Overflow::Block, 10, 10_000);
+    something.push_messages(&body(1, 0), 0, 1);
+    returns_at_once(&something);
+    let over = queue(Overflow::Block, 10, 10_000);
+    over.end();
+    returns_at_once(&over);
+    let with_callback = queue(Overflow::Block, 10, 10_000);
+    let dispatcher = Arc::new(Dispatcher::start().unwrap());
+    with_callback.set_callback(Some((Box::new(|_| {}), dispatcher)));
+    returns_at_once(&with_callback);
+}
