@@ -1,5 +1,7 @@
 //! What can go wrong, in the words that the host gets to read.
 
+use std::sync::Arc;
+
 use crate::bayeux::ErrorText;
 
 /// The kind of an error; the C interface gives each a status of its own.
@@ -42,6 +44,8 @@ pub enum ErrorKind {
     Host(i32),
     /// An extension of the host's deleted the message.
     MessageDeleted,
+    /// Messages that were accepted have failed.
+    Undelivered,
 }
 
 /// What the client was doing.
@@ -58,6 +62,11 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Of what the host has called, or the library for it.
+    pub fn is_of_commands(self) -> bool {
+        matches!(self, Self::Subscribe | Self::Unsubscribe | Self::Publish)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Handshake => "handshake",
@@ -84,7 +93,15 @@ pub struct Error {
     /// 0 when there was no HTTP response.
     pub http_status: u16,
     pub bayeux: Option<ErrorText>,
+    /// The `ext` of the reply that caused it, JSON.
+    pub reply_ext: Option<Box<str>>,
+    /// The whole `error` of that reply, JSON: servers send objects, too.
+    pub reply_error: Option<Box<str>>,
     pub channel: Option<String>,
+    /// What the client is called that it is of.
+    pub client: Option<Arc<str>>,
+    /// Where the request went, without userinfo and query.
+    pub url: Option<Box<str>>,
     /// Milliseconds until the next attempt; `None`: there will be none.
     pub retry_in: Option<u64>,
 }
@@ -98,7 +115,11 @@ impl Error {
             fatal: false,
             http_status: 0,
             bayeux: None,
+            reply_ext: None,
+            reply_error: None,
             channel: None,
+            client: None,
+            url: None,
             retry_in: None,
         }
     }
@@ -116,6 +137,12 @@ impl Error {
         Self::new(kind, Phase::Call, message)
     }
 
+    /// Says which client it is of, unless that is known.
+    pub fn of(mut self, client: &Arc<str>) -> Self {
+        self.client.get_or_insert_with(|| client.clone());
+        self
+    }
+
     pub fn on_channel(mut self, channel: impl Into<String>) -> Self {
         self.channel = Some(channel.into());
         self
@@ -131,6 +158,9 @@ pub struct Failure {
     pub http_status: u16,
     /// The error of a message that came with the status.
     pub bayeux: Option<ErrorText>,
+    /// Of a kind that is final, but this one may pass: a resolver that could
+    /// not be asked.
+    pub temporary: bool,
     /// Milliseconds that the server asked to wait (`Retry-After`, RFC 9110
     /// section 10.2.3).
     pub retry_after: Option<u64>,
@@ -143,6 +173,7 @@ impl Failure {
             text: text.into(),
             http_status: 0,
             bayeux: None,
+            temporary: false,
             retry_after: None,
         }
     }

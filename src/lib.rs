@@ -19,18 +19,21 @@
 //!   transport, and the thread that runs the host's extensions in between.
 //! - [`delivery`]: events, the bounded queue of each receiver, its file
 //!   descriptor, and the threads that call back.
-//! - [`runtime`]: what the process has once, and what a fork does to it.
+//! - [`runtime`]: what the process has once, and what a fork does to it;
+//!   [`aside`]: the threads for what would keep the I/O thread too long.
 //! - [`capi`]: `extern "C"` only; the header is generated from it.
 //! - [`error`] and [`log`]: errors in the words that the host reads, and the
-//!   sink for log lines.
+//!   sink for log lines; [`speaker`] says whose lines they are.
 //!
-//! A response's way: [`transport::http::LongPolling::send`] reads the body and
-//! [`bayeux::Body::parse`] finds where each field stands in it; the task gives
-//! it to [`session::Session::handle_reply`], which answers with
+//! A response's way: [`transport::http::LongPolling::exchange`] reads its bytes
+//! and [`bayeux::Body::parse`] finds where each field stands in them, beside the
+//! I/O thread when they are many ([`aside`]); the task gives the body to
+//! [`session::Session::handle_reply`], which answers with
 //! [`session::Output`]s; events go to the [`delivery::Hub`], which puts a run of
 //! messages as one entry into the [`delivery::Queue`] of each receiver; a poll
 //! takes them out one by one, as pointers into the body.
 
+pub mod aside;
 pub mod bayeux;
 pub mod capi;
 pub mod client;
@@ -39,4 +42,5 @@ pub mod error;
 pub mod log;
 pub mod runtime;
 pub mod session;
+pub mod speaker;
 pub mod transport;

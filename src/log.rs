@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 use std::fmt::{self, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -11,20 +12,18 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::delivery::HostCode;
+use crate::runtime::{PerProcess, Process};
 
 /// Takes level, target and text.
 pub type Sink = dyn Fn(Level, &str, &str) + Send + Sync;
 
-struct Installed {
-    sink: Option<Arc<Sink>>,
-    maximum: LevelFilter,
-}
-
-static INSTALLED: RwLock<Installed> = RwLock::new(Installed {
-    sink: None,
-    maximum: LevelFilter::OFF,
-});
-/// The maximum level again, where it can be read without a lock.
+/// The sink; null when there is none.
+static SINK: AtomicPtr<Arc<Sink>> = AtomicPtr::new(ptr::null_mut());
+/// Held while a sink is looked up, and alone while one is put in its place.
+/// Each process has its own: a thread of the parent's may have held it when the
+/// child was forked. The sink itself is the child's as well.
+static LOOKING: PerProcess<RwLock<()>> = PerProcess::new();
+/// The maximum level.
 static MAXIMUM: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
@@ -32,28 +31,72 @@ thread_local! {
     static LOGGING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Another subscriber of the program's own is installed.
+/// Why there can be no sink.
 #[derive(Debug, thiserror::Error)]
-#[error("the program has installed another tracing subscriber")]
-pub struct AlreadyTaken;
+pub enum Unavailable {
+    #[error("the program has installed another tracing subscriber")]
+    Taken,
+    #[error("the process was forked while its first sink was being installed")]
+    Forked,
+}
 
 /// Replaces the sink; the one before is dropped when its last call has returned.
-pub fn set(sink: Option<Arc<Sink>>, maximum: LevelFilter) -> Result<(), AlreadyTaken> {
-    static SUBSCRIBED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    let ours = *SUBSCRIBED.get_or_init(|| tracing::subscriber::set_global_default(ToSink).is_ok());
-    if !ours {
-        return Err(AlreadyTaken);
-    }
+pub fn set(sink: Option<Arc<Sink>>, maximum: LevelFilter) -> Result<(), Unavailable> {
+    subscribe()?;
+    let sink = sink.map_or(ptr::null_mut(), |sink| Box::into_raw(Box::new(sink)));
     let before = {
-        let mut installed = INSTALLED.write().unwrap_or_else(PoisonError::into_inner);
-        installed.maximum = maximum;
+        let _alone = alone();
         MAXIMUM.store(rank(maximum), Ordering::SeqCst);
-        std::mem::replace(&mut installed.sink, sink)
+        SINK.swap(sink, Ordering::SeqCst)
     };
     tracing::callsite::rebuild_interest_cache();
-    // Not under the lock: dropping it runs the host's free function.
-    drop(before);
+    if !before.is_null() {
+        // Not under the lock: dropping it runs the host's free function.
+        // SAFETY: it came from Box::into_raw, and whoever looked at it has done so.
+        drop(unsafe { Box::from_raw(before) });
+    }
     Ok(())
+}
+
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    let looking = LOOKING.get_or_make(RwLock::default);
+    looking.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn installed() -> Option<Arc<Sink>> {
+    let looking = LOOKING.get_or_make(RwLock::default);
+    let _looking = looking.read().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: one that is replaced is only dropped when nobody looks any more.
+    unsafe { SINK.load(Ordering::SeqCst).as_ref() }.cloned()
+}
+
+/// Makes this library's subscriber that of the process, if there is none.
+fn subscribe() -> Result<(), Unavailable> {
+    /// The process that has begun it. That is done once, for tracing takes locks
+    /// of its own then, and a child must not wait for them.
+    static BY: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
+    const UNKNOWN: u8 = 0;
+    const OURS: u8 = 1;
+    const TAKEN: u8 = 2;
+    static OUTCOME: AtomicU8 = AtomicU8::new(UNKNOWN);
+    loop {
+        match OUTCOME.load(Ordering::SeqCst) {
+            UNKNOWN => {}
+            OURS => return Ok(()),
+            _ => return Err(Unavailable::Taken),
+        }
+        let own = ptr::from_ref(Process::current()).cast_mut();
+        let begun = BY.compare_exchange(ptr::null_mut(), own, Ordering::SeqCst, Ordering::SeqCst);
+        match begun {
+            Ok(_) => {
+                let ours = tracing::subscriber::set_global_default(ToSink).is_ok();
+                OUTCOME.store(if ours { OURS } else { TAKEN }, Ordering::SeqCst);
+            }
+            Err(other) if other != own => return Err(Unavailable::Forked),
+            // Another thread is at it.
+            Err(_) => std::thread::yield_now(),
+        }
+    }
 }
 
 fn rank(level: LevelFilter) -> usize {
@@ -80,12 +123,14 @@ impl Subscriber for ToSink {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(
-            INSTALLED
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .maximum,
-        )
+        Some(match MAXIMUM.load(Ordering::SeqCst) {
+            0 => LevelFilter::OFF,
+            1 => LevelFilter::ERROR,
+            2 => LevelFilter::WARN,
+            3 => LevelFilter::INFO,
+            4 => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
+        })
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -102,14 +147,12 @@ impl Subscriber for ToSink {
             return;
         }
         let _logged = Logged;
-        let sink = INSTALLED
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .sink
-            .clone();
-        let Some(sink) = sink else { return };
+        let Some(sink) = installed() else { return };
         let mut line = Line::default();
         event.record(&mut line);
+        if let Some(client) = crate::speaker::speaker() {
+            line.text.insert_str(0, &format!("{client}: "));
+        }
         let metadata = event.metadata();
         let _host = HostCode::enter();
         sink(*metadata.level(), metadata.target(), &line.text);
@@ -142,5 +185,43 @@ impl Visit for Line {
         } else {
             let _ = write!(self.text, " {}={value:?}", field.name());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::in_a_bare_child;
+
+    #[test]
+    fn limit_fork_log_a_sink_is_set_in_a_child_of_a_process_that_logs() {
+        let sink: Arc<Sink> = Arc::new(|_, _, _| {});
+        set(Some(sink.clone()), LevelFilter::WARN).unwrap();
+        let looking = LOOKING.get().unwrap();
+        for_each_lock(looking, || {
+            in_a_bare_child(|| {
+                // Were it to wait for a thread that is not there, this ends it.
+                unsafe { libc::alarm(20) };
+                // That of the parent is still there, and can be replaced.
+                installed().is_some() && {
+                    let _alone = alone();
+                    SINK.swap(ptr::null_mut(), Ordering::SeqCst);
+                    true
+                }
+            });
+        });
+        assert!(installed().is_some());
+        set(None, LevelFilter::OFF).unwrap();
+        assert!(installed().is_none());
+        assert_eq!(Arc::strong_count(&sink), 1);
+    }
+
+    /// Forks while one thread looks, and while one is about to replace.
+    fn for_each_lock(lock: &RwLock<()>, fork: impl Fn()) {
+        let looking = lock.read().unwrap();
+        fork();
+        drop(looking);
+        let _alone = lock.write().unwrap();
+        fork();
     }
 }

@@ -71,6 +71,18 @@ fn https_trusts_what_the_system_trusts_and_nothing_else_200() {
     assert!(error.message.contains(reason), "{}", error.message);
 }
 
+#[test]
+fn case_never_works_the_option_ends_it_for_a_certificate_that_nobody_trusts() {
+    trusted();
+    let server = Server::new(&identity("127.0.0.1", None));
+    let client = client_with(&server.url, None, |it| it.set_fail_fast(true));
+    assert_eq!(client.wait(State::Connected, LIMIT), Waited::Closed);
+    let error = client.last_error().unwrap();
+    assert_eq!(error.kind, ErrorKind::Tls, "{}", error.message);
+    assert!(error.fatal, "{}", error.message);
+    assert_eq!(fatal_error(&client), error);
+}
+
 /// The next state of the client that is told.
 fn next_state(client: &Client) -> State {
     let queue = client.receiver().unwrap();

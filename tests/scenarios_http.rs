@@ -51,7 +51,7 @@ fn a_handshake_answered(how: &str, told: &str) -> Run {
 }
 
 /// However this connect's answer comes, nobody notices anything.
-fn a_connect_answered_well(how: &str) {
+fn a_connect_answered_well(how: &str) -> Run {
     let mut run = Run::quick(format!(
         "{SESSION}
         expect connect as odd
@@ -63,6 +63,7 @@ fn a_connect_answered_well(how: &str) {
     run.requested("held").disconnect().played();
     assert!(run.host.errors.is_empty(), "{how}: {:?}", run.host.seen);
     assert_eq!(run.host.count("Connected"), 1, "{how}");
+    run
 }
 
 const PAGE: &str = "<!DOCTYPE html><html><head><title>Bad Gateway</title></head></html>";
@@ -313,13 +314,17 @@ fn gzip_is_decoded_148() {
 
 #[test]
 fn corrupt_gzip_and_unknown_codings_are_failures_148() {
-    for how in [
-        r#"answer header="Content-Encoding: gzip""#,
-        r#"answer gzip no-length cut=-9"#,
-        r#"answer header="Content-Encoding: br""#,
-    ] {
-        a_connect_answered(how, "error connect Protocol", "5..");
-    }
+    a_connect_answered(
+        "answer gzip no-length cut=-9",
+        "error connect Protocol",
+        "5..",
+    );
+    // What nobody has asked for is taken as it is, and is no JSON.
+    a_connect_answered(
+        r"send : HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 4\r\n\r\n\x0b\x02\x80[",
+        "error connect NotJson",
+        "5..",
+    );
 }
 
 #[test]
@@ -373,7 +378,6 @@ fn what_is_no_http_is_told_154() {
         r"send : \x15\x03\x01\x00\x02\x02\x28",
         r"send : HTTP/3.7 OK\r\n\r\n",
         r"send : HTTP/1.1 2000 OK\r\n\r\n",
-        r"send : HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
         r"send : HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
         r"send : HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n[]",
         r"send : HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n[]",
@@ -419,6 +423,20 @@ fn a_byte_order_mark_white_space_and_a_lone_message_are_taken() {
     a_connect_answered_well("answer : $ok");
     a_connect_answered_well("answer :\t[ $ok ]\t");
     a_connect_answered_well("answer chunked=2 : [ $ok ]");
+}
+
+#[test]
+fn case_gzip_tail_nuls_and_white_space_behind_the_json_are_taken() {
+    for (tail, counted) in [(r"\0", true), (r"\0\n\0\0", true), (r" \r\n\t", false)] {
+        let body = r#"[{"channel":"/meta/connect","id":"3","successful":true}]"#;
+        let bytes = tail.matches(['\\', ' ']).count();
+        let run = a_connect_answered_well(&format!(
+            r"send : HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}{tail}",
+            body.len() + bytes
+        ));
+        let taken = run.host.client.statistics().leniencies;
+        assert_eq!(taken.get("body_tail"), counted.then_some(&1), "{tail}");
+    }
 }
 
 #[test]

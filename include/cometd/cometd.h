@@ -26,8 +26,24 @@
  *   and why.
  * - NULL for an object, or for an argument that is needed, is
  *   COMETD_E_INVALID_ARGUMENT; an accessor given NULL returns 0, false or NULL.
- * - After fork, in the child, clients and receivers of the parent are dead:
- *   calls return COMETD_E_FORKED, and _free does nothing. New ones work.
+ * - After fork, _Fork or clone, in the child, clients and receivers of the parent
+ *   are dead: calls return COMETD_E_FORKED, and _free does nothing. New ones work,
+ *   whatever the parent's threads did at that moment. But OpenSSL has locks of its
+ *   own: a child that was forked while another thread of the parent's was inside
+ *   it may wait for ever when it uses https. Where that may be, exec comes first.
+ * - pthread_cancel: a thread that is cancelled inside a function of the library
+ *   leaves it as usual, and is cancelled behind it; the function is no cancellation
+ *   point. To end a wait, free or disconnect the client from another thread. With
+ *   PTHREAD_CANCEL_ASYNCHRONOUS no function may be called. The library's own
+ *   threads are not cancelled.
+ * - pthread_exit inside a callback, a provider, an extension, a log sink or any
+ *   other function that was given to the library ends the call of that function
+ *   and not the thread; no function that was given with the same `user` is called
+ *   again, but for its free_user. So a program whose runtime ends its threads so,
+ *   as CPython does, ends with its own status. (With glibc, on x86-64 and AArch64.)
+ * - The end of the process: it may come at any moment, with clients alive. The
+ *   library installs no exit handler. If OpenSSL does, because the program has
+ *   initialised it, the library's threads stand still from then on.
  * - A panic inside the library never reaches the caller: the function returns
  *   COMETD_E_PANIC and the client ends.
  */
@@ -157,6 +173,9 @@
 /// credentials (HTTP 407).
 #define COMETD_E_PROXY -39
 
+/// Messages that cometd_client_publish had accepted have failed.
+#define COMETD_E_UNDELIVERED -40
+
 /// What the client was doing when an error happened: the handshake.
 #define COMETD_PHASE_HANDSHAKE 1
 
@@ -190,7 +209,8 @@
 
 /// When a queue is full, nothing more is sent until there is room, neither the
 /// next /meta/connect nor what the host publishes, and nothing is dropped by the
-/// library. The default.
+/// library. The default. Only messages fill a queue: outcomes and states that nobody
+/// reads hold up no connect before they take 64 MiB.
 #define COMETD_OVERFLOW_BLOCK 0
 
 /// When a queue is full, its oldest messages make room for new ones.
@@ -255,7 +275,8 @@
 #define COMETD_EVENT_STATE 2
 
 /// The server has accepted a subscription; see cometd_event_id and
-/// cometd_event_channel.
+/// cometd_event_channel. It comes again when the library has subscribed anew, in
+/// another session; see cometd_event_is_renewed.
 #define COMETD_EVENT_SUBSCRIBED 3
 
 /// The server has ended a subscription.
@@ -508,6 +529,40 @@ const char *cometd_error_bayeux(const cometd_error *error, int32_t *code);
 /// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
 const char *cometd_error_channel(const cometd_error *error);
 
+/// The client that the error is of: the name of cometd_client_builder_set_name, or "client 3", the client's number in
+/// the process.
+///
+/// **Returns** the name; NULL for an error of no client, such as one of a builder's, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
+const char *cometd_error_client(const cometd_error *error);
+
+/// The URL of the request that failed, without user, password and query.
+///
+/// **Returns** the URL; NULL for an error that is about no request, such as one of an argument, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
+const char *cometd_error_url(const cometd_error *error);
+
+/// The `ext` of the reply that was the error: JSON, as the server sent it. Some servers say there why.
+/// One of more than 65536 bytes is not given.
+///
+/// `*len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the JSON text, ended by NUL; NULL when no reply was the error or it had none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
+const char *cometd_error_ext(const cometd_error *error,
+                             size_t *len);
+
+/// The whole `error` of the reply that was the error: JSON, as the server sent it. For most servers it is the string of
+/// cometd_error_bayeux, with its quotes; others send an object.
+/// One of more than 65536 bytes is not given.
+///
+/// `*len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the JSON text, ended by NUL; NULL when no reply was the error or it had none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
+const char *cometd_error_bayeux_json(const cometd_error *error,
+                                     size_t *len);
+
 /// How long the client waits before it tries again what failed.
 ///
 /// **Returns** milliseconds from the moment of the error on; -1 when there will
@@ -541,6 +596,18 @@ void cometd_error_free(cometd_error *error);
 cometd_status cometd_client_builder_new(const char *url,
                                         cometd_client_builder **out,
                                         cometd_error **err);
+
+/// Names the clients that it builds, for errors and log lines: each line begins with the name, and cometd_error_client
+/// gives it.
+///
+/// `name` is 1 to 128 bytes of text without control characters. Without one a client is called "client 3", by its number
+/// in the process.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `name` is empty or holds a control character;
+/// COMETD_E_INVALID_UTF8; COMETD_E_OUT_OF_RANGE: it is longer.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_name(cometd_client_builder *builder,
+                                             const char *name);
 
 /// Frees a builder. Clients that it built are not touched.
 ///
@@ -789,7 +856,8 @@ cometd_status cometd_client_builder_set_events_capacity(cometd_client_builder *b
                                                         size_t bytes);
 
 /// Sets how many messages of subscribe, unsubscribe and publish, one for each channel, may
-/// wait for their outcome. Above that these functions return COMETD_E_FULL.
+/// wait for their outcome, or for the program to read it: the outcomes that the fullest receiver
+/// holds count as well. Above that these functions return COMETD_E_FULL, and the error says which.
 ///
 /// `commands` is at least 1; the default is 10000.
 ///
@@ -804,7 +872,8 @@ cometd_status cometd_client_builder_set_commands_capacity(cometd_client_builder 
 /// `policy` is COMETD_OVERFLOW_BLOCK (the default), COMETD_OVERFLOW_DROP_OLDEST or
 /// COMETD_OVERFLOW_DROP_NEWEST. Only messages are ever dropped, and each one is counted in a
 /// COMETD_EVENT_DROPPED. With BLOCK all receivers of a client have to be read, or none of them
-/// gets anything more; and a server forgets a session that does not connect for long.
+/// gets anything more; and a server forgets a session that does not connect for long. That it waits is
+/// told by a log line of COMETD_LOG_WARN, at most one a minute, and by cometd_client_statistics.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL;
 /// COMETD_E_OUT_OF_RANGE: `policy` is none of these.
@@ -886,6 +955,21 @@ cometd_status cometd_client_builder_add_url(cometd_client_builder *builder,
 /// **Threads** one at a time. **Blocks** never. **Since** 0.1.
 cometd_status cometd_client_builder_set_follow_hosts(cometd_client_builder *builder,
                                                      bool enabled);
+
+/// Sets whether a client ends when its first session cannot be had for a reason that does not pass by itself, instead of
+/// trying for ever: for programs whose user is there to put it right. These are: no such host, TLS (a certificate that
+/// nobody trusts; plain HTTP on the port), a response that is not HTTP, a redirect that is not followed, and HTTP 400, 404,
+/// 405, 406, 410, 411, 413, 414, 415, 431, 501 and 505. All else is tried again as without it: a server may be down, busy or
+/// slow, and a resolver out of reach. With several servers each of them must have failed so, one after the other.
+///
+/// The end is a fatal error, as any other. Once the client has had a session, the option does nothing.
+///
+/// `enabled` is false by default.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_fail_fast(cometd_client_builder *builder,
+                                                  bool enabled);
 
 /// Sets whether the server's clock is asked for, with each message to a meta channel (CometD's timesync extension); see
 /// cometd_client_server_time. Servers without the extension are not disturbed by it.
@@ -1132,7 +1216,7 @@ cometd_status cometd_client_connect(cometd_client *client,
 /// COMETD_STATE_REHANDSHAKING lie beside the way and are only reached.
 ///
 /// **Returns** COMETD_OK: reached or passed; COMETD_NONE: not in time; COMETD_CLOSED: the client has
-/// ended and will not reach it; COMETD_E_INVALID_ARGUMENT: `client` is NULL;
+/// ended and will not reach it; cometd_client_last_error tells why; COMETD_E_INVALID_ARGUMENT: `client` is NULL;
 /// COMETD_E_OUT_OF_RANGE: `state` is none of COMETD_STATE_…, or `timeout_ms` is less than -1;
 /// COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0 inside a callback; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** up to `timeout_ms` milliseconds; 0 does not wait, -1 waits without
@@ -1140,6 +1224,40 @@ cometd_status cometd_client_connect(cometd_client *client,
 cometd_status cometd_client_wait(cometd_client *client,
                                  cometd_state state,
                                  int32_t timeout_ms);
+
+/// Tells why the client is not connected: the last error of the client itself since it last was, or since it was built.
+/// It is one of those that COMETD_EVENT_ERROR told with the id 0; a program that waits need not read its events for it.
+///
+/// `*out` receives the error.
+///
+/// **Returns** COMETD_OK; COMETD_NONE: there is none; COMETD_E_INVALID_ARGUMENT: `client` or `out` is NULL;
+/// COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** the error is the caller's, to free with cometd_error_free.
+/// **Since** 0.1.
+cometd_status cometd_client_last_error(cometd_client *client,
+                                       cometd_error **out);
+
+/// What the client is called in errors and log lines: the name of cometd_client_builder_set_name, or "client 3", its
+/// number in the process.
+///
+/// **Returns** the name; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the client's. **Since** 0.1.
+const char *cometd_client_name(const cometd_client *client);
+
+/// Writes the id that the server has given the session (the `clientId` of Bayeux), to find it in the server's log. A new
+/// session has another one. Who knows it may be able to speak for the session.
+///
+/// `buf` has room for `cap` bytes and may be NULL when `cap` is 0; the text is written with a NUL, and cut
+/// off where it does not fit. `*needed` (may be NULL) receives how many bytes the whole text needs, NUL
+/// included.
+///
+/// **Returns** COMETD_OK: the whole text was written; COMETD_NONE: there is no session; COMETD_E_OUT_OF_RANGE: `cap` is
+/// less than `*needed`; COMETD_E_INVALID_ARGUMENT: `client` is NULL, or `buf` is NULL and `cap` is not 0; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** `buf` is the caller's. **Since** 0.1.
+cometd_status cometd_client_session_id(cometd_client *client,
+                                       char *buf,
+                                       size_t cap,
+                                       size_t *needed);
 
 /// The name of a state, for people to read: "CONNECTED".
 ///
@@ -1155,19 +1273,21 @@ const char *cometd_state_name(cometd_state state);
 cometd_state cometd_client_state(const cometd_client *client);
 
 /// Subscribes to channels: asks the server for their messages. A channel may end in "/*" (one
-/// segment) or "/**" (one or more). One message is sent for each channel, all in one request; before
-/// the handshake is done they are held.
+/// segment) or "/**" (one or more). Behind a '?' anything may stand that is no control character, such as
+/// Salesforce's filters: "/topic/A?Subject='5 * 3'". One message is sent for each channel, all
+/// in one request; before the handshake is done they are held.
 ///
 /// For each channel exactly one event follows, with the id and the channel: COMETD_EVENT_SUBSCRIBED, or
 /// COMETD_EVENT_ERROR. A subscription lives until it is unsubscribed: when the session is lost, the
-/// library subscribes again by itself, and says with the id 0 what failed.
+/// library subscribes again by itself, and says with the id 0 what failed. Each one
+/// that is back is told by a further COMETD_EVENT_SUBSCRIBED with this id; see cometd_event_is_renewed.
 ///
 /// `channels` has `count` channels, at least 1. `*id` (may be NULL) receives the id, never 0.
 ///
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channels` or one of them is
 /// NULL, or `count` is 0; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: one is not a channel
 /// ("foo", "/a//b", "/a/**/b"), is a meta channel, or is longer than 4096 bytes; the error names it,
-/// and none was accepted; COMETD_E_FULL: too many wait for their outcome, see
+/// and none was accepted; COMETD_E_FULL: too many wait for their outcome, or for the program to read it, see
 /// cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or
 /// has ended; COMETD_E_FORKED; with a replay store, the negative status that its function for loading
 /// returned, or COMETD_E_OUT_OF_RANGE: what it gave is no position; then nothing was accepted.
@@ -1192,7 +1312,7 @@ cometd_status cometd_client_subscribe(cometd_client *client,
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channels` or one of them is
 /// NULL, or `count` is 0; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: one is not a channel
 /// ("foo", "/a//b", "/a/**/b"), is a meta channel, or is longer than 4096 bytes; the error names it,
-/// and none was accepted; COMETD_E_FULL: too many wait for their outcome, see
+/// and none was accepted; COMETD_E_FULL: too many wait for their outcome, or for the program to read it, see
 /// cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or
 /// has ended; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** the channels are copied. **Since** 0.1.
@@ -1216,7 +1336,8 @@ cometd_status cometd_client_unsubscribe(cometd_client *client,
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a channel, has a wildcard, or is a
 /// meta channel; COMETD_E_INVALID_JSON: `json` is not JSON, or is nested more than 128 levels deep;
 /// COMETD_E_TOO_LARGE: it is above cometd_client_builder_set_request_capacity;
-/// COMETD_E_FULL: too many wait for their outcome, see cometd_client_builder_set_commands_capacity;
+/// COMETD_E_FULL: too many wait for their outcome, or for the program to read it, see
+/// cometd_client_builder_set_commands_capacity;
 /// COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
 cometd_status cometd_client_publish(cometd_client *client,
@@ -1330,8 +1451,14 @@ cometd_status cometd_client_server_time(cometd_client *client,
 /// "handshakes", "reconnects"; "round_trip_ms" of the last request that the server did not hold;
 /// "server_time_ms", what cometd_client_server_time gives, or null;
 /// "failures", an object that counts the errors of the client itself by kind, such as "timeout", "tcp" or
-/// "http_status", "extension", functions of an extension that failed, and "replay_store", positions that were not saved; "receivers", an array with "queued", "queued_most", "delivered" and "dropped" of each
-/// receiver, the client's own first. More may come.
+/// "http_status", "extension", functions of an extension that failed, and "replay_store", positions that were not saved; "leniencies", an object that counts by kind what was taken from the server although it
+/// is not as it should be: "header", headers that cannot be read and were passed over or mended, "transfer_encoding",
+/// "content_encoding", codings that were passed over, "gzip_tail" and "body_tail", bytes behind the end of a gzip and of
+/// the JSON, "not_utf8", responses in which something that is no UTF-8 became U+FFFD, "cookie", cookies that cannot be kept; the first of a kind is a line of the log (COMETD_LOG_WARN), the later ones are with COMETD_LOG_DEBUG;
+/// "receivers", an array with "queued", "queued_most", "delivered" and "dropped" of each
+/// receiver, the client's own first, with "unread_outcomes", those of them that end a call of the program's, and "full",
+/// whether the client waits for it to be read; "blocked", whether nothing is sent at this moment because a receiver is
+/// full, and "times_blocked", how often that began. More may come.
 ///
 /// `buf` has room for `cap` bytes and may be NULL when `cap` is 0; the text is written with a NUL, and cut
 /// off where it does not fit. `*needed` (may be NULL) receives how many bytes the whole text needs, NUL
@@ -1355,8 +1482,14 @@ cometd_status cometd_client_statistics(cometd_client *client,
 /// there is nobody to tell: the client closes at once, and what was accepted and not yet sent ends in
 /// COMETD_E_ABORTED. On a client that has closed it does nothing.
 ///
+/// Unless `timeout_ms` is 0, it tells as well when a publish was in vain: when one ended in an error since this call, or
+/// before and no receiver has given that event out. So a program that publishes and does not read its events hears of it
+/// here.
+///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_OUT_OF_RANGE:
 /// `timeout_ms` is negative (-1 is not possible here); COMETD_E_TIMEOUT: the server did not answer in time;
+/// COMETD_E_UNDELIVERED: the client has closed, but messages that cometd_client_publish or
+/// cometd_client_publish_with_retries had accepted have failed;
 /// COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0 inside a callback; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** up to `timeout_ms` milliseconds and half a second. **Since** 0.1.
 cometd_status cometd_client_disconnect(cometd_client *client,
@@ -1670,6 +1803,25 @@ const char *cometd_event_channel(const cometd_event *event);
 const char *cometd_event_advice(const cometd_event *event,
                                 size_t *len);
 
+/// The `ext` of the server's reply that the event is of: JSON, as the server sent it. COMETD_EVENT_SUBSCRIBED,
+/// _UNSUBSCRIBED, _PUBLISHED and _RESULT have that of the reply to what was called, COMETD_EVENT_STATE that of the reply
+/// which brought the state about. cometd_error_ext gives that of a COMETD_EVENT_ERROR, cometd_message_ext that of a message.
+/// One of more than 65536 bytes is not given.
+///
+/// `*len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the JSON text, ended by NUL; NULL when there is none, for events of other types, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
+const char *cometd_event_ext(const cometd_event *event,
+                             size_t *len);
+
+/// Whether a COMETD_EVENT_SUBSCRIBED tells that the library has subscribed again by itself, in a new session: events that
+/// came meanwhile are missed. Its id is that of the first subscribe, which has ended before.
+///
+/// **Returns** true when it is a renewal; false for the answer to a subscribe, for events of other types, and for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+bool cometd_event_is_renewed(const cometd_event *event);
+
 /// How many messages a COMETD_EVENT_DROPPED stands for. Each dropped message is
 /// counted in exactly one of these events, which stands where they were missed.
 ///
@@ -1688,7 +1840,7 @@ uint64_t cometd_event_dropped(const cometd_event *event);
 void cometd_event_free(cometd_event *event);
 
 /// The channel that the message came on. It may be another than was subscribed
-/// to, when that had a wildcard.
+/// to, when that had a wildcard or a filter.
 ///
 /// `len` (may be NULL) receives its length in bytes.
 ///
@@ -1751,7 +1903,8 @@ void cometd_message_free(cometd_message *message);
 ///
 /// A pattern is a channel, or ends in "/*", which stands for one segment, or in
 /// "/**", which stands for one or more (Bayeux 1.0, section 2.2.1). A wildcard
-/// never covers a meta channel.
+/// never covers a meta channel. What stands behind a '?' in either, a filter,
+/// does not count.
 ///
 /// **Returns** whether it does; false when either is NULL, not UTF-8, or not a
 /// valid channel.
@@ -1765,7 +1918,7 @@ bool cometd_channel_matches(const char *pattern, const char *channel);
 ///
 /// **Returns** COMETD_OK; COMETD_E_OUT_OF_RANGE: `max_level` is none of these;
 /// COMETD_E_INVALID_STATE: the library is linked into a Rust program that has a tracing subscriber of its
-/// own. When it fails, `free_user` is not called.
+/// own, or the process was forked while its first sink was being installed. When it fails, `free_user` is not called.
 /// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls `free_user`
 /// (may be NULL), once: after the sink was replaced or removed, and its last call has returned.
 /// **Since** 0.1.

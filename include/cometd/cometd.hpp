@@ -74,6 +74,15 @@ inline std::optional<std::string> copy(const char *text) {
     return text == nullptr ? std::nullopt : std::optional<std::string>(text);
 }
 
+/// JSON with its length.
+inline std::optional<std::string_view> view(const char *text, std::size_t length) {
+    return text == nullptr ? std::nullopt : std::optional<std::string_view>(std::string_view(text, length));
+}
+
+inline std::optional<std::string> copy(std::optional<std::string_view> text) {
+    return text ? std::optional<std::string>(*text) : std::nullopt;
+}
+
 inline std::int32_t to_ms(milliseconds time) {
     using limits = std::numeric_limits<std::int32_t>;
     return static_cast<std::int32_t>(
@@ -108,6 +117,22 @@ public:
     std::optional<std::string_view> channel() const noexcept {
         return detail::view(cometd_error_channel(error_));
     }
+    /// What the client is called that it is of.
+    std::optional<std::string_view> client() const noexcept { return detail::view(cometd_error_client(error_)); }
+    /// Of the request that failed, without user, password and query.
+    std::optional<std::string_view> url() const noexcept { return detail::view(cometd_error_url(error_)); }
+    /// The JSON of the reply's ext.
+    std::optional<std::string_view> ext() const noexcept {
+        std::size_t length = 0;
+        const char *text = cometd_error_ext(error_, &length);
+        return detail::view(text, length);
+    }
+    /// The JSON of the reply's whole error.
+    std::optional<std::string_view> bayeux_json() const noexcept {
+        std::size_t length = 0;
+        const char *text = cometd_error_bayeux_json(error_, &length);
+        return detail::view(text, length);
+    }
     /// Nothing when there will be no further attempt.
     std::optional<milliseconds> retry_in() const noexcept {
         const std::int32_t time = cometd_error_retry_in_ms(error_);
@@ -130,13 +155,16 @@ public:
         : std::runtime_error(std::string(from.message())),
           details_(std::make_shared<const details>(details{from.status(), from.phase(),
               from.is_fatal(), from.http_status(), detail::copy(cometd_error_bayeux(from.get(), nullptr)),
-              from.bayeux_code(), detail::copy(cometd_error_channel(from.get())), from.retry_in()})) {}
+              from.bayeux_code(), detail::copy(cometd_error_channel(from.get())), from.retry_in(),
+              detail::copy(from.client()), detail::copy(from.url()), detail::copy(from.ext()),
+              detail::copy(from.bayeux_json())})) {}
 
     /// An error of a call that tells its status only.
     error(cometd_status status, const std::string &what)
         : std::runtime_error(what + ": " + cometd_status_text(status)),
           details_(std::make_shared<const details>(
-              details{status, COMETD_PHASE_CALL, false, 0, std::nullopt, 0, std::nullopt, std::nullopt})) {}
+              details{status, COMETD_PHASE_CALL, false, 0, std::nullopt, 0, std::nullopt, std::nullopt, std::nullopt,
+                  std::nullopt, std::nullopt, std::nullopt})) {}
 
     cometd_status status() const noexcept { return details_->status; }
     std::int32_t phase() const noexcept { return details_->phase; }
@@ -146,6 +174,10 @@ public:
     std::int32_t bayeux_code() const noexcept { return details_->bayeux_code; }
     const std::optional<std::string> &channel() const noexcept { return details_->channel; }
     std::optional<milliseconds> retry_in() const noexcept { return details_->retry_in; }
+    const std::optional<std::string> &client() const noexcept { return details_->client; }
+    const std::optional<std::string> &url() const noexcept { return details_->url; }
+    const std::optional<std::string> &ext() const noexcept { return details_->ext; }
+    const std::optional<std::string> &bayeux_json() const noexcept { return details_->bayeux_json; }
 
 private:
     struct details {
@@ -157,6 +189,10 @@ private:
         std::int32_t bayeux_code;
         std::optional<std::string> channel;
         std::optional<milliseconds> retry_in;
+        std::optional<std::string> client;
+        std::optional<std::string> url;
+        std::optional<std::string> ext;
+        std::optional<std::string> bayeux_json;
     };
     /// Shared, so that copying the exception throws nothing.
     std::shared_ptr<const details> details_;
@@ -310,6 +346,14 @@ public:
         const char *text = cometd_event_advice(raw(), &length);
         return text == nullptr ? std::nullopt : std::optional<std::string_view>({text, length});
     }
+    /// The JSON of the ext of the reply that the event is of.
+    std::optional<std::string_view> ext() const noexcept {
+        std::size_t length = 0;
+        const char *text = cometd_event_ext(raw(), &length);
+        return view(text, length);
+    }
+    /// Whether a COMETD_EVENT_SUBSCRIBED tells of a subscription made again, in a new session.
+    bool is_renewed() const noexcept { return cometd_event_is_renewed(raw()); }
     /// How many messages a COMETD_EVENT_DROPPED stands for.
     std::uint64_t dropped() const noexcept { return cometd_event_dropped(raw()); }
 
@@ -423,6 +467,21 @@ public:
         return detail::check(cometd_client_wait(get(), state, detail::to_ms(timeout)), "wait");
     }
     cometd_state state() const noexcept { return cometd_client_state(client_.get()); }
+    /// Why it is not connected: the last error of the client itself since it was. It is returned, not thrown.
+    std::optional<error> last_error() {
+        cometd_error *raw = nullptr;
+        detail::check(cometd_client_last_error(get(), &raw), "last_error");
+        const error_owner owned(raw);
+        return owned == nullptr ? std::nullopt : std::optional<error>(error(error_view(owned.get())));
+    }
+    /// What it is called in errors and log lines.
+    std::string_view name() const noexcept { return detail::view(cometd_client_name(client_.get())).value_or(""); }
+    /// The id that the server has given the session; nothing when there is none.
+    std::optional<std::string> session_id() {
+        std::string text;
+        const cometd_status status = copied(cometd_client_session_id, "session_id", text);
+        return status == COMETD_NONE ? std::nullopt : std::optional<std::string>(std::move(text));
+    }
 
     /// Subscribes to channels; one event follows for each, with the id returned.
     std::uint64_t subscribe(const std::vector<std::string> &channels) {
@@ -495,16 +554,8 @@ public:
     }
     /// What the client has done so far, as a JSON object.
     std::string statistics() {
-        // It may grow between two calls, so its length is asked with each of them.
         std::string text;
-        std::size_t needed = 0;
-        cometd_status status = cometd_client_statistics(get(), nullptr, 0, &needed);
-        while (status == COMETD_E_OUT_OF_RANGE) {
-            text.resize(needed);
-            status = cometd_client_statistics(get(), &text[0], text.size(), &needed);
-        }
-        detail::check(status, "statistics");
-        text.resize(needed - 1);
+        copied(cometd_client_statistics, "statistics", text);
         return text;
     }
     /// Where the next `subscribe` to this channel starts; with the replay extension.
@@ -532,6 +583,21 @@ public:
 private:
     using channels_function = cometd_status (*)(
         cometd_client *, const char *const *, std::size_t, std::uint64_t *, cometd_error **);
+
+    using copy_function = cometd_status (*)(cometd_client *, char *, std::size_t, std::size_t *);
+
+    cometd_status copied(copy_function function, const char *what, std::string &text) {
+        // It may grow between two calls, so its length is asked with each of them.
+        std::size_t needed = 0;
+        cometd_status status = function(get(), nullptr, 0, &needed);
+        while (status == COMETD_E_OUT_OF_RANGE) {
+            text.resize(needed);
+            status = function(get(), &text[0], text.size(), &needed);
+        }
+        detail::check(status, what);
+        text.resize(status == COMETD_OK ? needed - 1 : 0);
+        return status;
+    }
 
     std::uint64_t on_channels(
         const char *what, channels_function function, const std::string *channels, std::size_t count) {
@@ -864,6 +930,14 @@ public:
     }
     builder &set_response_capacity(std::size_t bytes) {
         return done("set_response_capacity", cometd_client_builder_set_response_capacity(get(), bytes));
+    }
+    /// What the clients are called in errors and log lines.
+    builder &set_name(const std::string &name) {
+        return set("set_name", cometd_client_builder_set_name, name);
+    }
+    /// true: a client ends before its first session when what fails does not pass by itself.
+    builder &set_fail_fast(bool enabled) {
+        return done("set_fail_fast", cometd_client_builder_set_fail_fast(get(), enabled));
     }
     builder &set_own_receiver(bool enabled) {
         return done("set_own_receiver", cometd_client_builder_set_own_receiver(get(), enabled));

@@ -1,6 +1,5 @@
 //! Advice: what a server asks of its clients (Bayeux specification, section 3.2).
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{json, LONG_POLLING};
@@ -26,46 +25,105 @@ pub struct Advice {
     /// keeps a session that does not connect.
     pub maximum_interval: Option<i64>,
     pub multiple_clients: bool,
-    /// Hosts to handshake with instead.
+    /// Hosts to handshake with instead, the first of them.
     pub hosts: Vec<String>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// Of a list of hosts so many are taken, and none that is longer.
+const HOSTS: json::Wanted = json::Wanted {
+    most: 16,
+    longest: 255,
+    usable: is_host,
+    strings_only: false,
+};
+
+/// Whether this may be a host, with or without a port; what it is exactly, the
+/// transport finds out.
+fn is_host(text: &str) -> bool {
+    let is_of_one = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_of_one)
+}
+
+#[derive(Default)]
 struct Fields<'a> {
-    #[serde(borrow)]
     reconnect: Option<&'a RawValue>,
-    #[serde(borrow)]
     interval: Option<&'a RawValue>,
-    #[serde(borrow)]
     timeout: Option<&'a RawValue>,
-    #[serde(borrow, rename = "maxInterval")]
     maximum_interval: Option<&'a RawValue>,
-    #[serde(borrow, rename = "multiple-clients")]
     multiple_clients: Option<&'a RawValue>,
-    #[serde(borrow)]
     hosts: Option<&'a RawValue>,
-    #[serde(borrow, rename = "long-polling")]
     long_polling: Option<&'a RawValue>,
 }
+
+impl<'a> Fields<'a> {
+    /// Of one name the last counts.
+    fn of(advice: &'a str) -> Option<Self> {
+        let mut fields = Self::default();
+        let is_object = json::each_field(advice, |name, value| {
+            let field = match &*name {
+                "reconnect" => &mut fields.reconnect,
+                "interval" => &mut fields.interval,
+                "timeout" => &mut fields.timeout,
+                "maxInterval" => &mut fields.maximum_interval,
+                "multiple-clients" => &mut fields.multiple_clients,
+                "hosts" => &mut fields.hosts,
+                LONG_POLLING => &mut fields.long_polling,
+                _ => return,
+            };
+            *field = Some(value);
+        });
+        is_object.then_some(fields)
+    }
+
+    fn hosts(&self) -> Option<Vec<String>> {
+        json::strings(self.hosts?.get(), &HOSTS)
+    }
+}
+
+/// An advice of these fields only, each as short as what is read of it.
+pub fn shortened(advice: &str) -> Option<String> {
+    let fields = Fields::of(advice)?;
+    let hosts = fields
+        .hosts()
+        .and_then(|it| serde_json::to_string(&it).ok());
+    let section = fields.long_polling.and_then(|it| shortened(it.get()));
+    let short = |raw: Option<&'_ RawValue>| {
+        let text = raw?.get();
+        (text.len() <= LONGEST_FIELD).then(|| text.to_owned())
+    };
+    let fields = [
+        ("reconnect", short(fields.reconnect)),
+        ("interval", short(fields.interval)),
+        ("timeout", short(fields.timeout)),
+        ("maxInterval", short(fields.maximum_interval)),
+        ("multiple-clients", short(fields.multiple_clients)),
+        ("hosts", hosts),
+        (LONG_POLLING, section),
+    ];
+    let given = fields.iter();
+    Some(json::object(given.filter_map(|(name, value)| {
+        Some((*name, value.as_deref()?))
+    })))
+}
+
+/// A number or a word that is written longer is none.
+const LONGEST_FIELD: usize = 1024;
 
 impl Advice {
     /// Reads an advice; anything but an object is no advice.
     ///
     /// A section named after the connection type in use overrides the fields
     /// beside it (Bayeux specification, section 3.2: advice for a transport).
-    pub fn parse(raw: &RawValue, connection_type: &str) -> Option<Self> {
-        let mut advice = Self::default();
-        let fields: Fields = serde_json::from_str(raw.get()).ok()?;
-        advice.read(&fields);
+    pub fn parse(advice: &str, connection_type: &str) -> Option<Self> {
+        let mut read = Self::default();
+        let fields = Fields::of(advice)?;
+        read.read(&fields);
         if connection_type == LONG_POLLING {
-            if let Some(section) = fields.long_polling {
-                if let Ok(fields) = serde_json::from_str(section.get()) {
-                    advice.read(&fields);
-                }
+            if let Some(fields) = fields.long_polling.and_then(|it| Fields::of(it.get())) {
+                read.read(&fields);
             }
         }
-        Some(advice)
+        Some(read)
     }
 
     fn read(&mut self, fields: &Fields) {
@@ -89,7 +147,7 @@ impl Advice {
         if let Some(raw) = fields.multiple_clients {
             self.multiple_clients = raw.get() == "true";
         }
-        if let Some(hosts) = fields.hosts.and_then(json::strings) {
+        if let Some(hosts) = fields.hosts() {
             self.hosts = hosts;
         }
     }
@@ -100,7 +158,7 @@ mod tests {
     use super::*;
 
     fn advice(text: &str) -> Option<Advice> {
-        Advice::parse(&json::parse(text.as_bytes()).unwrap(), LONG_POLLING)
+        Advice::parse(text, LONG_POLLING)
     }
 
     #[test]
@@ -134,5 +192,35 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn limit_advice_hosts_the_first_are_taken_and_no_more_is_built() {
+        let long = format!("\"{}\"", "x".repeat(HOSTS.longest + 1));
+        let many = format!(
+            "[{long},7,null,\"no host\",{}\"last\"]",
+            "\"h\",".repeat(1_000)
+        );
+        let text = format!(
+            r#"{{"hosts":{many},"interval":"7","reconnect":"none","x":[1],"long-polling":{{"hosts":["a","b"]}}}}"#
+        );
+        let read = advice(&text).unwrap();
+        assert_eq!(read.hosts, ["a", "b"]);
+        let outer = text.replace("long-polling", "websocket");
+        let hosts = advice(&outer).unwrap().hosts;
+        assert_eq!(hosts, ["h"; 16]);
+        for text in [text, outer] {
+            let short = shortened(&text).unwrap();
+            assert!(short.len() < 300, "{short}");
+            assert_eq!(advice(&short), advice(&text));
+        }
+        assert_eq!(advice(r#"{"hosts":"only"}"#).unwrap().hosts, ["only"]);
+        assert_eq!(shortened("7"), None);
+    }
+
+    #[test]
+    fn a_field_twice_or_with_an_odd_name_costs_no_other() {
+        let odd = advice(r#"{"interval":1,"\ud83d":2,"interval":3,"time\u006fut":4}"#).unwrap();
+        assert_eq!((odd.interval, odd.timeout), (Some(3), Some(4)));
     }
 }

@@ -28,7 +28,7 @@ fn check(channel: &str) -> Result<(), ChannelError> {
     if channel.len() > MAXIMUM_LENGTH {
         return Err(ChannelError::TooLong);
     }
-    let Some(path) = channel.strip_prefix('/') else {
+    let Some(path) = topic(channel).strip_prefix('/') else {
         return Err(ChannelError::NoLeadingSlash);
     };
     if channel.chars().any(char::is_control) {
@@ -48,10 +48,17 @@ fn check(channel: &str) -> Result<(), ChannelError> {
     Ok(())
 }
 
+/// The channel without its `?query`, which filters what comes on it: it may hold
+/// whatever the server understands, `/topic/A?Url='https://example.com/*'`.
+pub fn topic(channel: &str) -> &str {
+    channel.split_once('?').map_or(channel, |(topic, _)| topic)
+}
+
 /// Whether a channel or pattern may be subscribed to.
 ///
-/// The specification limits the characters of a segment; servers do not, and
-/// Salesforce uses others (`/topic/A?b=c`), so only the structure is checked.
+/// The specification limits the characters of a segment; servers do not, so
+/// only the structure is checked, and of a query only that it has no control
+/// characters.
 pub fn check_subscription(channel: &str) -> Result<(), ChannelError> {
     check(channel)?;
     if is_meta(channel) {
@@ -63,7 +70,8 @@ pub fn check_subscription(channel: &str) -> Result<(), ChannelError> {
 /// Whether a message may be published to a channel.
 pub fn check_publish(channel: &str) -> Result<(), ChannelError> {
     check_subscription(channel)?;
-    if channel.ends_with("/*") || channel.ends_with("/**") {
+    let topic = topic(channel);
+    if topic.ends_with("/*") || topic.ends_with("/**") {
         return Err(ChannelError::Wildcard);
     }
     Ok(())
@@ -87,15 +95,18 @@ pub fn is_deliverable(channel: &str) -> bool {
 }
 
 pub fn is_meta(channel: &str) -> bool {
-    channel == "/meta" || channel.starts_with("/meta/")
+    let rest = channel.strip_prefix("/meta");
+    rest.is_some_and(|it| it.is_empty() || it.starts_with(['/', '?']))
 }
 
 /// Whether `pattern` (a channel, or one that ends in `/*` or `/**`) covers
-/// `channel`. A wildcard never covers a meta channel.
+/// `channel`. A wildcard never covers a meta channel. Queries do not count: a
+/// server may tell what it filtered on either channel.
 pub fn matches(pattern: &str, channel: &str) -> bool {
     if check(pattern).is_err() || check(channel).is_err() {
         return false;
     }
+    let (pattern, channel) = (topic(pattern), topic(channel));
     if pattern == channel {
         return true;
     }
@@ -187,6 +198,95 @@ mod tests {
             ("/a/**/b", "/a/x/b", false),
         ] {
             assert_eq!(matches(pattern, channel), expected, "{pattern} {channel}");
+        }
+    }
+
+    #[test]
+    fn case_filters_behind_a_question_mark_anything_goes() {
+        for good in [
+            "/topic/A?Url='https://example.com/a'",
+            "/topic/A?Subject='5 * 3'",
+            "/topic/A?a='/'&b='*'&c='?//**/'",
+            "/topic/A?",
+            "/topic/A?é\u{2028}",
+        ] {
+            assert_eq!(check_subscription(good), Ok(()), "{good}");
+            assert_eq!(check_publish(good), Ok(()), "{good}");
+            assert!(is_deliverable(good), "{good}");
+            assert_eq!(topic(good), "/topic/A");
+            for (pattern, expected) in [
+                ("/topic/A", true),
+                ("/topic/*", true),
+                ("/**", true),
+                ("/topic/A?other", true),
+                ("/topic/B", false),
+                ("/*", false),
+            ] {
+                assert_eq!(matches(pattern, good), expected, "{pattern} {good}");
+            }
+            assert!(matches(good, "/topic/A") && matches(good, good));
+            assert!(!matches(good, "/topic/A/b") && !matches(good, "/topic"));
+        }
+        for (bad, why) in [
+            ("/topic/A?a=\n", ChannelError::ControlCharacter),
+            ("/topic/A?a=\u{85}", ChannelError::ControlCharacter),
+            ("/topic//A?a", ChannelError::EmptySegment),
+            ("/topic/?a", ChannelError::EmptySegment),
+            ("/?a", ChannelError::EmptySegment),
+            ("?a", ChannelError::NoLeadingSlash),
+            ("/a*?a", ChannelError::MisplacedWildcard),
+            ("/meta?a", ChannelError::Meta),
+            ("/meta/x?a", ChannelError::Meta),
+        ] {
+            assert_eq!(check_subscription(bad), Err(why), "{bad:?}");
+        }
+        assert_eq!(check_publish("/a/*?b"), Err(ChannelError::Wildcard));
+        assert!(matches("/a/*?b", "/a/c"));
+        assert_eq!(check_service("/service/a?b='/'"), Ok(()));
+        assert_eq!(
+            check_service("/service/?a"),
+            Err(ChannelError::EmptySegment)
+        );
+        let long = format!("/a?{}", "b".repeat(MAXIMUM_LENGTH));
+        assert_eq!(check_subscription(&long), Err(ChannelError::TooLong));
+    }
+
+    #[test]
+    fn one_invalid_argument_matches_nothing_not_even_itself() {
+        for bad in ["a", "", "/", "/a//b", "/a/", "/a\n", "/a/*/b", "/a*"] {
+            for good in ["/a", "/**", "/*"] {
+                assert!(!matches(good, bad), "{good} {bad:?}");
+                assert!(!matches(bad, good), "{bad:?} {good}");
+            }
+            assert!(!matches(bad, bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_servers_channel_may_hold_what_c_can_carry() {
+        for good in ["/a b", "/ ", "/a/é", "/a//b", "/a\u{85}"] {
+            assert!(is_deliverable(good), "{good:?}");
+        }
+        for bad in ["", "a", " /a", "/a\u{1f}", "/a\0", "/a\u{7f}", "/\t"] {
+            assert!(!is_deliverable(bad), "{bad:?}");
+        }
+        let long = |length| format!("/{}", "a".repeat(length - 1));
+        assert!(is_deliverable(&long(MAXIMUM_LENGTH)));
+        assert!(!is_deliverable(&long(MAXIMUM_LENGTH + 1)));
+    }
+
+    #[test]
+    fn only_meta_channels_are_meta() {
+        for (channel, meta) in [
+            ("/meta", true),
+            ("/meta/", true),
+            ("/meta/connect", true),
+            ("/meta?a", true),
+            ("/metal", false),
+            ("/a/meta", false),
+            ("meta/x", false),
+        ] {
+            assert_eq!(is_meta(channel), meta, "{channel}");
         }
     }
 }

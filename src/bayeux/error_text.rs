@@ -2,6 +2,8 @@
 //! specification, section 3.6). Servers do not always keep to it, so whatever
 //! they send is kept whole and read as far as it can be.
 
+use super::json;
+
 /// An error as a server told it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorText {
@@ -14,6 +16,9 @@ pub struct ErrorText {
 /// What is kept of an error text; the rest is cut off.
 const MAXIMUM_LENGTH: usize = 1024;
 
+/// So much is looked at, most of it white space when it is not enough.
+const MAXIMUM_READ: usize = 4 * MAXIMUM_LENGTH;
+
 impl ErrorText {
     pub fn parse(text: &str) -> Self {
         let code = match text.split_once(':') {
@@ -25,6 +30,20 @@ impl ErrorText {
         Self {
             text: one_line(text, MAXIMUM_LENGTH),
             code,
+        }
+    }
+}
+
+impl ErrorText {
+    /// Of a text that is known to be JSON: a string, or else the JSON itself.
+    /// No more of it is read than is kept.
+    pub fn of_json(json: &str) -> Self {
+        match json.strip_prefix('"') {
+            Some(inner) => Self::parse(&json::unescaped(
+                inner.strip_suffix('"').unwrap_or(inner),
+                MAXIMUM_READ,
+            )),
+            None => Self::parse(json::up_to(json, MAXIMUM_READ)),
         }
     }
 }
@@ -78,5 +97,27 @@ mod tests {
         let cut = one_line(&"é".repeat(600), 1000);
         assert_eq!(cut.chars().filter(|c| *c == 'é').count(), 500);
         assert!(cut.ends_with('…'));
+    }
+
+    #[test]
+    fn an_error_of_any_type_is_told_and_a_long_one_read_only_so_far() {
+        for (json, text) in [
+            (r#""403::\u0041\ud83d x""#, "403::A\u{fffd} x"),
+            (r#"{"code" : 403}"#, r#"{"code" : 403}"#),
+            ("7", "7"),
+            ("true", "true"),
+        ] {
+            assert_eq!(ErrorText::of_json(json).text, text);
+        }
+        assert_eq!(ErrorText::of_json("\"402::x\"").code, 402);
+        for long in [
+            format!("\"403::{}\"", "é".repeat(1 << 20)),
+            format!("\"403::{}\"", r"\u00e9".repeat(1 << 20)),
+            format!("[{}]", "é ".repeat(1 << 20)),
+        ] {
+            let error = ErrorText::of_json(&long);
+            assert!(error.text.ends_with("é…") || error.text.ends_with("é …"));
+            assert!(error.text.len() < MAXIMUM_LENGTH + 8);
+        }
     }
 }

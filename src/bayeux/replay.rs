@@ -3,6 +3,7 @@
 
 use serde_json::value::RawValue;
 
+pub use super::channel::topic;
 use super::json;
 
 /// The name of the extension's field in `ext`.
@@ -19,14 +20,8 @@ pub fn is_position(position: i64) -> bool {
     position >= ALL
 }
 
-/// What a position belongs to: the channel without its `?query`, which only
-/// filters.
-pub fn topic(channel: &str) -> &str {
-    channel.split_once('?').map_or(channel, |(topic, _)| topic)
-}
-
-/// Whether positions belong to it at all: the ids of several channels have
-/// nothing to do with each other.
+/// Whether positions belong to it at all: they belong to a topic, and the ids of
+/// several channels have nothing to do with each other.
 pub fn has_position(channel: &str) -> bool {
     let topic = topic(channel);
     !topic.ends_with("/*") && !topic.ends_with("/**")
@@ -41,8 +36,9 @@ pub fn is_accepted(answer: &RawValue) -> bool {
 /// The id of an event, from its `data.event.replayId`: a number, or a string
 /// of digits. Anything else is none, negative numbers too: they are positions
 /// with another meaning.
-pub fn id_of(data: &RawValue) -> Option<i64> {
-    let id = json::field(json::field(data, "event")?, "replayId")?.get();
+pub fn id_of(data: &str) -> Option<i64> {
+    let event = json::field_of(data, "event")?;
+    let id = json::field(event, "replayId")?.get();
     let digits = id
         .strip_prefix('"')
         .and_then(|inner| inner.strip_suffix('"'))
@@ -65,7 +61,7 @@ mod tests {
     fn ids_are_numbers_or_strings_of_digits_and_nothing_else() {
         let id = |replay_id: &str| {
             let data = format!(r#"{{"payload":{{}},"event":{{"x":1,"replayId":{replay_id}}}}}"#);
-            id_of(&json::parse(data.as_bytes()).unwrap())
+            id_of(&data)
         };
         assert_eq!(id("0"), Some(0));
         assert_eq!(id("7"), Some(7));
@@ -101,11 +97,7 @@ mod tests {
             r#"{"event":[{"replayId":7}]}"#,
             r#"{"replayId":7}"#,
         ] {
-            assert_eq!(
-                id_of(&json::parse(data.as_bytes()).unwrap()),
-                None,
-                "{data}"
-            );
+            assert_eq!(id_of(data), None, "{data}");
         }
     }
 

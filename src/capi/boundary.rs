@@ -8,6 +8,8 @@ use super::error::cometd_error;
 use super::status::{self, cometd_status, COMETD_OK};
 use crate::delivery::in_callback;
 use crate::error::{Error, ErrorKind};
+use crate::runtime::Uncancelled;
+use crate::speaker::speak;
 
 /// Runs the body of a function that reports by a status and an error.
 pub fn call(
@@ -15,6 +17,7 @@ pub fn call(
     body: impl FnOnce() -> Result<cometd_status, Error>,
 ) -> cometd_status {
     write(err, std::ptr::null_mut());
+    let _uncancelled = Uncancelled::new();
     let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         Err(Error::call(
             ErrorKind::Panic,
@@ -29,6 +32,7 @@ pub fn call(
                 // It would be lost otherwise. It names the argument, never its
                 // value.
                 let _ = catch_unwind(|| {
+                    let _speaking = error.client.as_ref().map(speak);
                     tracing::warn!(target: "cometd::capi", "{}", error.message);
                 });
             } else {
@@ -47,6 +51,12 @@ pub fn call_plain(body: impl FnOnce() -> Result<cometd_status, Error>) -> cometd
 /// Runs the body of an accessor; a panic gives the neutral value.
 pub fn access<T>(neutral: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(neutral)
+}
+
+/// Like [`access`], for what may reach a system call or code of the host's.
+pub fn act<T>(neutral: T, body: impl FnOnce() -> T) -> T {
+    let _uncancelled = Uncancelled::new();
+    access(neutral, body)
 }
 
 /// Writes an output; NULL takes none.

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use super::boundary::{
-    access, bytes, call, call_plain, milliseconds, object, object_mut, optional_text,
+    act, bytes, call, call_plain, milliseconds, object, object_mut, optional_text,
     positive_milliseconds, required, text, write,
 };
 use super::client::cometd_client;
@@ -29,7 +29,8 @@ pub const COMETD_APPEND_NEVER: i32 = 2;
 
 /// When a queue is full, nothing more is sent until there is room, neither the
 /// next /meta/connect nor what the host publishes, and nothing is dropped by the
-/// library. The default.
+/// library. The default. Only messages fill a queue: outcomes and states that nobody
+/// reads hold up no connect before they take 64 MiB.
 pub const COMETD_OVERFLOW_BLOCK: i32 = 0;
 /// When a queue is full, its oldest messages make room for new ones.
 pub const COMETD_OVERFLOW_DROP_OLDEST: i32 = 1;
@@ -64,7 +65,11 @@ pub struct cometd_token {
 /// one client. After 60 seconds the client goes on without it; what it then still
 /// finds counts from that moment on. Inside it, what holds inside a callback holds.
 pub type cometd_token_fn = Option<
-    unsafe extern "C" fn(user: *mut c_void, reason: i32, token: *mut cometd_token) -> cometd_status,
+    unsafe extern "C-unwind" fn(
+        user: *mut c_void,
+        reason: i32,
+        token: *mut cometd_token,
+    ) -> cometd_status,
 >;
 
 /// Starts a client for the server at `url`.
@@ -102,12 +107,29 @@ pub unsafe extern "C" fn cometd_client_builder_new(
     })
 }
 
+/// Names the clients that it builds, for errors and log lines: each line begins with the name, and cometd_error_client
+/// gives it.
+///
+/// `name` is 1 to 128 bytes of text without control characters. Without one a client is called "client 3", by its number
+/// in the process.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `name` is empty or holds a control character;
+/// COMETD_E_INVALID_UTF8; COMETD_E_OUT_OF_RANGE: it is longer.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_set_name(
+    builder: *mut cometd_client_builder,
+    name: *const c_char,
+) -> cometd_status {
+    unsafe { set(builder, |it| it.set_name(text("name", name)?)) }
+}
+
 /// Frees a builder. Clients that it built are not touched.
 ///
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_builder_free(builder: *mut cometd_client_builder) {
-    access((), || {
+    act((), || {
         if !builder.is_null() {
             drop(unsafe { Box::from_raw(builder) });
         }
@@ -334,7 +356,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_token_provider(
                     let mut token = cometd_token {
                         authorization: None,
                     };
-                    outcome(provide(data.user(), reason, &mut token))?;
+                    outcome(data.call(|user| provide(user, reason, &mut token)))?;
                     token
                         .authorization
                         .ok_or_else(|| "it set no authorization".to_owned())
@@ -568,7 +590,8 @@ pub unsafe extern "C" fn cometd_client_builder_set_events_capacity(
 }
 
 /// Sets how many messages of subscribe, unsubscribe and publish, one for each channel, may
-/// wait for their outcome. Above that these functions return COMETD_E_FULL.
+/// wait for their outcome, or for the program to read it: the outcomes that the fullest receiver
+/// holds count as well. Above that these functions return COMETD_E_FULL, and the error says which.
 ///
 /// `commands` is at least 1; the default is 10000.
 ///
@@ -588,7 +611,8 @@ pub unsafe extern "C" fn cometd_client_builder_set_commands_capacity(
 /// `policy` is COMETD_OVERFLOW_BLOCK (the default), COMETD_OVERFLOW_DROP_OLDEST or
 /// COMETD_OVERFLOW_DROP_NEWEST. Only messages are ever dropped, and each one is counted in a
 /// COMETD_EVENT_DROPPED. With BLOCK all receivers of a client have to be read, or none of them
-/// gets anything more; and a server forgets a session that does not connect for long.
+/// gets anything more; and a server forgets a session that does not connect for long. That it waits is
+/// told by a log line of COMETD_LOG_WARN, at most one a minute, and by cometd_client_statistics.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL;
 /// COMETD_E_OUT_OF_RANGE: `policy` is none of these.
@@ -726,6 +750,31 @@ pub unsafe extern "C" fn cometd_client_builder_set_follow_hosts(
     unsafe {
         set(builder, |it| {
             it.set_follow_hosts(enabled);
+            Ok(())
+        })
+    }
+}
+
+/// Sets whether a client ends when its first session cannot be had for a reason that does not pass by itself, instead of
+/// trying for ever: for programs whose user is there to put it right. These are: no such host, TLS (a certificate that
+/// nobody trusts; plain HTTP on the port), a response that is not HTTP, a redirect that is not followed, and HTTP 400, 404,
+/// 405, 406, 410, 411, 413, 414, 415, 431, 501 and 505. All else is tried again as without it: a server may be down, busy or
+/// slow, and a resolver out of reach. With several servers each of them must have failed so, one after the other.
+///
+/// The end is a fatal error, as any other. Once the client has had a session, the option does nothing.
+///
+/// `enabled` is false by default.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_set_fail_fast(
+    builder: *mut cometd_client_builder,
+    enabled: bool,
+) -> cometd_status {
+    unsafe {
+        set(builder, |it| {
+            it.set_fail_fast(enabled);
             Ok(())
         })
     }

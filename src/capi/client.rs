@@ -1,14 +1,14 @@
 //! Clients.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{c_char, c_void, CString};
 use std::sync::Arc;
 
 use super::boundary::{
-    access, bytes, call, call_plain, copy_out, forked, null, object, positive_milliseconds,
+    access, act, bytes, call, call_plain, copy_out, forked, null, object, positive_milliseconds,
     required, text, timeout, write,
 };
 use super::builder::COMETD_RETRY_FOREVER;
-use super::error::cometd_error;
+use super::error::{c_text, cometd_error};
 use super::event::{cometd_event, cometd_event_fn, cometd_free_fn};
 use super::receiver::{clear, poll, poll_many, set_callback};
 use super::status::{cometd_status, COMETD_CLOSED, COMETD_NONE, COMETD_OK};
@@ -16,6 +16,7 @@ use crate::client::{Client, Waited};
 use crate::delivery::Queue;
 use crate::error::{Error, ErrorKind};
 use crate::session::State;
+use crate::speaker::speak;
 
 /// Where a client stands: one of COMETD_STATE_….
 pub type cometd_state = i32;
@@ -72,11 +73,13 @@ fn state_of(number: cometd_state) -> Result<State, Error> {
 /// One session with one server, and the receiver of its events.
 pub struct cometd_client {
     client: Arc<Client>,
+    name: CString,
 }
 
 impl cometd_client {
     pub(super) fn new(client: Client) -> Self {
         Self {
+            name: c_text(client.name()),
             client: Arc::new(client),
         }
     }
@@ -92,15 +95,14 @@ impl cometd_client {
     }
 
     unsafe fn queue(client: *const Self) -> Result<Arc<Queue>, Error> {
-        unsafe { Self::get(client) }?
-            .receiver()
-            .cloned()
-            .ok_or_else(|| {
-                Error::call(
-                    ErrorKind::InvalidState,
-                    "client: it was built without a receiver of its own",
-                )
-            })
+        let client = unsafe { Self::get(client) }?;
+        client.receiver().cloned().ok_or_else(|| {
+            Error::call(
+                ErrorKind::InvalidState,
+                "client: it was built without a receiver of its own",
+            )
+            .of(client.name())
+        })
     }
 }
 
@@ -113,11 +115,13 @@ pub(super) unsafe fn with(
     let mut used = None;
     let status = call(err, || {
         let client = unsafe { cometd_client::get(client) }?;
-        body(used.insert(client))
+        let client = used.insert(client);
+        let _speaking = speak(client.name());
+        body(client).map_err(|error| error.of(client.name()))
     });
     if status == super::status::COMETD_E_PANIC {
         if let Some(client) = used {
-            access((), || client.abort());
+            act((), || client.abort());
         }
     }
     status
@@ -150,7 +154,7 @@ pub unsafe extern "C" fn cometd_client_connect(
 /// COMETD_STATE_REHANDSHAKING lie beside the way and are only reached.
 ///
 /// **Returns** COMETD_OK: reached or passed; COMETD_NONE: not in time; COMETD_CLOSED: the client has
-/// ended and will not reach it; COMETD_E_INVALID_ARGUMENT: `client` is NULL;
+/// ended and will not reach it; cometd_client_last_error tells why; COMETD_E_INVALID_ARGUMENT: `client` is NULL;
 /// COMETD_E_OUT_OF_RANGE: `state` is none of COMETD_STATE_…, or `timeout_ms` is less than -1;
 /// COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0 inside a callback; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** up to `timeout_ms` milliseconds; 0 does not wait, -1 waits without
@@ -169,6 +173,78 @@ pub unsafe extern "C" fn cometd_client_wait(
                 Waited::TimedOut => COMETD_NONE,
                 Waited::Closed => COMETD_CLOSED,
             })
+        })
+    }
+}
+
+/// Tells why the client is not connected: the last error of the client itself since it last was, or since it was built.
+/// It is one of those that COMETD_EVENT_ERROR told with the id 0; a program that waits need not read its events for it.
+///
+/// `*out` receives the error.
+///
+/// **Returns** COMETD_OK; COMETD_NONE: there is none; COMETD_E_INVALID_ARGUMENT: `client` or `out` is NULL;
+/// COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** the error is the caller's, to free with cometd_error_free.
+/// **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_last_error(
+    client: *mut cometd_client,
+    out: *mut *mut cometd_error,
+) -> cometd_status {
+    write(out, std::ptr::null_mut());
+    unsafe {
+        with(client, std::ptr::null_mut(), |client| {
+            let out = required("out", out)?;
+            Ok(match client.last_error() {
+                Some(error) => {
+                    write(out, Box::into_raw(Box::new(cometd_error::owned(error))));
+                    COMETD_OK
+                }
+                None => COMETD_NONE,
+            })
+        })
+    }
+}
+
+/// What the client is called in errors and log lines: the name of cometd_client_builder_set_name, or "client 3", its
+/// number in the process.
+///
+/// **Returns** the name; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the client's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_name(client: *const cometd_client) -> *const c_char {
+    access(std::ptr::null(), || {
+        unsafe { client.as_ref() }.map_or(std::ptr::null(), |it| it.name.as_ptr())
+    })
+}
+
+/// Writes the id that the server has given the session (the `clientId` of Bayeux), to find it in the server's log. A new
+/// session has another one. Who knows it may be able to speak for the session.
+///
+/// `buf` has room for `cap` bytes and may be NULL when `cap` is 0; the text is written with a NUL, and cut
+/// off where it does not fit. `*needed` (may be NULL) receives how many bytes the whole text needs, NUL
+/// included.
+///
+/// **Returns** COMETD_OK: the whole text was written; COMETD_NONE: there is no session; COMETD_E_OUT_OF_RANGE: `cap` is
+/// less than `*needed`; COMETD_E_INVALID_ARGUMENT: `client` is NULL, or `buf` is NULL and `cap` is not 0; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** `buf` is the caller's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_session_id(
+    client: *mut cometd_client,
+    buf: *mut c_char,
+    cap: usize,
+    needed: *mut usize,
+) -> cometd_status {
+    write(needed, 0);
+    unsafe {
+        with(client, std::ptr::null_mut(), |client| {
+            if buf.is_null() && cap > 0 {
+                return Err(null("buf"));
+            }
+            match client.session_id() {
+                Some(id) => copy_out(&id, buf, cap, needed),
+                None => Ok(COMETD_NONE),
+            }
         })
     }
 }
@@ -239,19 +315,21 @@ unsafe fn channel_list(channels: *const *const c_char, count: usize) -> Result<V
 }
 
 /// Subscribes to channels: asks the server for their messages. A channel may end in "/*" (one
-/// segment) or "/**" (one or more). One message is sent for each channel, all in one request; before
-/// the handshake is done they are held.
+/// segment) or "/**" (one or more). Behind a '?' anything may stand that is no control character, such as
+/// Salesforce's filters: "/topic/A?Subject='5 * 3'". One message is sent for each channel, all
+/// in one request; before the handshake is done they are held.
 ///
 /// For each channel exactly one event follows, with the id and the channel: COMETD_EVENT_SUBSCRIBED, or
 /// COMETD_EVENT_ERROR. A subscription lives until it is unsubscribed: when the session is lost, the
-/// library subscribes again by itself, and says with the id 0 what failed.
+/// library subscribes again by itself, and says with the id 0 what failed. Each one
+/// that is back is told by a further COMETD_EVENT_SUBSCRIBED with this id; see cometd_event_is_renewed.
 ///
 /// `channels` has `count` channels, at least 1. `*id` (may be NULL) receives the id, never 0.
 ///
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channels` or one of them is
 /// NULL, or `count` is 0; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: one is not a channel
 /// ("foo", "/a//b", "/a/**/b"), is a meta channel, or is longer than 4096 bytes; the error names it,
-/// and none was accepted; COMETD_E_FULL: too many wait for their outcome, see
+/// and none was accepted; COMETD_E_FULL: too many wait for their outcome, or for the program to read it, see
 /// cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or
 /// has ended; COMETD_E_FORKED; with a replay store, the negative status that its function for loading
 /// returned, or COMETD_E_OUT_OF_RANGE: what it gave is no position; then nothing was accepted.
@@ -287,7 +365,7 @@ pub unsafe extern "C" fn cometd_client_subscribe(
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channels` or one of them is
 /// NULL, or `count` is 0; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: one is not a channel
 /// ("foo", "/a//b", "/a/**/b"), is a meta channel, or is longer than 4096 bytes; the error names it,
-/// and none was accepted; COMETD_E_FULL: too many wait for their outcome, see
+/// and none was accepted; COMETD_E_FULL: too many wait for their outcome, or for the program to read it, see
 /// cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or
 /// has ended; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** the channels are copied. **Since** 0.1.
@@ -322,7 +400,8 @@ pub unsafe extern "C" fn cometd_client_unsubscribe(
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a channel, has a wildcard, or is a
 /// meta channel; COMETD_E_INVALID_JSON: `json` is not JSON, or is nested more than 128 levels deep;
 /// COMETD_E_TOO_LARGE: it is above cometd_client_builder_set_request_capacity;
-/// COMETD_E_FULL: too many wait for their outcome, see cometd_client_builder_set_commands_capacity;
+/// COMETD_E_FULL: too many wait for their outcome, or for the program to read it, see
+/// cometd_client_builder_set_commands_capacity;
 /// COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
 #[no_mangle]
@@ -537,8 +616,14 @@ pub unsafe extern "C" fn cometd_client_server_time(
 /// "handshakes", "reconnects"; "round_trip_ms" of the last request that the server did not hold;
 /// "server_time_ms", what cometd_client_server_time gives, or null;
 /// "failures", an object that counts the errors of the client itself by kind, such as "timeout", "tcp" or
-/// "http_status", "extension", functions of an extension that failed, and "replay_store", positions that were not saved; "receivers", an array with "queued", "queued_most", "delivered" and "dropped" of each
-/// receiver, the client's own first. More may come.
+/// "http_status", "extension", functions of an extension that failed, and "replay_store", positions that were not saved; "leniencies", an object that counts by kind what was taken from the server although it
+/// is not as it should be: "header", headers that cannot be read and were passed over or mended, "transfer_encoding",
+/// "content_encoding", codings that were passed over, "gzip_tail" and "body_tail", bytes behind the end of a gzip and of
+/// the JSON, "not_utf8", responses in which something that is no UTF-8 became U+FFFD, "cookie", cookies that cannot be kept; the first of a kind is a line of the log (COMETD_LOG_WARN), the later ones are with COMETD_LOG_DEBUG;
+/// "receivers", an array with "queued", "queued_most", "delivered" and "dropped" of each
+/// receiver, the client's own first, with "unread_outcomes", those of them that end a call of the program's, and "full",
+/// whether the client waits for it to be read; "blocked", whether nothing is sent at this moment because a receiver is
+/// full, and "times_blocked", how often that began. More may come.
 ///
 /// `buf` has room for `cap` bytes and may be NULL when `cap` is 0; the text is written with a NUL, and cut
 /// off where it does not fit. `*needed` (may be NULL) receives how many bytes the whole text needs, NUL
@@ -574,8 +659,14 @@ pub unsafe extern "C" fn cometd_client_statistics(
 /// there is nobody to tell: the client closes at once, and what was accepted and not yet sent ends in
 /// COMETD_E_ABORTED. On a client that has closed it does nothing.
 ///
+/// Unless `timeout_ms` is 0, it tells as well when a publish was in vain: when one ended in an error since this call, or
+/// before and no receiver has given that event out. So a program that publishes and does not read its events hears of it
+/// here.
+///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_OUT_OF_RANGE:
 /// `timeout_ms` is negative (-1 is not possible here); COMETD_E_TIMEOUT: the server did not answer in time;
+/// COMETD_E_UNDELIVERED: the client has closed, but messages that cometd_client_publish or
+/// cometd_client_publish_with_retries had accepted have failed;
 /// COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0 inside a callback; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** up to `timeout_ms` milliseconds and half a second. **Since** 0.1.
 #[no_mangle]
@@ -606,7 +697,7 @@ pub unsafe extern "C" fn cometd_client_disconnect(
 /// **Threads** any, also inside a callback of the client's own. **Blocks** never. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_free(client: *mut cometd_client) {
-    access((), || {
+    act((), || {
         if client.is_null() {
             return;
         }
@@ -667,7 +758,7 @@ pub unsafe extern "C" fn cometd_client_poll_many(
     out: *mut *mut cometd_event,
     cap: usize,
 ) -> usize {
-    access(0, || {
+    act(0, || {
         if out.is_null() {
             return 0;
         }
@@ -689,7 +780,7 @@ pub unsafe extern "C" fn cometd_client_poll_many(
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_fd(client: *mut cometd_client) -> isize {
-    access(-1, || match unsafe { cometd_client::queue(client) } {
+    act(-1, || match unsafe { cometd_client::queue(client) } {
         Ok(queue) => queue.fd().map_or(-1, |fd| fd as isize),
         Err(_) => -1,
     })

@@ -30,6 +30,10 @@ pub struct cometd_error {
     message: CString,
     bayeux: Option<CString>,
     channel: Option<CString>,
+    client: Option<CString>,
+    url: Option<CString>,
+    ext: Option<CString>,
+    bayeux_json: Option<CString>,
     owned: bool,
 }
 
@@ -48,6 +52,10 @@ impl cometd_error {
             message: c_text(&error.message),
             bayeux: error.bayeux.as_ref().map(|it| c_text(&it.text)),
             channel: error.channel.as_deref().map(c_text),
+            client: error.client.as_deref().map(c_text),
+            url: error.url.as_deref().map(c_text),
+            ext: error.reply_ext.as_deref().map(c_text),
+            bayeux_json: error.reply_error.as_deref().map(c_text),
             error,
             owned: false,
         }
@@ -169,6 +177,80 @@ pub unsafe extern "C" fn cometd_error_channel(error: *const cometd_error) -> *co
         unsafe { error.as_ref() }
             .and_then(|it| it.channel.as_ref())
             .map_or(std::ptr::null(), |it| it.as_ptr())
+    })
+}
+
+/// The client that the error is of: the name of cometd_client_builder_set_name, or "client 3", the client's number in
+/// the process.
+///
+/// **Returns** the name; NULL for an error of no client, such as one of a builder's, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_error_client(error: *const cometd_error) -> *const c_char {
+    access(std::ptr::null(), || {
+        unsafe { error.as_ref() }
+            .and_then(|it| it.client.as_ref())
+            .map_or(std::ptr::null(), |it| it.as_ptr())
+    })
+}
+
+/// The URL of the request that failed, without user, password and query.
+///
+/// **Returns** the URL; NULL for an error that is about no request, such as one of an argument, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_error_url(error: *const cometd_error) -> *const c_char {
+    access(std::ptr::null(), || {
+        unsafe { error.as_ref() }
+            .and_then(|it| it.url.as_ref())
+            .map_or(std::ptr::null(), |it| it.as_ptr())
+    })
+}
+
+/// The `ext` of the reply that was the error: JSON, as the server sent it. Some servers say there why.
+/// One of more than 65536 bytes is not given.
+///
+/// `*len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the JSON text, ended by NUL; NULL when no reply was the error or it had none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_error_ext(
+    error: *const cometd_error,
+    len: *mut usize,
+) -> *const c_char {
+    unsafe { json(error, len, |it| it.ext.as_ref()) }
+}
+
+/// The whole `error` of the reply that was the error: JSON, as the server sent it. For most servers it is the string of
+/// cometd_error_bayeux, with its quotes; others send an object.
+/// One of more than 65536 bytes is not given.
+///
+/// `*len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the JSON text, ended by NUL; NULL when no reply was the error or it had none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_error_bayeux_json(
+    error: *const cometd_error,
+    len: *mut usize,
+) -> *const c_char {
+    unsafe { json(error, len, |it| it.bayeux_json.as_ref()) }
+}
+
+unsafe fn json(
+    error: *const cometd_error,
+    len: *mut usize,
+    part: impl FnOnce(&cometd_error) -> Option<&CString>,
+) -> *const c_char {
+    write(len, 0);
+    access(std::ptr::null(), || {
+        unsafe { error.as_ref() }
+            .and_then(part)
+            .map_or(std::ptr::null(), |it| {
+                write(len, it.as_bytes().len());
+                it.as_ptr()
+            })
     })
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void, CString};
 use std::sync::Arc;
 
-use super::boundary::{access, write};
+use super::boundary::{access, act, write};
 use super::client::{cometd_state, state_number, COMETD_STATE_IDLE};
 use super::error::{c_text, cometd_error};
 use super::message::cometd_message;
@@ -14,7 +14,8 @@ pub const COMETD_EVENT_MESSAGE: i32 = 1;
 /// The client's state has changed; see cometd_event_state.
 pub const COMETD_EVENT_STATE: i32 = 2;
 /// The server has accepted a subscription; see cometd_event_id and
-/// cometd_event_channel.
+/// cometd_event_channel. It comes again when the library has subscribed anew, in
+/// another session; see cometd_event_is_renewed.
 pub const COMETD_EVENT_SUBSCRIBED: i32 = 3;
 /// The server has ended a subscription.
 pub const COMETD_EVENT_UNSUBSCRIBED: i32 = 4;
@@ -48,11 +49,11 @@ pub const COMETD_EVENT_ADVICE: i32 = 10;
 /// and, should hundreds block at once, others. An exception or a longjmp must not
 /// leave it.
 pub type cometd_event_fn =
-    Option<unsafe extern "C" fn(user: *mut c_void, event: *const cometd_event)>;
+    Option<unsafe extern "C-unwind" fn(user: *mut c_void, event: *const cometd_event)>;
 
 /// Frees a `user`. It runs exactly once, on any thread, when no call that uses
 /// `user` is running or can start. Inside it, what holds inside a callback holds.
-pub type cometd_free_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
+pub type cometd_free_fn = Option<unsafe extern "C-unwind" fn(user: *mut c_void)>;
 
 /// Something that happened to a client.
 ///
@@ -77,6 +78,7 @@ struct Texts {
     error: Option<cometd_error>,
     message: Option<cometd_message>,
     advice: Option<CString>,
+    ext: Option<CString>,
 }
 
 impl Texts {
@@ -86,7 +88,15 @@ impl Texts {
             error: None,
             message: None,
             advice: None,
+            ext: None,
         }
+    }
+
+    fn with_ext(self, ext: &Option<Box<str>>) -> Option<Box<Self>> {
+        Some(Box::new(Self {
+            ext: ext.as_deref().map(c_text),
+            ..self
+        }))
     }
 }
 
@@ -112,11 +122,12 @@ impl cometd_event {
                 Event::Dropped(dropped) => Content::Dropped(dropped),
                 Event::Notice(notice) => {
                     let texts = match &*notice {
-                        Notice::State { .. } | Notice::Closed => None,
-                        Notice::Subscribed { channel, .. }
-                        | Notice::Unsubscribed { channel, .. }
-                        | Notice::Published { channel, .. } => {
-                            Some(Box::new(Texts::on(Some(c_text(channel)))))
+                        Notice::State { ext: None, .. } | Notice::Closed => None,
+                        Notice::State { ext, .. } => Texts::on(None).with_ext(ext),
+                        Notice::Subscribed { channel, ext, .. }
+                        | Notice::Unsubscribed { channel, ext, .. }
+                        | Notice::Published { channel, ext, .. } => {
+                            Texts::on(Some(c_text(channel))).with_ext(ext)
                         }
                         Notice::Advice { json } => Some(Box::new(Texts {
                             advice: Some(c_text(json)),
@@ -126,14 +137,20 @@ impl cometd_event {
                             error: Some(cometd_error::borrowed(error.clone())),
                             ..Texts::on(error.channel.as_deref().map(c_text))
                         })),
-                        Notice::Result { message, error, .. } => {
+                        Notice::Result {
+                            message,
+                            error,
+                            ext,
+                            ..
+                        } => {
                             let message = cometd_message::borrowed(message.clone());
                             let channel = message.channel().map(c_text);
-                            Some(Box::new(Texts {
+                            let texts = Texts {
                                 error: error.clone().map(cometd_error::borrowed),
                                 message: Some(message),
                                 ..Texts::on(channel)
-                            }))
+                            };
+                            texts.with_ext(ext)
                         }
                     };
                     Content::Notice(notice, texts)
@@ -246,6 +263,7 @@ pub unsafe extern "C" fn cometd_event_state(
             Some(Notice::State {
                 state,
                 previous: before,
+                ..
             }) => {
                 write(previous, state_number(*before));
                 state_number(*state)
@@ -324,6 +342,45 @@ pub unsafe extern "C" fn cometd_event_advice(
     })
 }
 
+/// The `ext` of the server's reply that the event is of: JSON, as the server sent it. COMETD_EVENT_SUBSCRIBED,
+/// _UNSUBSCRIBED, _PUBLISHED and _RESULT have that of the reply to what was called, COMETD_EVENT_STATE that of the reply
+/// which brought the state about. cometd_error_ext gives that of a COMETD_EVENT_ERROR, cometd_message_ext that of a message.
+/// One of more than 65536 bytes is not given.
+///
+/// `*len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the JSON text, ended by NUL; NULL when there is none, for events of other types, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_ext(
+    event: *const cometd_event,
+    len: *mut usize,
+) -> *const c_char {
+    write(len, 0);
+    access(std::ptr::null(), || {
+        unsafe { event.as_ref() }
+            .and_then(cometd_event::texts)
+            .and_then(|it| it.ext.as_ref())
+            .map_or(std::ptr::null(), |it| {
+                write(len, it.as_bytes().len());
+                it.as_ptr()
+            })
+    })
+}
+
+/// Whether a COMETD_EVENT_SUBSCRIBED tells that the library has subscribed again by itself, in a new session: events that
+/// came meanwhile are missed. Its id is that of the first subscribe, which has ended before.
+///
+/// **Returns** true when it is a renewal; false for the answer to a subscribe, for events of other types, and for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_is_renewed(event: *const cometd_event) -> bool {
+    access(false, || {
+        let notice = unsafe { event.as_ref() }.and_then(cometd_event::notice);
+        matches!(notice, Some(Notice::Subscribed { renewed: true, .. }))
+    })
+}
+
 /// How many messages a COMETD_EVENT_DROPPED stands for. Each dropped message is
 /// counted in exactly one of these events, which stands where they were missed.
 ///
@@ -349,9 +406,136 @@ pub unsafe extern "C" fn cometd_event_dropped(event: *const cometd_event) -> u64
 /// does. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_event_free(event: *mut cometd_event) {
-    access((), || {
+    act((), || {
         if unsafe { event.as_ref() }.is_some_and(|it| it.owned) {
             unsafe { Box::from_raw(event) }.finish();
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bayeux::body::OwnedMessage;
+    use crate::bayeux::Body;
+    use crate::capi::error::{cometd_error_bayeux_json, cometd_error_client, cometd_error_ext};
+    use crate::capi::error::{cometd_error_free, cometd_error_url};
+    use crate::error::{Error, ErrorKind, Phase};
+    use crate::session::State;
+
+    /// A borrowed text, whose length is told and which ends there.
+    fn text(read: impl FnOnce(*mut usize) -> *const c_char) -> Option<String> {
+        let mut length = 7;
+        let text = read(&mut length);
+        if text.is_null() {
+            assert_eq!(length, 0);
+            return None;
+        }
+        let text = unsafe { std::ffi::CStr::from_ptr(text) }.to_str().unwrap();
+        assert_eq!(text.len(), length);
+        Some(text.to_owned())
+    }
+
+    fn with<T>(notice: Notice, look: impl FnOnce(*const cometd_event) -> T) -> T {
+        let event = Event::Notice(Arc::new(notice));
+        let event = Box::into_raw(Box::new(cometd_event::owned(event)));
+        let seen = look(event);
+        unsafe { cometd_event_free(event) };
+        seen
+    }
+
+    #[test]
+    fn case_reason_elsewhere_events_give_the_ext_of_their_reply() {
+        let given = || Some(Box::from(r#"{"ä":1}"#));
+        let body = br#"[{"channel":"/c","data":1}]"#.to_vec();
+        let body = Arc::new(Body::parse(body).unwrap());
+        let all = |ext: fn() -> Option<Box<str>>| {
+            [
+                Notice::State {
+                    state: State::Connected,
+                    previous: State::Connecting,
+                    ext: ext(),
+                },
+                Notice::Subscribed {
+                    id: 1,
+                    channel: "/a".into(),
+                    ext: ext(),
+                    renewed: false,
+                },
+                Notice::Unsubscribed {
+                    id: 1,
+                    channel: "/a".into(),
+                    ext: ext(),
+                },
+                Notice::Published {
+                    id: 1,
+                    channel: "/a".into(),
+                    ext: ext(),
+                },
+                Notice::Result {
+                    id: 1,
+                    message: OwnedMessage::new(body.clone(), 0),
+                    error: None,
+                    ext: ext(),
+                },
+            ]
+        };
+        for notice in all(given) {
+            let told = format!("{notice:?}");
+            let ext = with(notice, |event| {
+                assert!(unsafe { !cometd_event_is_renewed(event) });
+                text(|length| unsafe { cometd_event_ext(event, length) })
+            });
+            assert_eq!(ext.as_deref(), Some(r#"{"ä":1}"#), "{told}");
+        }
+        for notice in all(|| None) {
+            let ext = |event| text(|length| unsafe { cometd_event_ext(event, length) });
+            assert_eq!(with(notice, ext), None);
+        }
+    }
+
+    #[test]
+    fn case_resubscribed_a_renewal_is_told_from_the_first() {
+        let renewed = Notice::Subscribed {
+            id: 5,
+            channel: "/a".into(),
+            ext: None,
+            renewed: true,
+        };
+        with(renewed, |event| unsafe {
+            assert_eq!(cometd_event_type(event), COMETD_EVENT_SUBSCRIBED);
+            assert!(cometd_event_is_renewed(event));
+            assert_eq!(cometd_event_id(event), 5);
+            assert!(!cometd_event_channel(event).is_null());
+        });
+        with(Notice::Closed, |event| unsafe {
+            assert!(!cometd_event_is_renewed(event));
+        });
+    }
+
+    #[test]
+    fn case_reason_elsewhere_errors_give_the_ext_and_the_whole_error() {
+        let mut error = Error::new(ErrorKind::Refused, Phase::Subscribe, "subscribe: refused");
+        let none = Box::into_raw(Box::new(cometd_error::owned(error.clone())));
+        error.reply_ext = Some(r#"{"sfdc":{"failureReason":"503::busy"}}"#.into());
+        error.reply_error = Some(r#"{"code":403}"#.into());
+        error.client = Some("orders".into());
+        error.url = Some("http://h/".into());
+        let some = Box::into_raw(Box::new(cometd_error::owned(error.clone())));
+        for (error, given) in [(none, false), (some, true)] {
+            let ext = text(|length| unsafe { cometd_error_ext(error, length) });
+            let json = text(|length| unsafe { cometd_error_bayeux_json(error, length) });
+            let client = unsafe { cometd_error_client(error) };
+            let url = unsafe { cometd_error_url(error) };
+            assert_eq!(ext.is_some(), given);
+            assert_eq!(json.as_deref(), given.then_some(r#"{"code":403}"#));
+            assert_eq!((!client.is_null(), !url.is_null()), (given, given));
+            unsafe { cometd_error_free(error) };
+        }
+        with(Notice::Error { id: 1, error }, |event| unsafe {
+            assert_eq!(text(|length| cometd_event_ext(event, length)), None);
+            let error = cometd_event_error(event);
+            assert!(text(|length| cometd_error_ext(error, length)).is_some());
+        });
+    }
 }

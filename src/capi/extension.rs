@@ -23,17 +23,23 @@ pub struct cometd_extension_message {
 /// before, also when it was replaced or dropped, with a line in the log
 /// (COMETD_LOG_WARN) and a count in the statistics ("failures", "extension").
 pub type cometd_extension_fn = Option<
-    unsafe extern "C" fn(
+    unsafe extern "C-unwind" fn(
         user: *mut c_void,
         message: *mut cometd_extension_message,
     ) -> cometd_status,
 >;
 
+/// How a function is told that has called pthread_exit.
+pub(super) const ENDED: &str = "it ended its thread";
+
 /// What a function of the host's has returned: any status but COMETD_OK is a failure.
-pub(super) fn outcome(status: cometd_status) -> Result<(), String> {
-    if status == COMETD_OK {
-        return Ok(());
-    }
+/// `None`: it has ended its thread.
+pub(super) fn outcome(status: Option<cometd_status>) -> Result<(), String> {
+    let status = match status {
+        Some(COMETD_OK) => return Ok(()),
+        Some(status) => status,
+        None => return Err(ENDED.to_owned()),
+    };
     // SAFETY: the name is a text of the library's.
     let name = unsafe { CStr::from_ptr(status::cometd_status_name(status)) };
     Err(format!("it returned {status} ({})", name.to_string_lossy()))
@@ -45,7 +51,7 @@ fn extend(function: cometd_extension_fn, data: &Arc<HostData>) -> Option<Arc<Ext
     Some(Arc::new(move |message| {
         let mut message = cometd_extension_message { message };
         // SAFETY: the host promises to be called so with what it gave.
-        outcome(unsafe { function(data.user(), &mut message) })
+        outcome(data.call(|user| unsafe { function(user, &mut message) }))
     }))
 }
 

@@ -24,7 +24,10 @@ pub struct cometd_handshake {
 /// COMETD_EVENT_ERROR with COMETD_E_CREDENTIALS names the status, and the function is
 /// asked again after a while, as after any handshake that failed.
 pub type cometd_handshake_fn = Option<
-    unsafe extern "C" fn(user: *mut c_void, handshake: *mut cometd_handshake) -> cometd_status,
+    unsafe extern "C-unwind" fn(
+        user: *mut c_void,
+        handshake: *mut cometd_handshake,
+    ) -> cometd_status,
 >;
 
 /// Installs a function that is asked before each attempt of a handshake for what this one is
@@ -63,7 +66,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_handshake_provider(
                 None => None,
                 Some(provide) => Some(Arc::new(move |handshake| {
                     let mut handshake = cometd_handshake { handshake };
-                    outcome(provide(data.user(), &mut handshake))
+                    outcome(data.call(|user| provide(user, &mut handshake)))
                 })),
             });
             Ok(())

@@ -34,7 +34,12 @@ pub const COMETD_LOG_TRACE: i32 = 5;
 /// clients: it should return soon, for while it blocks they do nothing. Inside it, what holds inside a
 /// callback holds, and the library logs nothing about what it calls.
 pub type cometd_log_fn = Option<
-    unsafe extern "C" fn(user: *mut c_void, level: i32, target: *const c_char, text: *const c_char),
+    unsafe extern "C-unwind" fn(
+        user: *mut c_void,
+        level: i32,
+        target: *const c_char,
+        text: *const c_char,
+    ),
 >;
 
 /// Installs the log sink of the process, in place of the one before; NULL as `fn` removes it. Log lines
@@ -44,7 +49,7 @@ pub type cometd_log_fn = Option<
 ///
 /// **Returns** COMETD_OK; COMETD_E_OUT_OF_RANGE: `max_level` is none of these;
 /// COMETD_E_INVALID_STATE: the library is linked into a Rust program that has a tracing subscriber of its
-/// own. When it fails, `free_user` is not called.
+/// own, or the process was forked while its first sink was being installed. When it fails, `free_user` is not called.
 /// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls `free_user`
 /// (may be NULL), once: after the sink was replaced or removed, and its last call has returned.
 /// **Since** 0.1.
@@ -75,16 +80,12 @@ pub unsafe extern "C" fn cometd_log_set(
         let sink: Option<Arc<log::Sink>> = r#fn.map(|function| -> Arc<log::Sink> {
             let data = data.clone();
             Arc::new(move |level, target, text| {
+                let (target, text) = (c_text(target), c_text(text));
                 // SAFETY: the host gave the function for this, and keeps `user`
                 // alive until it is freed by `data`, which this closure owns.
-                unsafe {
-                    function(
-                        data.user(),
-                        number(level),
-                        c_text(target).as_ptr(),
-                        c_text(text).as_ptr(),
-                    );
-                }
+                data.call(|user| unsafe {
+                    function(user, number(level), target.as_ptr(), text.as_ptr());
+                });
             })
         });
         log::set(sink, maximum)

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use super::boundary::{access, text, write};
+use super::boundary::{access, act, text, write};
 use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::{channel, Message};
 use crate::delivery::Ticket;
@@ -58,7 +58,7 @@ unsafe fn field(
 }
 
 /// The channel that the message came on. It may be another than was subscribed
-/// to, when that had a wildcard.
+/// to, when that had a wildcard or a filter.
 ///
 /// `len` (may be NULL) receives its length in bytes.
 ///
@@ -168,7 +168,7 @@ pub unsafe extern "C" fn cometd_message_retain(
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_message_free(message: *mut cometd_message) {
-    access((), || {
+    act((), || {
         if unsafe { message.as_ref() }.is_some_and(|it| it.owned) {
             drop(unsafe { Box::from_raw(message) });
         }
@@ -179,7 +179,8 @@ pub unsafe extern "C" fn cometd_message_free(message: *mut cometd_message) {
 ///
 /// A pattern is a channel, or ends in "/*", which stands for one segment, or in
 /// "/**", which stands for one or more (Bayeux 1.0, section 2.2.1). A wildcard
-/// never covers a meta channel.
+/// never covers a meta channel. What stands behind a '?' in either, a filter,
+/// does not count.
 ///
 /// **Returns** whether it does; false when either is NULL, not UTF-8, or not a
 /// valid channel.

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use super::boundary::{access, call_plain, forked, object, required, timeout, write};
+use super::boundary::{act, call_plain, forked, object, required, timeout, write};
 use super::client::cometd_client;
 use super::event::{cometd_event, cometd_event_fn, cometd_free_fn};
 use super::status::{cometd_status, COMETD_CLOSED, COMETD_NONE, COMETD_OK};
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn cometd_receiver_new(
 /// **Threads** any, also inside its callback. **Blocks** never. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_receiver_free(receiver: *mut cometd_receiver) {
-    access((), || {
+    act((), || {
         if receiver.is_null() {
             return;
         }
@@ -119,7 +119,7 @@ pub unsafe extern "C" fn cometd_receiver_poll_many(
     out: *mut *mut cometd_event,
     cap: usize,
 ) -> usize {
-    access(0, || {
+    act(0, || {
         if out.is_null() {
             return 0;
         }
@@ -140,7 +140,7 @@ pub unsafe extern "C" fn cometd_receiver_poll_many(
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_receiver_fd(receiver: *mut cometd_receiver) -> isize {
-    access(-1, || match unsafe { cometd_receiver::queue(receiver) } {
+    act(-1, || match unsafe { cometd_receiver::queue(receiver) } {
         Ok(queue) => queue.fd().map_or(-1, |fd| fd as isize),
         Err(_) => -1,
     })
@@ -176,7 +176,8 @@ pub(super) fn poll(
     timeout_ms: i32,
     out: *mut *mut cometd_event,
 ) -> Result<cometd_status, Error> {
-    Ok(match queue.poll(timeout(timeout_ms)?) {
+    let timeout = timeout(timeout_ms).map_err(|error| error.of(queue.name()))?;
+    Ok(match queue.poll(timeout) {
         Polled::Event(event) => {
             write(out, Box::into_raw(Box::new(cometd_event::owned(event))));
             COMETD_OK
@@ -187,7 +188,8 @@ pub(super) fn poll(
             return Err(Error::call(
                 ErrorKind::InvalidState,
                 "a callback is installed, which gets the events",
-            ))
+            )
+            .of(queue.name()))
         }
     })
 }
@@ -236,13 +238,14 @@ pub(super) fn set_callback(
             ErrorKind::System,
             format!("no thread for callbacks could be started: {error}"),
         )
+        .of(queue.name())
     })?;
     let data = HostData::new(user, free_user);
     let callback = Box::new(move |event: Event| {
         let event = cometd_event::borrowed(event);
         // SAFETY: the host gave the function for this, and keeps `user` alive
         // until it is freed by `data`, which this closure owns.
-        unsafe { function(data.user(), &event) };
+        data.call(|user| unsafe { function(user, &event) });
         event.finish();
     });
     queue.set_callback(Some((callback, dispatcher)));

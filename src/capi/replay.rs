@@ -9,10 +9,11 @@ use super::builder::{cometd_client_builder, set};
 use super::client::{cometd_client, with};
 use super::error::cometd_error;
 use super::event::cometd_free_fn;
+use super::extension::ENDED;
 use super::status::{cometd_status, cometd_status_name, COMETD_E_PANIC, COMETD_NONE, COMETD_OK};
 use crate::bayeux::replay;
 use crate::client::{LoadPosition, ReplayStore};
-use crate::delivery::{HostCode, HostData, SavePosition};
+use crate::delivery::{HostData, SavePosition};
 use crate::error::{Error, ErrorKind};
 
 /// As a replay position: new events only.
@@ -32,7 +33,7 @@ pub const COMETD_REPLAY_FAIL: i64 = -3;
 /// not look. It runs inside cometd_client_subscribe, on that thread, and may block
 /// it. Inside it, what holds inside a callback holds.
 pub type cometd_replay_load_fn = Option<
-    unsafe extern "C" fn(
+    unsafe extern "C-unwind" fn(
         user: *mut c_void,
         channel: *const c_char,
         position: *mut i64,
@@ -49,7 +50,11 @@ pub type cometd_replay_load_fn = Option<
 /// one channel of a client, but for several channels. Inside it, what holds inside a
 /// callback holds.
 pub type cometd_replay_save_fn = Option<
-    unsafe extern "C" fn(user: *mut c_void, channel: *const c_char, position: i64) -> cometd_status,
+    unsafe extern "C-unwind" fn(
+        user: *mut c_void,
+        channel: *const c_char,
+        position: i64,
+    ) -> cometd_status,
 >;
 
 /// Turns Salesforce's replay extension on: each subscribe tells the server after which
@@ -186,20 +191,21 @@ pub unsafe extern "C" fn cometd_client_builder_set_replay_store(
     }
 }
 
-type Load = unsafe extern "C" fn(*mut c_void, *const c_char, *mut i64) -> cometd_status;
-type Save = unsafe extern "C" fn(*mut c_void, *const c_char, i64) -> cometd_status;
+type Load = unsafe extern "C-unwind" fn(*mut c_void, *const c_char, *mut i64) -> cometd_status;
+type Save = unsafe extern "C-unwind" fn(*mut c_void, *const c_char, i64) -> cometd_status;
 
 fn loader(load: Load, data: Arc<HostData>) -> Arc<LoadPosition> {
     Arc::new(move |channel: &str| {
         // No position, so that one that was not written is noticed.
         let mut position = i64::MIN;
         let name = CString::new(channel).unwrap_or_default();
-        let host = HostCode::enter();
         // SAFETY: the host gave the function for this, and keeps `user` alive
         // until it is freed by `data`.
-        let status = unsafe { load(data.user(), name.as_ptr(), &mut position) };
-        drop(host);
+        let status = data.call(|user| unsafe { load(user, name.as_ptr(), &mut position) });
         let out_of_range = |what: String| Err(Error::call(ErrorKind::OutOfRange, what));
+        let Some(status) = status else {
+            return Err(Error::call(ErrorKind::System, format!("load: {ENDED}")));
+        };
         match status {
             COMETD_OK if replay::is_position(position) => Ok(Some(position)),
             COMETD_OK => out_of_range("load: it gave no position that can be one".to_owned()),
@@ -221,9 +227,10 @@ fn saver(save: Save, data: Arc<HostData>) -> Arc<SavePosition> {
     Arc::new(move |channel: &str, position: i64| {
         let name = CString::new(channel).unwrap_or_default();
         // SAFETY: as above.
-        match unsafe { save(data.user(), name.as_ptr(), position) } {
-            COMETD_OK => Ok(()),
-            status => Err(returned(status)),
+        match data.call(|user| unsafe { save(user, name.as_ptr(), position) }) {
+            Some(COMETD_OK) => Ok(()),
+            Some(status) => Err(returned(status)),
+            None => Err(ENDED.to_owned()),
         }
     })
 }

@@ -84,6 +84,8 @@ pub const COMETD_E_MESSAGE_DELETED: i32 = -38;
 /// The proxy could not be reached, refused to pass a request on, or wants other
 /// credentials (HTTP 407).
 pub const COMETD_E_PROXY: i32 = -39;
+/// Messages that cometd_client_publish had accepted have failed.
+pub const COMETD_E_UNDELIVERED: i32 = -40;
 
 /// The status of a kind of error.
 pub fn of(kind: ErrorKind) -> cometd_status {
@@ -123,6 +125,7 @@ pub fn of(kind: ErrorKind) -> cometd_status {
         ErrorKind::Proxy => COMETD_E_PROXY,
         ErrorKind::Host(status) => status,
         ErrorKind::MessageDeleted => COMETD_E_MESSAGE_DELETED,
+        ErrorKind::Undelivered => COMETD_E_UNDELIVERED,
     }
 }
 
@@ -166,7 +169,7 @@ fn describe(status: cometd_status) -> (&'static CStr, &'static CStr) {
         ),
         COMETD_E_FULL => (
             c"COMETD_E_FULL",
-            c"too many messages wait for their outcome",
+            c"too many messages wait for their outcome, or their outcomes to be read",
         ),
         COMETD_E_WOULD_DEADLOCK => (
             c"COMETD_E_WOULD_DEADLOCK",
@@ -248,6 +251,10 @@ fn describe(status: cometd_status) -> (&'static CStr, &'static CStr) {
         COMETD_E_PROXY => (
             c"COMETD_E_PROXY",
             c"the proxy could not be reached, or refused",
+        ),
+        COMETD_E_UNDELIVERED => (
+            c"COMETD_E_UNDELIVERED",
+            c"messages that were accepted have failed",
         ),
         _ => (
             c"COMETD_UNKNOWN",

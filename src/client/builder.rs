@@ -9,6 +9,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::value::RawValue;
 use url::Url;
 
+use super::name;
 use super::replay::{self, Positions, ReplayStore};
 use super::{Client, Extension, HandshakeProvider};
 use crate::bayeux::json::{self, JsonError};
@@ -74,6 +75,7 @@ pub struct Builder {
     replay_store: ReplayStore,
     proxy: Choice,
     tls: Tls,
+    pub(super) name: Option<Arc<str>>,
 }
 
 impl Builder {
@@ -115,6 +117,7 @@ impl Builder {
             replay_store: ReplayStore::default(),
             proxy: Choice::default(),
             tls: Tls::default(),
+            name: None,
         };
         // Whatever a URL may be wrong for is found here, not at build.
         builder.endpoints(&builder.url)?;
@@ -127,6 +130,12 @@ impl Builder {
 
     fn urls(&self) -> impl Iterator<Item = &Url> {
         std::iter::once(&self.url).chain(&self.further_urls)
+    }
+
+    /// What the clients are called in errors and log lines.
+    pub fn set_name(&mut self, name: &str) -> Result<(), Error> {
+        self.name = Some(name::check(name)?);
+        Ok(())
     }
 
     /// Adds a server to go to when those before it fail.
@@ -384,6 +393,12 @@ impl Builder {
         self.session.restart = enabled;
     }
 
+    /// Whether a client ends before its first session when what fails does not
+    /// pass by itself.
+    pub fn set_fail_fast(&mut self, enabled: bool) {
+        self.session.end_before_first_session = enabled;
+    }
+
     /// Whether the client itself is a receiver of its events.
     pub fn set_own_receiver(&mut self, own: bool) {
         self.own_receiver = own;
@@ -435,9 +450,14 @@ impl Builder {
     }
 
     /// Where a new client's channels start, if it takes part in replay.
-    pub(super) fn positions(&self) -> Option<Positions> {
-        self.replay_start
-            .map(|_| Positions::new(self.replay_positions.clone(), self.replay_store.clone()))
+    pub(super) fn positions(&self, name: &Arc<str>) -> Option<Positions> {
+        self.replay_start.map(|_| {
+            Positions::new(
+                self.replay_positions.clone(),
+                self.replay_store.clone(),
+                name,
+            )
+        })
     }
 
     pub(super) fn session(&self) -> Configuration {
@@ -478,6 +498,7 @@ impl Builder {
             connect_timeout: request_timeout.mul_f32(0.8),
             proxies,
             tls: self.tls.clone(),
+            leniencies: Arc::default(),
         };
         let hosts = self.urls().map(endpoints::host_and_port).collect();
         Client::new(self, hosts, settings, secrets)

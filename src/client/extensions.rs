@@ -1,12 +1,15 @@
 //! Extensions of the host: they see, change and drop each message on its way
 //! out, before the transport, and on its way in, before it is parsed.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
 use super::builder::json_error;
+use crate::bayeux::body::{each_element, Text};
 use crate::bayeux::json;
 use crate::delivery::HostCode;
 use crate::error::Error;
@@ -43,8 +46,18 @@ impl ExtensionMessage {
         text.strip_suffix('\0').unwrap_or(text)
     }
 
+    /// What it was replaced by at last, if it was.
+    fn replacement(mut self) -> Option<String> {
+        if self.texts.len() < 2 {
+            return None;
+        }
+        let mut text = self.texts.pop()?;
+        text.pop();
+        Some(text)
+    }
+
     pub fn replace(&mut self, json: &[u8]) -> Result<(), Error> {
-        let raw = json::parse_object(json).map_err(|error| json_error("json", &error))?;
+        let raw = json::check_object(json).map_err(|error| json_error("json", &error))?;
         self.texts.push(terminated(raw.get()));
         Ok(())
     }
@@ -129,7 +142,7 @@ impl Extensions {
                     outgoing.handshake_ext = all_of(&text, "ext");
                 }
             }
-            texts.push(text);
+            texts.push(text.into_owned());
         }
         outgoing.body = match (changed, texts.is_empty()) {
             (false, _) => Some(body),
@@ -141,43 +154,66 @@ impl Extensions {
 
     /// Runs the messages of a response through: the extension that was added
     /// first is the first. What is no JSON, or no message, is left as it is.
-    pub(super) fn incoming(&self, body: Vec<u8>, failed: &mut dyn FnMut(&str)) -> Vec<u8> {
-        let Ok(text) = std::str::from_utf8(&body) else {
-            return body;
-        };
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let messages: Vec<&RawValue> = match serde_json::from_str(text) {
-            Ok(messages) => messages,
-            Err(_) => match serde_json::from_str::<&RawValue>(text) {
-                Ok(one) if one.get().starts_with('{') => vec![one],
-                _ => return body,
-            },
-        };
-        let mut texts = Vec::with_capacity(messages.len());
-        let mut changed = false;
-        for message in messages {
-            if !message.get().starts_with('{') {
-                texts.push(message.get().to_owned());
-                continue;
-            }
-            let text = self.run(Direction::Incoming, message.get(), failed);
-            changed |= text.as_deref() != Some(message.get());
-            texts.extend(text);
+    ///
+    /// One message after the other, so that at any time there are three copies
+    /// at most: of the response, of what it becomes, and of the message that an
+    /// extension has.
+    pub(super) fn incoming(&self, body: Vec<u8>, failed: &mut dyn FnMut(&str)) -> Text {
+        let whole = Text::from(body);
+        let json = whole.json();
+        // No extension sees the beginning of what turns out to be none.
+        let is_json = serde_json::from_str::<&RawValue>(json).is_ok();
+        if !is_json || !json.starts_with(['[', '{']) {
+            return whole;
         }
-        match changed {
-            true => array(&texts),
-            false => body,
+        // What it becomes, from the first change on. Before that, the elements
+        // that stay as they are, as they stand there.
+        let mut changed: Option<String> = None;
+        let mut unchanged: Option<Range<usize>> = None;
+        each_element(json, |element| {
+            let text = match element.starts_with('{') {
+                true => self.run(Direction::Incoming, element, failed),
+                false => Some(Cow::Borrowed(element)),
+            };
+            if changed.is_none() && text.as_deref() == Some(element) {
+                let at = (element.as_ptr() as usize).wrapping_sub(json.as_ptr() as usize);
+                let end = at + element.len();
+                unchanged = Some(unchanged.take().map_or(at, |it| it.start)..end);
+                return true;
+            }
+            let changed = changed.get_or_insert_with(|| {
+                let mut new = String::with_capacity(json.len());
+                new.push('[');
+                let kept = unchanged.take().and_then(|it| json.get(it));
+                new.push_str(kept.unwrap_or_default());
+                new
+            });
+            if let Some(text) = text {
+                if changed.len() > 1 {
+                    changed.push(',');
+                }
+                changed.push_str(&text);
+            }
+            true
+        });
+        let Some(mut text) = changed else {
+            return whole;
+        };
+        text.push(']');
+        Text {
+            text,
+            replaced: whole.replaced,
         }
     }
 
     /// The message as it goes on; `None` when it was dropped.
-    fn run(
+    fn run<'m>(
         &self,
         direction: Direction,
-        message: &str,
+        message: &'m str,
         failed: &mut dyn FnMut(&str),
-    ) -> Option<String> {
-        let mut current = message.to_owned();
+    ) -> Option<Cow<'m, str>> {
+        let mut current = Cow::Borrowed(message);
         let mut run = |extend: &Option<Arc<Extend>>| {
             let Some(extend) = extend else { return true };
             let mut held = ExtensionMessage::new(&current);
@@ -187,13 +223,14 @@ impl Extensions {
             };
             match outcome.unwrap_or_else(|_| Err("it panicked".to_owned())) {
                 Ok(()) if held.dropped => return false,
-                Ok(()) if held.texts.len() > 1 => {
-                    current = match direction {
-                        Direction::Outgoing => with_identity(message, held.json()),
-                        Direction::Incoming => held.json().to_owned(),
-                    };
+                Ok(()) => {
+                    if let Some(new) = held.replacement() {
+                        current = Cow::Owned(match direction {
+                            Direction::Outgoing => with_identity(message, &new),
+                            Direction::Incoming => new,
+                        });
+                    }
                 }
-                Ok(()) => {}
                 Err(why) => failed(&why),
             }
             true
@@ -291,7 +328,8 @@ mod tests {
 
     fn incoming(extensions: &Extensions, body: &str) -> String {
         let body = extensions.incoming(body.as_bytes().to_vec(), &mut |_| {});
-        String::from_utf8(body).unwrap()
+        assert_eq!(body.replaced, 0);
+        body.text
     }
 
     /// Puts its letter behind the data.
@@ -393,7 +431,10 @@ mod tests {
         let message = br#"[{"data":"-"}]"#.to_vec();
         let out = all.outgoing(message.clone(), &mut failed);
         assert_eq!(out.body.unwrap(), br#"[{"data":"-ba"}]"#);
-        assert_eq!(all.incoming(message, &mut failed), br#"[{"data":"-ab"}]"#);
+        assert_eq!(
+            all.incoming(message, &mut failed).text,
+            r#"[{"data":"-ab"}]"#
+        );
         assert_eq!(
             failures,
             [
@@ -436,14 +477,48 @@ mod tests {
         for text in ["", "<html>", "7", "[{]", "\"{}\"", "[]", "[1,null,[]]"] {
             assert_eq!(incoming(&all, text), text);
         }
-        assert_eq!(
-            all.incoming(b"[{\"a\":\"\xff\"}]".to_vec(), &mut |_| {}),
-            b"[{\"a\":\"\xff\"}]"
-        );
         assert_eq!(incoming(&all, "[1, {\"a\":2}]"), r#"[1,{"seen":1}]"#);
         assert_eq!(incoming(&all, "\u{feff} {\"a\":2}\n"), r#"[{"seen":1}]"#);
         let deep = format!("[{{\"d\":{}{}}}]", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(incoming(&all, &deep), r#"[{"seen":1}]"#);
+    }
+
+    #[test]
+    fn case_surrogates_and_padding_pass_no_extension_by() {
+        let all = append('x');
+        let all = Extensions::new(vec![all]);
+        let odd = b"\xef\xbb\xbf [{\"data\":\"\xff\"},{\"data\":1}]\0\n".to_vec();
+        let text = all.incoming(odd, &mut |_| {});
+        assert_eq!(text.text, "[{\"data\":\"\u{fffd}x\"},{\"data\":1}]");
+        assert_eq!(text.replaced, 1);
+    }
+
+    #[test]
+    fn what_is_not_changed_is_not_touched_before_a_change_and_behind_it() {
+        let all = extension(|message| {
+            match message.json() {
+                r#"{"a":3}"# => message.delete(),
+                r#"{"a":4}"# => message.replace(b"{}").unwrap(),
+                _ => {}
+            }
+            Ok(())
+        });
+        for (text, expected) in [
+            (r#" [ {"a" :1} , 7 ]"#, r#" [ {"a" :1} , 7 ]"#),
+            (
+                r#"[{"a" :1} , 7,{"a":4}, {"b": 2},8]"#,
+                r#"[{"a" :1} , 7,{},{"b": 2},8]"#,
+            ),
+            (r#"[{"a":3},{"a":1}]"#, r#"[{"a":1}]"#),
+            (r#"[{"a":1}, {"a":3}]"#, r#"[{"a":1}]"#),
+            (r#"[{"a":3},{"a":3}]"#, "[]"),
+            (r#"{"a":4}"#, "[{}]"),
+        ] {
+            assert_eq!(incoming(&all, text), expected);
+        }
+        // One that ends badly is seen by nobody.
+        let text = r#"[{"a":4},{"a":3}"#;
+        assert_eq!(incoming(&all, text), text);
     }
 
     #[test]

@@ -95,8 +95,8 @@ impl Hooks {
         Some(Self {
             extensions,
             provider,
+            worker: Worker::new(shared.name.clone()),
             shared,
-            worker: Worker::default(),
             send,
             done,
         })

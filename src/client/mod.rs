@@ -5,7 +5,9 @@ mod builder;
 mod clock;
 mod extensions;
 mod hooks;
+mod name;
 mod replay;
+mod shared;
 mod statistics;
 mod task;
 #[cfg(test)]
@@ -24,8 +26,9 @@ use crate::bayeux::json;
 use crate::delivery::{Hub, Queue};
 use crate::error::{Error, ErrorKind, Phase};
 use crate::runtime::{lock, Process};
-use crate::session::{Command, Configuration, Event, OperationId, Output, Session, State};
-use crate::transport::http::authorization::{self, Authorization};
+use crate::session::{Command, Configuration, OperationId, Output, Server, Session, State};
+use crate::speaker::{speak, speaking};
+use crate::transport::http::authorization::{self};
 use crate::transport::http::secrets::Secrets;
 use crate::transport::http::{LongPolling, Settings};
 use board::Board;
@@ -40,149 +43,10 @@ use hooks::Hooks;
 pub use hooks::{Handshake, HandshakeProvider};
 use replay::Positions;
 pub use replay::{LoadPosition, ReplayStore};
+use shared::Shared;
 use statistics::Counters;
 pub use statistics::Statistics;
 use task::Task;
-
-/// What the host's side and the task share.
-pub(crate) struct Shared {
-    hub: Hub,
-    board: Board,
-    authorization: Arc<Authorization>,
-    secrets: Secrets,
-    mailbox: Mutex<Mailbox>,
-    commands_came: Notify,
-    /// Messages accepted of the host whose ending event is not yet queued.
-    outstanding: AtomicUsize,
-    commands_capacity: usize,
-    last_operation: AtomicU64,
-    counters: Counters,
-    /// With the replay extension.
-    positions: Option<Positions>,
-}
-
-/// Commands on their way to the session.
-#[derive(Default)]
-struct Mailbox {
-    commands: Vec<Command>,
-    /// How many batches are open, one inside the other.
-    batches: u32,
-    batched: Vec<Command>,
-}
-
-impl Mailbox {
-    /// Sends off what the open batches have collected so far.
-    fn post_batch(&mut self) {
-        if !self.batched.is_empty() {
-            let batch = std::mem::take(&mut self.batched);
-            self.commands.push(Command::Batch(batch));
-        }
-    }
-}
-
-impl Shared {
-    /// Tells every receiver, and whoever waits for a state.
-    fn publish(&self, mut event: Event) {
-        match &mut event {
-            Event::Result { error, .. } => {
-                if let Some(error) = error {
-                    self.redact(error);
-                }
-                self.outstanding.fetch_sub(1, Ordering::SeqCst);
-            }
-            Event::Subscribed { .. } | Event::Unsubscribed { .. } | Event::Published { .. } => {
-                self.outstanding.fetch_sub(1, Ordering::SeqCst);
-            }
-            Event::Error { id, error } => {
-                self.redact(error);
-                if *id != 0 {
-                    self.outstanding.fetch_sub(1, Ordering::SeqCst);
-                } else {
-                    self.counters.failed(error);
-                }
-                // With a further try to come it is not the end of a subscribe.
-                if error.phase == Phase::Subscribe && error.retry_in.is_none() {
-                    if let (Some(positions), Some(channel)) = (&self.positions, &error.channel) {
-                        positions.ended(channel);
-                    }
-                }
-                if error.kind == ErrorKind::Timeout && error.phase == Phase::Disconnect {
-                    self.board.note_disconnect_timeout();
-                }
-                tracing::warn!(target: "cometd::client", fatal = error.fatal, "{}", error.message);
-            }
-            Event::State { state, previous } => {
-                let (state, previous) = (*state, *previous);
-                tracing::info!(target: "cometd::client", ?previous, ?state, "state");
-                self.counters.entered(state);
-                // The last one is told together with the end.
-                if state != State::Closed {
-                    self.board.enter(state, |_| self.hub.publish(event));
-                }
-                return;
-            }
-            Event::Messages { range, .. } => self.counters.events(range.len()),
-            Event::Advice { .. } => {}
-            Event::Closed => {
-                // Under the lock under which commands are accepted: what came
-                // too late for the session ends here, and none comes after.
-                let mut mailbox = lock(&self.mailbox);
-                mailbox.post_batch();
-                for late in mailbox.commands.drain(..).flat_map(Command::into_aborted) {
-                    self.outstanding.fetch_sub(1, Ordering::SeqCst);
-                    self.hub.publish(late);
-                }
-                self.board.enter(State::Closed, |previous| {
-                    self.hub.publish(Event::State {
-                        state: State::Closed,
-                        previous,
-                    });
-                    self.hub.publish(event);
-                    self.hub.wake();
-                });
-                return;
-            }
-        }
-        self.hub.publish(event);
-    }
-
-    /// What an extension has done wrong stays with it.
-    fn extension_failed(&self, direction: &str, why: &str) {
-        self.counters.extension_failed();
-        tracing::warn!(
-            target: "cometd::client",
-            "an extension failed for an {direction} message, which goes on as it was before: {why}"
-        );
-    }
-
-    fn redact(&self, error: &mut Error) {
-        self.secrets.redact(&mut error.message);
-        if let Some(bayeux) = &mut error.bayeux {
-            self.secrets.redact(&mut bayeux.text);
-        }
-    }
-
-    /// For the task, as long as there is one.
-    fn command(&self, command: Command) {
-        let mut mailbox = lock(&self.mailbox);
-        if self.board.state() == State::Closed {
-            return;
-        }
-        // What an open batch holds was accepted before the end was asked for.
-        mailbox.post_batch();
-        mailbox.commands.push(command);
-        drop(mailbox);
-        self.commands_came.notify_one();
-    }
-
-    fn take_commands(&self) -> Vec<Command> {
-        std::mem::take(&mut lock(&self.mailbox).commands)
-    }
-
-    async fn commands_came(&self) {
-        self.commands_came.notified().await;
-    }
-}
 
 /// What waits for the start.
 struct Unstarted {
@@ -217,18 +81,30 @@ impl Client {
         settings: Settings,
         secrets: Secrets,
     ) -> Result<Self, Error> {
-        let hub = Hub::new(builder.limits);
-        let positions = builder.positions();
+        let name = builder.name.clone().unwrap_or_else(name::next);
+        let hub = Hub::new(builder.limits, name.clone());
+        let positions = builder.positions(&name);
         let tracker = positions.as_ref().and_then(Positions::tracker);
         let own = builder.own_receiver.then(|| hub.add_tracked(tracker));
         let mut configuration = builder.session();
         configuration.seed = seed();
         configuration.servers = hosts;
         configuration.calendar = clock::calendar();
+        let authorization = settings.authorization.clone();
+        let leniencies = settings.leniencies.clone();
+        let transport = LongPolling::new(settings)?;
+        let first = Server::Given(0);
+        let places = transport.places(first.clone()).ok_or_else(|| {
+            Error::call(ErrorKind::InvalidUrl, "url: there is no server to go to")
+        })?;
         let shared = Arc::new(Shared {
+            name,
+            server: Mutex::new((first, places)),
+            session_id: Mutex::default(),
+            last_error: Mutex::default(),
             hub,
             board: Board::new(),
-            authorization: settings.authorization.clone(),
+            authorization,
             secrets,
             mailbox: Mutex::default(),
             commands_came: Notify::new(),
@@ -236,6 +112,7 @@ impl Client {
             commands_capacity: builder.commands,
             last_operation: AtomicU64::new(0),
             counters: Counters::default(),
+            leniencies,
             positions,
         });
         Ok(Self {
@@ -243,7 +120,7 @@ impl Client {
             own,
             unstarted: Mutex::new(Some(Box::new(Unstarted {
                 configuration,
-                transport: LongPolling::new(settings)?,
+                transport,
                 token_provider: builder.token_provider.clone(),
                 extensions: Extensions::new(builder.extensions.clone()),
                 handshake_provider: builder.handshake_provider.clone(),
@@ -292,14 +169,31 @@ impl Client {
             shared: self.shared.clone(),
             token_provider: start.token_provider,
             hooks,
-            _runtime: runtime.clone(),
+            runtime: runtime.clone(),
         };
-        runtime.handle().spawn(task.run());
+        let name = self.shared.name.clone();
+        runtime.handle().spawn(speaking(name, task.run()));
         Ok(())
     }
 
     pub fn state(&self) -> State {
         self.shared.board.state()
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &Arc<str> {
+        &self.shared.name
+    }
+
+    /// The clientId of the session that there is.
+    pub fn session_id(&self) -> Option<String> {
+        lock(&self.shared.session_id).clone()
+    }
+
+    /// Why it is not connected: the last error of the client itself since it
+    /// was.
+    pub fn last_error(&self) -> Option<Error> {
+        lock(&self.shared.last_error).clone()
     }
 
     pub fn wait(&self, state: State, timeout: Option<Duration>) -> Waited {
@@ -438,23 +332,19 @@ impl Client {
         if matches!(self.state(), State::Disconnecting | State::Closed) {
             return Err(closed());
         }
+        // An outcome that is not read takes memory as a command does that waits
+        // for its own; and outcomes are never dropped.
+        let unread = self.shared.hub.unread_outcomes();
         let capacity = self.shared.commands_capacity;
         self.shared
             .outstanding
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |outstanding| {
-                outstanding
-                    .checked_add(messages)
-                    .filter(|sum| *sum <= capacity)
+                outstanding.checked_add(messages).filter(|sum| {
+                    sum.checked_add(unread)
+                        .is_some_and(|occupied| occupied <= capacity)
+                })
             })
-            .map_err(|outstanding| {
-                Error::call(
-                    ErrorKind::Full,
-                    format!(
-                        "commands: {outstanding} messages wait for their outcome, {messages} more \
-                         are above the capacity of {capacity}"
-                    ),
-                )
-            })?;
+            .map_err(|outstanding| self.full(messages, outstanding, unread))?;
         let id = self.shared.last_operation.fetch_add(1, Ordering::SeqCst) + 1;
         // Under the lock that the end takes too: a command is either seen by
         // the session, or refused here.
@@ -477,6 +367,21 @@ impl Client {
         drop(mailbox);
         self.shared.commands_came.notify_one();
         Ok(id)
+    }
+
+    /// Says what there are too many of, and what helps.
+    fn full(&self, messages: usize, outstanding: usize, unread: usize) -> Error {
+        let capacity = self.shared.commands_capacity;
+        let mut why = format!(
+            "commands: {outstanding} messages wait for their outcome, and {unread} outcomes have \
+             not been read by the program; {messages} more are above the capacity of {capacity}"
+        );
+        if self.shared.hub.waiting().0 {
+            why.push_str("; nothing is sent, because a queue is full of messages: read its events");
+        } else if unread > 0 {
+            why.push_str("; read the events of each receiver, or build without those not needed");
+        }
+        Error::call(ErrorKind::Full, why)
     }
 
     /// From here on commands wait for [`Self::end_batch`]. Batches nest.
@@ -517,18 +422,55 @@ impl Client {
 
     /// What it has done so far.
     pub fn statistics(&self) -> Statistics {
-        let mut statistics = self.shared.counters.read(self.shared.hub.statistics());
+        let hub = &self.shared.hub;
+        let mut statistics = self.shared.counters.read(hub.statistics());
+        (statistics.blocked, statistics.times_blocked) = hub.waiting();
         let unsaved = self.shared.positions.as_ref().map_or(0, |it| it.failures());
         if unsaved > 0 {
             statistics.failures.insert("replay_store", unsaved);
         }
+        statistics.leniencies = self.shared.leniencies.counts();
         statistics
     }
 
     /// Ends the session politely. With a time limit of 0 it goes on in the
     /// background; otherwise this returns when the client has closed, and an
-    /// error when the server did not answer in time.
+    /// error when the server did not answer in time, or when publishes have
+    /// failed on the way to the end, or before and the host does not know.
     pub fn disconnect(&self, timeout: Duration) -> Result<(), Error> {
+        self.try_disconnect(timeout).map_err(|mut error| {
+            self.shared.identify(&mut error);
+            error
+        })
+    }
+
+    fn try_disconnect(&self, timeout: Duration) -> Result<(), Error> {
+        let hub = &self.shared.hub;
+        let before = hub.failed_publishes();
+        let ended = self.end_session(timeout);
+        if timeout.is_zero() {
+            return ended;
+        }
+        let since = hub.failed_publishes().all.saturating_sub(before.all);
+        let failed = since.saturating_add(before.unread);
+        Err(match ended {
+            _ if failed == 0 => return ended,
+            Ok(()) => Error::new(
+                ErrorKind::Undelivered,
+                Phase::Disconnect,
+                format!(
+                    "disconnect: the session has ended, but {}",
+                    undelivered(failed)
+                ),
+            ),
+            Err(mut error) => {
+                error.message = format!("{}; and {}", error.message, undelivered(failed));
+                error
+            }
+        })
+    }
+
+    fn end_session(&self, timeout: Duration) -> Result<(), Error> {
         if self.close_unstarted() || self.state() == State::Closed {
             return Ok(());
         }
@@ -562,6 +504,7 @@ impl Client {
         let Some(start) = lock(&self.unstarted).take() else {
             return false;
         };
+        let _speaking = speak(&self.shared.name);
         let mut session = Session::new(start.configuration.clone());
         let now = clock::now();
         lock(&self.shared.mailbox).post_batch();
@@ -652,6 +595,11 @@ fn check_channels(channels: &[String]) -> Result<(), Error> {
         })?;
     }
     Ok(())
+}
+
+fn undelivered(failed: usize) -> String {
+    let messages = if failed == 1 { "message" } else { "messages" };
+    format!("{failed} {messages} that publish had accepted failed; the events say why")
 }
 
 fn closed() -> Error {

@@ -90,10 +90,12 @@ pub(super) fn give(
 }
 
 impl Positions {
-    pub(super) fn new(given: BTreeMap<String, i64>, store: ReplayStore) -> Self {
+    pub(super) fn new(given: BTreeMap<String, i64>, store: ReplayStore, name: &Arc<str>) -> Self {
         Self {
             load: store.load,
-            tracker: store.save.map(|save| Arc::new(Tracker::new(save))),
+            tracker: store
+                .save
+                .map(|save| Arc::new(Tracker::new(save).of(name.clone()))),
             topics: Mutex::new(Topics {
                 given,
                 ..Topics::default()
@@ -210,7 +212,10 @@ mod tests {
             })),
             save: Some(Arc::new(|_, _| Ok(()))),
         };
-        (Positions::new(BTreeMap::new(), store), asked)
+        (
+            Positions::new(BTreeMap::new(), store, &"a test".into()),
+            asked,
+        )
     }
 
     /// What a subscribe tells the session: topic, position, and `?` when only

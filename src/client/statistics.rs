@@ -42,6 +42,12 @@ pub struct Statistics {
     /// What the server's clock says, since 1970.
     pub server_time_ms: Option<i64>,
     pub failures: BTreeMap<&'static str, u64>,
+    /// What was taken although it is not as it should be.
+    pub leniencies: BTreeMap<&'static str, u64>,
+    /// Whether nothing is sent at this moment because the host does not read.
+    pub blocked: bool,
+    /// How often that has begun.
+    pub times_blocked: u64,
     /// The client's own receiver first, if it has one.
     pub receivers: Vec<QueueStatistics>,
 }
@@ -106,6 +112,9 @@ impl Counters {
             round_trip_ms: get(&self.round_trip),
             server_time_ms: self.server_time(clock::now()),
             failures: lock(&self.failures).clone(),
+            leniencies: BTreeMap::new(),
+            blocked: false,
+            times_blocked: 0,
             receivers,
         }
     }

@@ -1,5 +1,7 @@
 //! The task that drives one session over its transport.
 
+use std::collections::VecDeque;
+use std::ffi::CStr;
 use std::future::{poll_fn, Future};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::pin::{pin, Pin};
@@ -13,21 +15,21 @@ use tokio::time::{sleep_until, Instant, Sleep};
 use super::builder::{TokenProvider, TokenReason};
 use super::hooks::{Done, Hooks};
 use super::{clock, Shared};
+use crate::aside::Work;
+use crate::bayeux::body::LARGE;
 use crate::bayeux::Body;
 use crate::delivery::HostCode;
 use crate::error::{Error, ErrorKind, Failure, Phase};
 use crate::runtime::{self, Runtime};
 use crate::session::{Endpoint, Event, Millis, Output, Request, RequestId, Server, Session, State};
-use crate::transport::http::LongPolling;
+use crate::transport::http::{self, LongPolling, Progress};
 
-type Sending = Pin<Box<dyn Future<Output = Result<Arrival, Failure>> + Send>>;
+type Sending = Pin<Box<dyn Future<Output = Result<Vec<u8>, Failure>> + Send>>;
 
-/// What a request has brought.
-enum Arrival {
-    Messages(Body),
-    /// They are for the host's extensions first.
-    Unparsed(Vec<u8>),
-}
+/// What requests have brought and the session has not seen, in the order in
+/// which it came: behind a large body, which takes its time to be read, others
+/// wait.
+type Arrivals = VecDeque<(RequestId, Work<Result<Body, Failure>>)>;
 
 /// A request under way.
 struct Underway {
@@ -37,6 +39,14 @@ struct Underway {
     sent: Millis,
     /// `None` while the host's code has it.
     sending: Option<Sending>,
+    /// How far its response has come.
+    progress: Arc<Progress>,
+}
+
+impl Underway {
+    fn progress() -> Arc<Progress> {
+        Arc::new(Progress::new(clock::now))
+    }
 }
 
 type Credentials = oneshot::Receiver<Result<hyper::header::HeaderValue, String>>;
@@ -54,11 +64,12 @@ pub(super) struct Task {
     pub timestamps: bool,
     pub hooks: Option<Hooks>,
     /// Keeps the runtime alive as long as the client lives.
-    pub _runtime: Arc<Runtime>,
+    pub runtime: Arc<Runtime>,
 }
 
 enum Wake {
-    Reply(Underway, Result<Arrival, Failure>),
+    Arrived(Underway, Result<Vec<u8>, Failure>),
+    Reply(RequestId, Result<Body, Failure>),
     Hook(Done),
     Commands,
     Room,
@@ -73,6 +84,7 @@ impl Task {
             done: false,
         };
         let mut requests: Vec<Underway> = Vec::new();
+        let mut arrivals = Arrivals::new();
         let mut credentials: Option<Credentials> = None;
         let mut sleep = pin!(sleep_until(Instant::now()));
         loop {
@@ -84,41 +96,42 @@ impl Task {
                 super::tests::maybe_panic(&command);
                 self.session.handle_command(clock::now(), command);
             }
-            self.perform(&mut requests, &mut credentials);
+            self.perform(&mut requests, &mut arrivals, &mut credentials);
             // Only now, with all events in their queues, is it known whether
             // there is room for more; until then nothing new was sent.
             let room = self.shared.hub.has_room();
             self.session.handle_room(clock::now(), room);
-            self.perform(&mut requests, &mut credentials);
+            self.perform(&mut requests, &mut arrivals, &mut credentials);
             if self.session.state() == State::Closed {
                 break;
             }
             self.set_timer(sleep.as_mut());
             let wake = self
-                .wake(&mut requests, &mut credentials, sleep.as_mut(), room)
+                .wake(
+                    &mut requests,
+                    &mut arrivals,
+                    &mut credentials,
+                    sleep.as_mut(),
+                    room,
+                )
                 .await;
             self.session.handle_room(clock::now(), false);
             match wake {
-                Wake::Reply(request, Ok(Arrival::Messages(body))) => {
-                    let now = clock::now();
-                    self.count_reply(&request, now, body.size());
-                    self.session.handle_reply(now, request.id, &Arc::new(body));
+                Wake::Arrived(request, arrival) => {
+                    self.arrived(&mut requests, &mut arrivals, request, arrival);
                 }
-                Wake::Reply(request, Ok(Arrival::Unparsed(body))) => {
-                    let now = clock::now();
-                    self.count_reply(&request, now, body.len());
-                    self.session.handle_arrived(now, request.id);
-                    if let Some(hooks) = &self.hooks {
-                        hooks.incoming(request.id, body);
-                    }
-                    requests.push(request);
-                }
+                Wake::Reply(request, reply) => self.replied(request, reply),
                 Wake::Hook(done) => self.hook_done(&mut requests, done),
-                Wake::Reply(request, Err(failure)) => {
-                    self.session
-                        .handle_failure(clock::now(), request.id, &failure);
+                Wake::Timer => {
+                    let now = clock::now();
+                    for request in requests.iter().filter(|it| it.sending.is_some()) {
+                        let (since, bytes) = request.progress.so_far();
+                        if bytes > 0 {
+                            self.session.handle_progress(now, request.id, since, bytes);
+                        }
+                    }
+                    self.session.handle_timeout(now);
                 }
-                Wake::Timer => self.session.handle_timeout(clock::now()),
                 Wake::Credentials(result) => {
                     let result = result.map(|value| self.shared.authorization.set(value));
                     self.session.handle_credentials(clock::now(), result);
@@ -127,6 +140,57 @@ impl Task {
             }
         }
         ending.done = true;
+    }
+
+    /// The response to a request is there. A small one is read and handled at
+    /// once, unless another is before it; a large one is read by another thread,
+    /// so that the other clients of this one need not wait.
+    fn arrived(
+        &mut self,
+        requests: &mut Vec<Underway>,
+        arrivals: &mut Arrivals,
+        request: Underway,
+        arrival: Result<Vec<u8>, Failure>,
+    ) {
+        let now = clock::now();
+        let id = request.id;
+        let reply = match arrival {
+            Err(failure) => Work::Done(Some(Err(failure))),
+            Ok(body) => {
+                self.count_reply(&request, now, body.len());
+                if let Some(hooks) = self.hooks.as_ref().filter(|it| it.has_incoming()) {
+                    self.session.handle_arrived(now, id);
+                    hooks.incoming(id, body);
+                    requests.push(request);
+                    return;
+                }
+                match body.len() > LARGE {
+                    false => Work::Done(Some(http::parse(body))),
+                    true => self.runtime.aside().start(|| http::parse(body)),
+                }
+            }
+        };
+        match reply {
+            Work::Done(Some(reply)) if arrivals.is_empty() => self.replied(id, reply),
+            reply => {
+                self.session.handle_arrived(now, id);
+                arrivals.push_back((id, reply));
+            }
+        }
+    }
+
+    fn replied(&mut self, request: RequestId, reply: Result<Body, Failure>) {
+        let now = clock::now();
+        match reply {
+            Ok(body) => {
+                self.shared.note_leniencies(&body);
+                self.session.handle_reply(now, request, &Arc::new(body));
+            }
+            Err(mut failure) => {
+                failure.temporary = may_resolve_later(&failure);
+                self.session.handle_failure(now, request, &failure);
+            }
+        }
     }
 
     fn count_reply(&self, request: &Underway, now: Millis, bytes: usize) {
@@ -154,8 +218,9 @@ impl Task {
                     (Some(body), Some(underway)) => {
                         self.session.handle_sent(now, request);
                         underway.sent = now;
-                        underway.sending =
-                            Some(self.send(underway.server.clone(), underway.endpoint, body));
+                        let (server, endpoint) = (underway.server.clone(), underway.endpoint);
+                        let progress = underway.progress.clone();
+                        underway.sending = Some(self.send(server, endpoint, body, progress));
                     }
                     _ => {
                         requests.swap_remove(index);
@@ -167,10 +232,7 @@ impl Task {
                     return;
                 };
                 requests.swap_remove(index);
-                match reply {
-                    Ok(body) => self.session.handle_reply(now, request, &Arc::new(body)),
-                    Err(failure) => self.session.handle_failure(now, request, &failure),
-                }
+                self.replied(request, reply);
             }
             Done::Fields { question, answer } => {
                 self.session.handle_handshake_fields(now, question, answer);
@@ -178,23 +240,27 @@ impl Task {
         }
     }
 
-    fn send(&self, server: Server, endpoint: Endpoint, body: Vec<u8>) -> Sending {
+    fn send(
+        &self,
+        server: Server,
+        endpoint: Endpoint,
+        body: Vec<u8>,
+        progress: Arc<Progress>,
+    ) -> Sending {
         tracing::debug!(target: "cometd::client", ?endpoint, bytes = body.len(), "request");
         self.shared.counters.sent(endpoint, body.len());
         let transport = self.transport.clone();
-        if self.hooks.as_ref().is_some_and(Hooks::has_incoming) {
-            return Box::pin(async move {
-                let body = transport.exchange(server, endpoint, body).await?;
-                Ok(Arrival::Unparsed(body))
-            });
-        }
-        Box::pin(async move {
-            let body = transport.send(server, endpoint, body).await?;
-            Ok(Arrival::Messages(body))
-        })
+        Box::pin(async move { transport.exchange(server, endpoint, body, &progress).await })
     }
 
-    fn perform(&mut self, requests: &mut Vec<Underway>, credentials: &mut Option<Credentials>) {
+    fn perform(
+        &mut self,
+        requests: &mut Vec<Underway>,
+        arrivals: &mut Arrivals,
+        credentials: &mut Option<Credentials>,
+    ) {
+        // Before anybody is told of the state that it belongs to.
+        self.shared.session_is(self.session.client_id());
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send(Request {
@@ -203,12 +269,17 @@ impl Task {
                     endpoint,
                     body,
                 }) => {
+                    let progress = Underway::progress();
+                    self.shared.goes_to(&server, &self.transport);
                     let sending = match &self.hooks {
                         Some(hooks) if hooks.has_outgoing() => {
                             hooks.outgoing(id, body);
                             None
                         }
-                        _ => Some(self.send(server.clone(), endpoint, body)),
+                        _ => {
+                            let progress = progress.clone();
+                            Some(self.send(server.clone(), endpoint, body, progress))
+                        }
                     };
                     requests.push(Underway {
                         id,
@@ -216,11 +287,13 @@ impl Task {
                         endpoint,
                         sent: clock::now(),
                         sending,
+                        progress,
                     });
                 }
                 Output::ServerClock(ahead) => self.shared.counters.server_clock(ahead),
                 Output::Cancel(id) => {
                     requests.retain(|request| request.id != id);
+                    arrivals.retain(|(request, _)| *request != id);
                     if let Some(hooks) = &self.hooks {
                         hooks.cancel(id);
                     }
@@ -278,6 +351,7 @@ impl Task {
     async fn wake(
         &mut self,
         requests: &mut Vec<Underway>,
+        arrivals: &mut Arrivals,
         credentials: &mut Option<Credentials>,
         mut sleep: Pin<&mut Sleep>,
         room: bool,
@@ -296,6 +370,13 @@ impl Task {
                     return Poll::Ready(Wake::Hook(done));
                 }
             }
+            if let Some((request, work)) = arrivals.front_mut() {
+                let request = *request;
+                if let Poll::Ready(reply) = Pin::new(work).poll(context) {
+                    arrivals.pop_front();
+                    return Poll::Ready(Wake::Reply(request, reply));
+                }
+            }
             for index in 0..requests.len() {
                 let Some(request) = requests.get_mut(index) else {
                     break;
@@ -303,10 +384,10 @@ impl Task {
                 let Some(sending) = &mut request.sending else {
                     continue;
                 };
-                if let Poll::Ready(reply) = sending.as_mut().poll(context) {
+                if let Poll::Ready(arrival) = sending.as_mut().poll(context) {
                     let mut request = requests.swap_remove(index);
                     request.sending = None;
-                    return Poll::Ready(Wake::Reply(request, reply));
+                    return Poll::Ready(Wake::Arrived(request, arrival));
                 }
             }
             if let Some(receiver) = credentials {
@@ -340,6 +421,23 @@ impl Task {
     }
 }
 
+/// Whether the name could not be looked up, rather than that there is none. The
+/// system's resolver tells the two apart by its text only, which is in the
+/// language that the host has chosen.
+fn may_resolve_later(failure: &Failure) -> bool {
+    if failure.kind != ErrorKind::Dns {
+        return false;
+    }
+    // SAFETY: it gives a text of its own for any number, or NULL.
+    let again = unsafe { libc::gai_strerror(libc::EAI_AGAIN) };
+    if again.is_null() {
+        return false;
+    }
+    // SAFETY: not NULL, and such a text ends in NUL and stays where it is.
+    let again = unsafe { CStr::from_ptr(again) };
+    failure.text.contains(&*again.to_string_lossy())
+}
+
 /// Ends the client when its task is dropped before its end: by a panic.
 struct Ending {
     shared: Arc<Shared>,
@@ -363,6 +461,7 @@ impl Drop for Ending {
             Event::State {
                 state: State::Closed,
                 previous,
+                ext: None,
             },
             Event::Closed,
         ] {
@@ -371,5 +470,22 @@ impl Drop for Ending {
             let publish = AssertUnwindSafe(|| self.shared.publish(event));
             let _ = catch_unwind(publish);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_never_works_a_resolver_out_of_reach_is_told_from_a_name_that_is_none() {
+        let failed = |kind, text: &str| Failure::new(kind, text);
+        let again = "dns lookup for a:80: failed to lookup address information: \
+                     Temporary failure in name resolution";
+        assert!(may_resolve_later(&failed(ErrorKind::Dns, again)));
+        let none = "dns lookup for a:80: failed to lookup address information: \
+                    Name or service not known";
+        assert!(!may_resolve_later(&failed(ErrorKind::Dns, none)));
+        assert!(!may_resolve_later(&failed(ErrorKind::Tcp, again)));
     }
 }

@@ -10,19 +10,20 @@ use std::time::Duration;
 
 use crate::runtime::{lock, spawn};
 use crate::session::RequestId;
+use crate::speaker::speak;
 
 /// How long a thread waits for the next call.
 const IDLE: Duration = Duration::from_secs(2);
 
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
-#[derive(Default)]
 pub(super) struct Worker {
     line: Arc<Line>,
 }
 
-#[derive(Default)]
 struct Line {
+    /// Of the client.
+    name: Arc<str>,
     entries: Mutex<Entries>,
     came: Condvar,
 }
@@ -35,6 +36,16 @@ struct Entries {
 }
 
 impl Worker {
+    pub(super) fn new(name: Arc<str>) -> Self {
+        Self {
+            line: Arc::new(Line {
+                name,
+                entries: Mutex::default(),
+                came: Condvar::new(),
+            }),
+        }
+    }
+
     /// Runs it after all that was submitted before. Never blocks.
     pub(super) fn submit(&self, request: Option<RequestId>, job: Job) -> io::Result<()> {
         let mut entries = lock(&self.line.entries);
@@ -91,6 +102,7 @@ impl Worker {
 
 impl Line {
     fn work(&self) {
+        let _speaking = speak(&self.name);
         while let Some(job) = self.next() {
             if catch_unwind(AssertUnwindSafe(job)).is_err() {
                 tracing::error!(target: "cometd::client", "code of the host's panicked");
@@ -130,7 +142,7 @@ mod tests {
 
     #[test]
     fn jobs_run_in_order_and_cancelled_ones_do_not() {
-        let worker = Worker::default();
+        let worker = Worker::new("a test".into());
         assert!(!worker.has_thread());
         let (send, receive) = mpsc::channel();
         let (go, wait) = mpsc::channel::<()>();
@@ -158,7 +170,7 @@ mod tests {
 
     #[test]
     fn its_end_waits_for_what_runs_and_drops_the_rest() {
-        let worker = Worker::default();
+        let worker = Worker::new("a test".into());
         let (send, receive) = mpsc::channel();
         let (go, wait) = mpsc::channel::<()>();
         let done = send.clone();

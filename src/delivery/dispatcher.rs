@@ -7,17 +7,17 @@
 //! delays nobody but its own client.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::collections::VecDeque;
-use std::ffi::c_void;
 use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::event::Event;
+use super::host::HostCode;
 use super::queue::Queue;
-use crate::runtime::{lock, on_io_thread, spawn};
+use crate::runtime::{lock, spawn};
+use crate::speaker::speak;
 
 /// A callback with all that it needs.
 pub type Callback = Box<dyn Fn(Event) + Send + Sync>;
@@ -28,33 +28,9 @@ const MAXIMUM_THREADS: usize = 256;
 /// How long all threads must be busy before a spare one helps.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// How long a thread waits for work before it ends, if it is not the last.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 10_000 });
 /// Events for one queue before the next queue's turn.
 const TURN: usize = 64;
-
-thread_local! {
-    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread runs code of the host's that the library called.
-pub fn in_callback() -> bool {
-    IN_CALLBACK.get()
-}
-
-/// Marks the calls of the host's code.
-pub struct HostCode(bool);
-
-impl HostCode {
-    pub fn enter() -> Self {
-        Self(IN_CALLBACK.replace(true))
-    }
-}
-
-impl Drop for HostCode {
-    fn drop(&mut self) {
-        IN_CALLBACK.set(self.0);
-    }
-}
 
 pub struct Dispatcher {
     pool: Arc<Pool>,
@@ -171,6 +147,7 @@ impl Pool {
 }
 
 fn serve(queue: &Arc<Queue>) {
+    let _speaking = speak(queue.name());
     for _ in 0..TURN {
         // Asked for each event: it may be replaced or removed in between.
         let Some(callback) = queue.callback() else {
@@ -189,72 +166,5 @@ fn serve(queue: &Arc<Queue>) {
     }
 }
 
-/// A pointer of the host's, and the function that frees it: called once, when
-/// the last user of the pointer is gone.
-pub struct HostData {
-    user: *mut c_void,
-    free: OnceLock<unsafe extern "C" fn(*mut c_void)>,
-}
-
-// SAFETY: the host promises with each callback that `user` may be used and
-// freed on another thread; the library itself never looks into it.
-unsafe impl Send for HostData {}
-unsafe impl Sync for HostData {}
-
-impl HostData {
-    pub fn new(user: *mut c_void, free: Option<unsafe extern "C" fn(*mut c_void)>) -> Self {
-        let data = Self::unarmed(user);
-        data.arm(free);
-        data
-    }
-
-    /// One that is not freed until it is armed.
-    pub fn unarmed(user: *mut c_void) -> Self {
-        Self {
-            user,
-            free: OnceLock::new(),
-        }
-    }
-
-    pub fn arm(&self, free: Option<unsafe extern "C" fn(*mut c_void)>) {
-        if let Some(free) = free {
-            let _ = self.free.set(free);
-        }
-    }
-
-    pub fn user(&self) -> *mut c_void {
-        self.user
-    }
-}
-
-impl Drop for HostData {
-    fn drop(&mut self) {
-        let Some(free) = self.free.take() else { return };
-        let last = Last {
-            user: self.user,
-            free,
-        };
-        // It may block, and the I/O thread is everybody's. Without another
-        // thread it runs here all the same, with the closure that holds it.
-        if on_io_thread() {
-            let _ = spawn("cometd-free", move || drop(last));
-        }
-    }
-}
-
-/// Frees the host's pointer when it is dropped.
-struct Last {
-    user: *mut c_void,
-    free: unsafe extern "C" fn(*mut c_void),
-}
-
-// SAFETY: as of HostData.
-unsafe impl Send for Last {}
-
-impl Drop for Last {
-    fn drop(&mut self) {
-        let _in_callback = HostCode::enter();
-        // SAFETY: the host gave both for this purpose.
-        unsafe { (self.free)(self.user) };
-    }
-}
+#[cfg(test)]
+mod tests;

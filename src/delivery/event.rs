@@ -1,10 +1,12 @@
 //! What a host gets to see.
 
+use std::mem::size_of;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use super::tracker::Ticket;
 use crate::bayeux::body::OwnedMessage;
-use crate::error::Error;
+use crate::error::{Error, Phase};
 use crate::session::{OperationId, State};
 
 /// One event.
@@ -25,23 +27,30 @@ pub enum Notice {
     State {
         state: State,
         previous: State,
+        /// Of the reply that brought it about, JSON; so below.
+        ext: Option<Box<str>>,
     },
     Subscribed {
         id: OperationId,
         channel: String,
+        ext: Option<Box<str>>,
+        renewed: bool,
     },
     Unsubscribed {
         id: OperationId,
         channel: String,
+        ext: Option<Box<str>>,
     },
     Published {
         id: OperationId,
         channel: String,
+        ext: Option<Box<str>>,
     },
     Result {
         id: OperationId,
         message: OwnedMessage,
         error: Option<Error>,
+        ext: Option<Box<str>>,
     },
     Error {
         id: OperationId,
@@ -53,17 +62,195 @@ pub enum Notice {
     Closed,
 }
 
+/// A notice that counts until one of the receivers has given it out.
+#[derive(Debug)]
+pub(super) struct Unread {
+    counter: Arc<AtomicUsize>,
+    read: AtomicBool,
+}
+
+impl Unread {
+    pub(super) fn new(counter: &Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Self {
+            counter: counter.clone(),
+            read: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn read(&self) {
+        if !self.read.swap(true, Ordering::SeqCst) {
+            self.counter.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
 impl Notice {
-    /// About how much memory it takes, for the bound of the queue.
+    /// Whether it ends a command of the host's.
+    pub fn is_outcome(&self) -> bool {
+        match self {
+            Self::Subscribed { renewed, .. } => !renewed,
+            Self::Unsubscribed { .. } | Self::Published { .. } | Self::Result { .. } => true,
+            Self::Error { id, .. } => *id != 0,
+            Self::State { .. } | Self::Advice { .. } | Self::Closed => false,
+        }
+    }
+
+    pub(super) fn is_failed_publish(&self) -> bool {
+        matches!(self, Self::Error { id, error } if *id != 0 && error.phase == Phase::Publish)
+    }
+
+    /// About how much memory it takes, with the copies that C gets of its texts.
     pub fn size(&self) -> usize {
-        64 + match self {
-            Self::State { .. } | Self::Closed => 0,
-            Self::Subscribed { channel, .. }
-            | Self::Unsubscribed { channel, .. }
-            | Self::Published { channel, .. } => channel.len(),
-            Self::Result { message, .. } => message.share(),
-            Self::Advice { json } => 2 * json.len(),
-            Self::Error { error, .. } => 2 * error.message.len(),
+        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |it| it.len());
+        let error = |it: &Error| {
+            it.message.len()
+                + it.channel.as_ref().map_or(0, String::len)
+                + it.bayeux.as_ref().map_or(0, |it| it.text.len())
+                + text(&it.reply_ext)
+                + text(&it.reply_error)
+        };
+        let texts = match self {
+            Self::Closed => 0,
+            Self::State { ext, .. } => text(ext),
+            Self::Subscribed { channel, ext, .. }
+            | Self::Unsubscribed { channel, ext, .. }
+            | Self::Published { channel, ext, .. } => channel.len() + text(ext),
+            // The message is in its body, once.
+            Self::Result { error: None, .. } => 0,
+            Self::Result {
+                error: Some(it), ..
+            } => error(it),
+            Self::Advice { json } => json.len(),
+            Self::Error { error: it, .. } => error(it),
+        };
+        let shared = match self {
+            Self::Result { message, ext, .. } => message.share() + 2 * text(ext),
+            _ => 0,
+        };
+        size_of::<Self>() + 2 * texts + shared
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bayeux::{Body, ErrorText};
+    use crate::error::ErrorKind;
+
+    fn text(length: usize) -> Option<Box<str>> {
+        Some("t".repeat(length).into())
+    }
+
+    fn result(pad: usize, error: Option<Error>, ext: Option<Box<str>>) -> Notice {
+        let body = format!(r#"[{{"channel":"/c","data":"{}"}}]"#, "p".repeat(pad));
+        let body = Arc::new(Body::parse(body.into_bytes()).unwrap());
+        Notice::Result {
+            id: 1,
+            message: OwnedMessage::new(body, 0),
+            error,
+            ext,
+        }
+    }
+
+    fn error(length: usize) -> Error {
+        let mut error = Error::new(ErrorKind::Refused, Phase::Publish, "m".repeat(length));
+        error.channel = Some("c".repeat(length));
+        error.bayeux = Some(ErrorText::parse(&"b".repeat(length)));
+        error.reply_ext = text(length);
+        error.reply_error = text(length);
+        error
+    }
+
+    #[test]
+    fn a_notice_is_as_large_as_what_it_holds_and_the_copies_for_c_contract_8() {
+        let channel = |length| "c".repeat(length);
+        let of = |length: usize| -> Vec<Notice> {
+            let state = crate::session::State::Connected;
+            vec![
+                Notice::State {
+                    state,
+                    previous: state,
+                    ext: text(length),
+                },
+                Notice::Subscribed {
+                    id: 1,
+                    channel: channel(length),
+                    ext: text(length),
+                    renewed: false,
+                },
+                Notice::Unsubscribed {
+                    id: 1,
+                    channel: channel(length),
+                    ext: text(length),
+                },
+                Notice::Published {
+                    id: 1,
+                    channel: channel(length),
+                    ext: text(length),
+                },
+                Notice::Advice {
+                    json: channel(length),
+                },
+                Notice::Error {
+                    id: 1,
+                    error: error(length),
+                },
+                result(0, Some(error(length)), text(length)),
+            ]
+        };
+        let texts = [1, 2, 2, 2, 1, 5, 6];
+        for ((small, large), texts) in of(10).iter().zip(of(1_010)).zip(texts) {
+            assert!(small.size() >= size_of::<Notice>(), "{small:?}");
+            let more = large.size() - small.size();
+            assert_eq!(more, 2 * texts * 1_000, "{small:?}");
+        }
+        assert_eq!(Notice::Closed.size(), size_of::<Notice>());
+        // A result keeps its body.
+        for pad in [0, 1_000] {
+            let result = result(pad, None, None);
+            let Notice::Result { message, .. } = &result else {
+                unreachable!()
+            };
+            assert!(message.share() > pad);
+            assert_eq!(result.size(), size_of::<Notice>() + message.share());
+        }
+    }
+
+    #[test]
+    fn outcomes_are_what_ends_a_call_of_the_hosts_contract_6() {
+        let subscribed = |renewed| Notice::Subscribed {
+            id: 1,
+            channel: String::new(),
+            ext: None,
+            renewed,
+        };
+        let failed = |id, phase| Notice::Error {
+            id,
+            error: Error::new(ErrorKind::Refused, phase, "it failed"),
+        };
+        let state = crate::session::State::Connected;
+        for (notice, is_outcome, is_failed_publish) in [
+            (subscribed(false), true, false),
+            (subscribed(true), false, false),
+            (result(0, None, None), true, false),
+            (failed(0, Phase::Publish), false, false),
+            (failed(1, Phase::Publish), true, true),
+            (failed(1, Phase::Subscribe), true, false),
+            (Notice::Advice { json: "".into() }, false, false),
+            (Notice::Closed, false, false),
+            (
+                Notice::State {
+                    state,
+                    previous: state,
+                    ext: None,
+                },
+                false,
+                false,
+            ),
+        ] {
+            assert_eq!(notice.is_outcome(), is_outcome, "{notice:?}");
+            assert_eq!(notice.is_failed_publish(), is_failed_publish, "{notice:?}");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The receivers of one client: each of them sees every event.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::event::Notice;
+use super::event::{Notice, Unread};
 use super::queue::{Queue, QueueStatistics};
 use super::tracker::Tracker;
 use crate::runtime::lock;
@@ -27,26 +29,58 @@ pub struct Limits {
     pub overflow: Overflow,
 }
 
+/// Publishes that ended in an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailedPublishes {
+    pub all: usize,
+    /// Those of which no receiver has told the host.
+    pub unread: usize,
+}
+
 pub struct Hub {
     limits: Limits,
+    /// What the client is called.
+    name: Arc<str>,
     state: Mutex<Receivers>,
     room: Arc<Notify>,
+    /// Publishes that failed, of which no receiver has yet told the host.
+    unread_failures: Arc<AtomicUsize>,
 }
 
 struct Receivers {
     queues: Vec<Arc<Queue>>,
     closed: bool,
+    /// Publishes that ended in an error.
+    failed_publishes: usize,
+    waiting: Waiting,
 }
 
+/// How often the client had to wait for the host to read.
+#[derive(Default)]
+struct Waiting {
+    /// At this moment.
+    now: bool,
+    times: u64,
+    /// When the log was last told.
+    told: Option<Instant>,
+}
+
+/// However often a queue is full: one line in the log in so much time.
+const TELL: Duration = Duration::from_secs(60);
+
 impl Hub {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, name: Arc<str>) -> Self {
         Self {
             limits,
+            name,
             state: Mutex::new(Receivers {
                 queues: Vec::new(),
                 closed: false,
+                failed_publishes: 0,
+                waiting: Waiting::default(),
             }),
             room: Arc::new(Notify::new()),
+            unread_failures: Arc::default(),
         }
     }
 
@@ -56,7 +90,7 @@ impl Hub {
     }
 
     pub fn add_tracked(&self, tracker: Option<Arc<Tracker>>) -> Arc<Queue> {
-        let queue = Queue::tracked(self.limits, self.room.clone(), tracker);
+        let queue = Queue::of(self.name.clone(), self.limits, self.room.clone(), tracker);
         let mut state = lock(&self.state);
         if state.closed {
             queue.end();
@@ -89,11 +123,43 @@ impl Hub {
                 }
                 return;
             }
-            session::Event::State { state, previous } => Notice::State { state, previous },
-            session::Event::Subscribed { id, channel } => Notice::Subscribed { id, channel },
-            session::Event::Unsubscribed { id, channel } => Notice::Unsubscribed { id, channel },
-            session::Event::Published { id, channel } => Notice::Published { id, channel },
-            session::Event::Result { id, message, error } => Notice::Result { id, message, error },
+            session::Event::State {
+                state,
+                previous,
+                ext,
+            } => Notice::State {
+                state,
+                previous,
+                ext,
+            },
+            session::Event::Subscribed {
+                id,
+                channel,
+                ext,
+                renewed,
+            } => Notice::Subscribed {
+                id,
+                channel,
+                ext,
+                renewed,
+            },
+            session::Event::Unsubscribed { id, channel, ext } => {
+                Notice::Unsubscribed { id, channel, ext }
+            }
+            session::Event::Published { id, channel, ext } => {
+                Notice::Published { id, channel, ext }
+            }
+            session::Event::Result {
+                id,
+                message,
+                error,
+                ext,
+            } => Notice::Result {
+                id,
+                message,
+                error,
+                ext,
+            },
             session::Event::Advice { json } => Notice::Advice { json },
             session::Event::Error { id, error } => Notice::Error { id, error },
             session::Event::Closed => {
@@ -101,9 +167,13 @@ impl Hub {
                 Notice::Closed
             }
         };
+        let unread = notice.is_failed_publish().then(|| {
+            state.failed_publishes += 1;
+            Arc::new(Unread::new(&self.unread_failures))
+        });
         let notice = Arc::new(notice);
         for queue in &state.queues {
-            queue.push_notice(&notice);
+            queue.push_notice(&notice, unread.as_ref());
         }
     }
 
@@ -117,12 +187,59 @@ impl Hub {
     /// Whether every receiver takes more. After "no", [`Self::room_made`]
     /// returns once one of them has made room.
     pub fn has_room(&self) -> bool {
+        let mut state = lock(&self.state);
         let mut room = true;
-        for queue in &lock(&self.state).queues {
+        for queue in &state.queues {
             // Each is asked, so that each one that is full will tell.
             room &= queue.has_room();
         }
-        room
+        let waited = std::mem::replace(&mut state.waiting.now, !room);
+        if room || waited {
+            return room;
+        }
+        state.waiting.times += 1;
+        let told = state.waiting.told;
+        if told.is_some_and(|it| it.elapsed() < TELL) {
+            return false;
+        }
+        let mut queues = state.queues.iter().enumerate();
+        let full = queues.find_map(|(index, queue)| Some((index, queue.full()?)));
+        // One that was read meanwhile is nothing to tell of.
+        if let Some((receiver, full)) = full {
+            state.waiting.told = Some(Instant::now());
+            let times = state.waiting.times;
+            // The sink is the host's.
+            drop(state);
+            tracing::warn!(
+                target: "cometd::delivery",
+                receiver,
+                times,
+                "nothing more is sent until the program reads its events: a queue holds {full}"
+            );
+        }
+        false
+    }
+
+    /// Whether the client waits for the host to read, and how often it did.
+    pub fn waiting(&self) -> (bool, u64) {
+        let state = lock(&self.state);
+        (state.waiting.now, state.waiting.times)
+    }
+
+    /// Outcomes of commands that the host has yet to read: of the receiver that
+    /// has most of them.
+    pub fn unread_outcomes(&self) -> usize {
+        let state = lock(&self.state);
+        let unread = state.queues.iter().map(|queue| queue.outcomes());
+        unread.max().unwrap_or(0)
+    }
+
+    pub fn failed_publishes(&self) -> FailedPublishes {
+        let state = lock(&self.state);
+        FailedPublishes {
+            all: state.failed_publishes,
+            unread: self.unread_failures.load(Ordering::SeqCst),
+        }
     }
 
     /// How each receiver's queue has fared, the oldest receiver first.
@@ -138,3 +255,6 @@ impl Hub {
         self.room.notified().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,13 +3,15 @@
 
 mod dispatcher;
 mod event;
+mod host;
 mod hub;
 mod queue;
 mod readiness;
 mod tracker;
 
-pub use dispatcher::{in_callback, Callback, Dispatcher, HostCode, HostData};
+pub use dispatcher::{Callback, Dispatcher};
 pub use event::{Event, Notice};
-pub use hub::{Hub, Limits, Overflow};
+pub use host::{in_callback, FreeUser, HostCode, HostData};
+pub use hub::{FailedPublishes, Hub, Limits, Overflow};
 pub use queue::{Polled, Queue, QueueStatistics};
 pub use tracker::{SavePosition, Ticket, Tracker};

@@ -4,6 +4,11 @@
 //! thread: an entry is a run of messages of one response, or one notice. The
 //! host's threads take single events out of them, under the lock of `front`.
 
+mod callback;
+mod producer;
+#[cfg(test)]
+pub(super) mod tests;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
@@ -16,7 +21,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::dispatcher::{Callback, Dispatcher};
-use super::event::{Event, Notice};
+use super::event::{Event, Notice, Unread};
 use super::hub::{Limits, Overflow};
 use super::readiness::Readiness;
 use super::tracker::Tracker;
@@ -41,7 +46,8 @@ enum Entry {
         next: u32,
         end: u32,
     },
-    Notice(Arc<Notice>),
+    /// With what its being read is told to, if somebody wants to know.
+    Notice(Arc<Notice>, Option<Arc<Unread>>),
     Dropped(u64),
 }
 
@@ -67,9 +73,13 @@ struct Taken {
     events: usize,
     messages: usize,
     bytes: usize,
+    outcomes: usize,
+    notice_bytes: usize,
 }
 
 pub struct Queue {
+    /// Of its client.
+    name: Arc<str>,
     limits: Limits,
     ingress: Sender<Entry>,
     egress: Receiver<Entry>,
@@ -79,8 +89,13 @@ pub struct Queue {
     waiting: AtomicUsize,
     /// Events that can be taken, DROPPED ones included.
     events: AtomicUsize,
+    /// Messages, and what they keep in memory. Only they hold up the client.
     messages: AtomicUsize,
     bytes: AtomicUsize,
+    /// Outcomes of commands; they hold up further commands.
+    outcomes: AtomicUsize,
+    /// Of all notices.
+    notice_bytes: AtomicUsize,
     /// Messages dropped behind the newest entry; told when they are reached.
     dropped_newest: AtomicU64,
     /// No entry comes any more.
@@ -116,16 +131,27 @@ pub struct QueueStatistics {
     pub delivered: u64,
     /// Messages dropped.
     pub dropped: u64,
+    /// Of the queued ones those that end a command of the host's.
+    pub unread_outcomes: usize,
+    /// Whether the client waits for this one to be read.
+    pub full: bool,
 }
 
 impl Queue {
+    #[cfg(test)]
     pub fn new(limits: Limits, room: Arc<Notify>) -> Arc<Self> {
-        Self::tracked(limits, room, None)
+        Self::of("a test".into(), limits, room, None)
     }
 
-    pub fn tracked(limits: Limits, room: Arc<Notify>, tracker: Option<Arc<Tracker>>) -> Arc<Self> {
+    pub(super) fn of(
+        name: Arc<str>,
+        limits: Limits,
+        room: Arc<Notify>,
+        tracker: Option<Arc<Tracker>>,
+    ) -> Arc<Self> {
         let (ingress, egress) = unbounded();
         Arc::new_cyclic(|own| Self {
+            name,
             limits,
             ingress,
             egress,
@@ -135,6 +161,8 @@ impl Queue {
             events: AtomicUsize::new(0),
             messages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            outcomes: AtomicUsize::new(0),
+            notice_bytes: AtomicUsize::new(0),
             dropped_newest: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             detached: AtomicBool::new(false),
@@ -153,189 +181,24 @@ impl Queue {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// What its client is called.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     pub fn statistics(&self) -> QueueStatistics {
         QueueStatistics {
             queued: self.events.load(Ordering::SeqCst),
             queued_most: self.most.load(Ordering::Relaxed),
             delivered: self.delivered.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
-        }
-    }
-
-    // ---- the producer's side: one thread at a time ----
-
-    /// Takes in the messages `start..end` of a body, as far as the policy does.
-    pub(super) fn push_messages(&self, body: &Arc<Body>, start: u32, end: u32) {
-        if self.is_over() {
-            return;
-        }
-        let fits = match self.limits.overflow {
-            Overflow::DropNewest => self.fitting(body, start, end),
-            _ => end,
-        };
-        let dropped = u64::from(end.saturating_sub(fits));
-        // What is dropped is counted behind what was queued before, so nobody
-        // may look in between.
-        let front = (dropped > 0).then(|| lock(&self.front));
-        if start < fits {
-            self.send_dropped_newest();
-            let count = (fits - start) as usize;
-            self.messages.fetch_add(count, Ordering::SeqCst);
-            self.bytes.fetch_add(count * body.share(), Ordering::SeqCst);
-            self.send(
-                Entry::Messages {
-                    body: body.clone(),
-                    next: start,
-                    end: fits,
-                },
-                count,
-            );
-        }
-        if dropped > 0 {
-            self.dropped.fetch_add(dropped, Ordering::Relaxed);
-            if self.dropped_newest.fetch_add(dropped, Ordering::SeqCst) == 0 {
-                self.events.fetch_add(1, Ordering::SeqCst);
-            }
-            self.came();
-        }
-        drop(front);
-        if self.limits.overflow == Overflow::DropOldest {
-            self.drop_oldest();
-        }
-    }
-
-    /// Where the part of `start..end` ends that still fits. An empty queue
-    /// takes one message of any size.
-    fn fitting(&self, body: &Body, start: u32, end: u32) -> u32 {
-        let mut messages = self.messages.load(Ordering::SeqCst);
-        let mut bytes = self.bytes.load(Ordering::SeqCst);
-        for index in start..end {
-            messages += 1;
-            bytes += body.share();
-            if messages > 1 && (messages > self.limits.events || bytes > self.limits.bytes) {
-                return index;
-            }
-        }
-        end
-    }
-
-    pub(super) fn push_notice(&self, notice: &Arc<Notice>) {
-        if self.is_over() {
-            return;
-        }
-        self.send_dropped_newest();
-        self.bytes.fetch_add(notice.size(), Ordering::SeqCst);
-        let last = matches!(**notice, Notice::Closed);
-        self.send(Entry::Notice(notice.clone()), 1);
-        if last {
-            self.ended.store(true, Ordering::SeqCst);
-            self.wake_all();
-        }
-    }
-
-    /// No entry comes any more, not even CLOSED: for a receiver that was made
-    /// after it.
-    pub(super) fn end(&self) {
-        self.ended.store(true, Ordering::SeqCst);
-        self.wake_all();
-    }
-
-    fn is_over(&self) -> bool {
-        self.ended.load(Ordering::SeqCst) || self.detached.load(Ordering::SeqCst)
-    }
-
-    fn send_dropped_newest(&self) {
-        let dropped = self.dropped_newest.swap(0, Ordering::SeqCst);
-        if dropped > 0 {
-            // It was counted as an event when the first of them was dropped.
-            let _ = self.ingress.send(Entry::Dropped(dropped));
-        }
-    }
-
-    fn send(&self, entry: Entry, events: usize) {
-        let queued = self.events.fetch_add(events, Ordering::SeqCst) + events;
-        self.most.fetch_max(queued, Ordering::Relaxed);
-        // The queue holds the other end, so the channel is never closed.
-        let _ = self.ingress.send(entry);
-        self.came();
-    }
-
-    /// Something has come. The descriptor tells so at once; sleeping threads are
-    /// woken by [`Self::wake_sleepers`].
-    fn came(&self) {
-        self.readiness.update(|| self.has_something());
-        self.sleepers_wait.store(true, Ordering::SeqCst);
-    }
-
-    /// Wakes who waits for what has come since the last time. Apart from it, so
-    /// that the I/O thread can send the next request first: on a busy machine
-    /// the thread that is woken takes over the processor.
-    pub(super) fn wake_sleepers(&self) {
-        if !self.sleepers_wait.swap(false, Ordering::SeqCst) {
-            return;
-        }
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            // With the lock: a thread is either asleep or has yet to look.
-            drop(lock(&self.front));
-            self.available.notify_one();
-        }
-        if self.has_callback.load(Ordering::SeqCst) {
-            self.schedule();
-        }
-    }
-
-    fn wake_all(&self) {
-        drop(lock(&self.front));
-        self.available.notify_all();
-        self.readiness.update(|| self.has_something());
-    }
-
-    fn drop_oldest(&self) {
-        let over = |queue: &Self| {
-            let messages = queue.messages.load(Ordering::SeqCst);
-            messages > 1
-                && (messages > queue.limits.events
-                    || queue.bytes.load(Ordering::SeqCst) > queue.limits.bytes)
-        };
-        if !over(self) {
-            return;
-        }
-        let mut front = lock(&self.front);
-        while over(self) {
-            let Some((body, next, end)) = front.current.take() else {
-                match self.egress.try_recv() {
-                    Ok(Entry::Messages { body, next, end }) => {
-                        front.current = Some((body, next, end));
-                    }
-                    Ok(Entry::Dropped(dropped)) => self.pass_dropped(&mut front, dropped, true),
-                    Ok(notice) => front.passed.push_back(notice),
-                    Err(_) => break,
-                }
-                continue;
-            };
-            self.messages.fetch_sub(1, Ordering::SeqCst);
-            self.bytes.fetch_sub(body.share(), Ordering::SeqCst);
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            self.events.fetch_sub(1, Ordering::SeqCst);
-            self.pass_dropped(&mut front, 1, false);
-            if next + 1 < end {
-                front.current = Some((body, next + 1, end));
-            }
-        }
-    }
-
-    /// Adds to the count of dropped messages at the end of what was passed over.
-    fn pass_dropped(&self, front: &mut Front, dropped: u64, counted: bool) {
-        if let Some(Entry::Dropped(sum)) = front.passed.back_mut() {
-            *sum += dropped;
-            if counted {
-                self.events.fetch_sub(1, Ordering::SeqCst);
-            }
-        } else {
-            front.passed.push_back(Entry::Dropped(dropped));
-            if !counted {
-                self.events.fetch_add(1, Ordering::SeqCst);
-            }
+            unread_outcomes: self.outcomes(),
+            full: !self.within_limits(),
         }
     }
 
@@ -350,20 +213,53 @@ impl Queue {
     }
 
     fn within_limits(&self) -> bool {
+        self.is_over() || !(self.is_full_of_messages() || self.is_full_of_notices())
+    }
+
+    fn is_full_of_messages(&self) -> bool {
+        self.limits.overflow == Overflow::Block
+            && (self.messages.load(Ordering::SeqCst) >= self.limits.events
+                || self.bytes.load(Ordering::SeqCst) >= self.limits.bytes)
+    }
+
+    fn is_full_of_notices(&self) -> bool {
+        self.notice_bytes.load(Ordering::SeqCst) >= self.limits.bytes.max(NOTICE_BYTES)
+    }
+
+    /// What there is too much of, for people to read; `None` while there is
+    /// room.
+    pub(super) fn full(&self) -> Option<String> {
         if self.is_over() {
-            return true;
+            return None;
         }
-        let events = self.events.load(Ordering::SeqCst);
-        match self.limits.overflow {
-            Overflow::Block => {
-                events < self.limits.events && self.bytes.load(Ordering::SeqCst) < self.limits.bytes
-            }
-            // What is never dropped is bounded by waiting, whatever the policy.
-            _ => {
-                let notices = events.saturating_sub(self.messages.load(Ordering::SeqCst));
-                notices < self.limits.events.max(MINIMUM_NOTICES)
-            }
+        if self.is_full_of_messages() {
+            return Some(format!(
+                "{} messages of {} bytes, of a capacity of {} and {}",
+                self.messages.load(Ordering::SeqCst),
+                self.bytes.load(Ordering::SeqCst),
+                self.limits.events,
+                self.limits.bytes
+            ));
         }
+        self.is_full_of_notices().then(|| {
+            let bytes = self.notice_bytes.load(Ordering::SeqCst);
+            format!("{bytes} bytes of outcomes and states")
+        })
+    }
+
+    /// Outcomes of commands that the host has yet to read.
+    pub(super) fn outcomes(&self) -> usize {
+        self.outcomes.load(Ordering::SeqCst)
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended.load(Ordering::SeqCst) || self.detached.load(Ordering::SeqCst)
+    }
+
+    fn wake_all(&self) {
+        drop(lock(&self.front));
+        self.available.notify_all();
+        self.readiness.update(|| self.has_something());
     }
 
     // ---- the host's side: any thread ----
@@ -479,6 +375,9 @@ impl Queue {
         self.events.fetch_sub(taken.events, Ordering::SeqCst);
         self.messages.fetch_sub(taken.messages, Ordering::SeqCst);
         self.bytes.fetch_sub(taken.bytes, Ordering::SeqCst);
+        self.outcomes.fetch_sub(taken.outcomes, Ordering::SeqCst);
+        self.notice_bytes
+            .fetch_sub(taken.notice_bytes, Ordering::SeqCst);
     }
 
     /// After events were taken, without the lock.
@@ -527,8 +426,13 @@ impl Queue {
                     None => Event::Message(message),
                 }
             }
-            Entry::Notice(notice) => {
-                taken.bytes += notice.size();
+            Entry::Notice(notice, unread) => {
+                taken.notice_bytes += notice.size();
+                taken.outcomes += usize::from(notice.is_outcome());
+                // What a freed receiver throws away was read by nobody.
+                if let Some(unread) = unread.filter(|_| !self.detached.load(Ordering::SeqCst)) {
+                    unread.read();
+                }
                 if matches!(*notice, Notice::Closed) {
                     // Whoever asks after this one is told so.
                     self.ended.store(true, Ordering::SeqCst);
@@ -538,391 +442,13 @@ impl Queue {
             Entry::Dropped(dropped) => Event::Dropped(dropped),
         })
     }
-
-    // ---- callbacks ----
-
-    /// Installs, replaces or removes the callback. The one before is dropped
-    /// when its last call has returned.
-    pub fn set_callback(&self, callback: Option<(Callback, Arc<Dispatcher>)>) {
-        let (callback, dispatcher) = callback.unzip();
-        let mut next = Installed {
-            callback: callback.map(Arc::new),
-            dispatcher,
-        };
-        let present = {
-            let mut installed = lock(&self.callback);
-            if self.detached.load(Ordering::SeqCst) {
-                next = Installed::default();
-            }
-            std::mem::swap(&mut *installed, &mut next);
-            let present = installed.callback.is_some();
-            self.has_callback.store(present, Ordering::SeqCst);
-            present
-        };
-        // Not under the lock: dropping it runs the host's free function.
-        drop(next);
-        if present {
-            // Who polls is told that the callback gets the events.
-            drop(lock(&self.front));
-            self.available.notify_all();
-            if self.has_something() {
-                self.schedule();
-            }
-        }
-    }
-
-    pub fn has_callback(&self) -> bool {
-        self.has_callback.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn callback(&self) -> Option<Arc<Callback>> {
-        lock(&self.callback).callback.clone()
-    }
-
-    fn schedule(&self) {
-        if self.scheduled.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let dispatcher = lock(&self.callback).dispatcher.clone();
-        match (self.own.upgrade(), dispatcher) {
-            (Some(own), Some(dispatcher)) => dispatcher.submit(own),
-            _ => self.scheduled.store(false, Ordering::SeqCst),
-        }
-    }
-
-    /// The dispatcher has called with some events and lets go.
-    pub(super) fn unschedule(&self) {
-        self.scheduled.store(false, Ordering::SeqCst);
-        if self.has_callback() && self.has_something() {
-            self.schedule();
-        }
-    }
-
-    /// Takes one event for the callback.
-    pub(super) fn take(&self) -> Option<Event> {
-        let mut taken = Taken::default();
-        let mut front = lock(&self.front);
-        let event = self.next(&mut front, &mut taken);
-        self.account(&taken);
-        drop(front);
-        if event.is_some() {
-            self.taken(&taken, false);
-        }
-        event
-    }
-
-    /// The receiver is freed: nothing is given out any more, waiting polls
-    /// return, and the callback goes with its last call.
-    pub fn detach(&self) {
-        self.detached.store(true, Ordering::SeqCst);
-        self.set_callback(None);
-        let mut taken = Taken::default();
-        let mut front = lock(&self.front);
-        while self.next(&mut front, &mut taken).is_some() {}
-        self.account(&taken);
-        drop(front);
-        self.wake_all();
-        self.room.notify_one();
-    }
 }
 
 /// How often a poll looks again for an event that is counted and not yet there:
 /// a matter of some instructions, unless the producer was interrupted in them.
 const PATIENCE: u32 = 10_000;
 
-/// Notices are never dropped; a queue holds at least so many before the
-/// client waits for the host.
-const MINIMUM_NOTICES: usize = 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn body(count: usize, pad: usize) -> Arc<Body> {
-        let messages: Vec<_> = (0..count)
-            .map(|n| format!(r#"{{"channel":"/x","data":"{n}{}"}}"#, "p".repeat(pad)))
-            .collect();
-        Arc::new(Body::parse(format!("[{}]", messages.join(",")).into_bytes()).unwrap())
-    }
-
-    fn queue(overflow: Overflow, events: usize, bytes: usize) -> Arc<Queue> {
-        Queue::new(
-            Limits {
-                events,
-                bytes,
-                overflow,
-            },
-            Arc::new(Notify::new()),
-        )
-    }
-
-    fn state() -> Arc<Notice> {
-        Arc::new(Notice::State {
-            state: crate::session::State::Connected,
-            previous: crate::session::State::Connecting,
-        })
-    }
-
-    /// Everything in the queue, shortly: data of messages, `s` for notices,
-    /// `-n` for n dropped.
-    fn drain(queue: &Queue) -> Vec<String> {
-        let mut all = Vec::new();
-        while let Polled::Event(event) = queue.poll(Some(Duration::ZERO)) {
-            all.push(match event {
-                Event::Message(message) | Event::Tracked(message, _) => {
-                    let data = message.get().unwrap().data().unwrap();
-                    data.trim_matches(|c| c == '"' || c == 'p').to_owned()
-                }
-                Event::Notice(_) => "s".to_owned(),
-                Event::Dropped(dropped) => format!("-{dropped}"),
-            });
-        }
-        assert!(!queue.has_something());
-        assert_eq!(queue.bytes.load(Ordering::SeqCst), 0);
-        assert_eq!(queue.messages.load(Ordering::SeqCst), 0);
-        all
-    }
-
-    #[test]
-    fn block_keeps_everything_and_says_when_there_is_room_contract_8() {
-        let queue = queue(Overflow::Block, 3, 1_000_000);
-        assert!(queue.has_room());
-        queue.push_messages(&body(5, 0), 0, 5);
-        assert!(!queue.has_room());
-        for _ in 0..2 {
-            queue.poll(Some(Duration::ZERO));
-        }
-        assert!(!queue.has_room());
-        assert_eq!(drain(&queue), ["2", "3", "4"]);
-        assert!(queue.has_room());
-    }
-
-    #[test]
-    fn block_is_bounded_in_bytes_too_contract_8() {
-        let queue = queue(Overflow::Block, 1_000, 300);
-        queue.push_messages(&body(1, 100), 0, 1);
-        assert!(queue.has_room());
-        queue.push_messages(&body(1, 100), 0, 1);
-        assert!(!queue.has_room());
-    }
-
-    #[test]
-    fn drop_oldest_counts_exactly_and_keeps_notices_contract_8() {
-        let queue = queue(Overflow::DropOldest, 3, 1_000_000);
-        queue.push_notice(&state());
-        queue.push_messages(&body(2, 0), 0, 2);
-        queue.push_notice(&state());
-        queue.push_messages(&body(10, 0), 0, 2);
-        queue.push_messages(&body(10, 0), 2, 4);
-        assert_eq!(drain(&queue), ["s", "-2", "s", "-1", "1", "2", "3"]);
-        queue.push_messages(&body(10, 0), 0, 10);
-        assert_eq!(drain(&queue), ["-7", "7", "8", "9"]);
-    }
-
-    #[test]
-    fn drop_oldest_takes_from_a_run_half_given_out_contract_8() {
-        let queue = queue(Overflow::DropOldest, 4, 1_000_000);
-        queue.push_messages(&body(4, 0), 0, 4);
-        queue.poll(Some(Duration::ZERO));
-        queue.push_messages(&body(10, 0), 7, 10);
-        assert_eq!(drain(&queue), ["-2", "3", "7", "8", "9"]);
-    }
-
-    #[test]
-    fn drop_newest_counts_exactly_at_its_place_contract_8() {
-        let queue = queue(Overflow::DropNewest, 3, 1_000_000);
-        queue.push_messages(&body(5, 0), 0, 5);
-        queue.push_messages(&body(5, 0), 0, 5);
-        queue.push_notice(&state());
-        queue.push_messages(&body(1, 0), 0, 1);
-        assert_eq!(drain(&queue), ["0", "1", "2", "-7", "s", "-1"]);
-        queue.push_messages(&body(1, 0), 0, 1);
-        assert_eq!(drain(&queue), ["0"]);
-    }
-
-    #[test]
-    fn one_message_larger_than_the_queue_still_passes_contract_8() {
-        for overflow in [Overflow::DropOldest, Overflow::DropNewest, Overflow::Block] {
-            let queue = queue(overflow, 10, 50);
-            queue.push_messages(&body(1, 1_000), 0, 1);
-            assert_eq!(drain(&queue), ["0"], "{overflow:?}");
-        }
-    }
-
-    #[test]
-    fn a_flood_that_is_not_read_takes_bounded_memory_167() {
-        for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
-            let queue = queue(overflow, 10, 10_000);
-            let body = body(100, 500);
-            for _ in 0..1_000 {
-                queue.push_messages(&body, 0, 100);
-            }
-            assert!(queue.bytes.load(Ordering::SeqCst) <= 10_000);
-            let mut messages = 0;
-            let mut dropped = 0;
-            while let Polled::Event(event) = queue.poll(Some(Duration::ZERO)) {
-                match event {
-                    Event::Message(_) | Event::Tracked(..) => messages += 1,
-                    Event::Dropped(n) => dropped += n,
-                    Event::Notice(_) => unreachable!(),
-                }
-            }
-            assert_eq!(messages + dropped, 100_000, "{overflow:?}");
-        }
-    }
-
-    #[test]
-    fn notices_that_nobody_reads_make_the_client_wait_contract_8() {
-        let queue = queue(Overflow::DropOldest, 10, 10_000);
-        for _ in 0..MINIMUM_NOTICES {
-            assert!(queue.has_room());
-            queue.push_notice(&state());
-        }
-        assert!(!queue.has_room());
-        assert_eq!(drain(&queue).len(), MINIMUM_NOTICES);
-        assert!(queue.has_room());
-    }
-
-    #[test]
-    fn closed_is_the_last_event_and_then_poll_says_so_contract_9() {
-        let queue = queue(Overflow::Block, 10, 10_000);
-        queue.push_notice(&Arc::new(Notice::Closed));
-        queue.push_notice(&state());
-        queue.push_messages(&body(1, 0), 0, 1);
-        assert_eq!(drain(&queue), ["s"]);
-        assert!(matches!(queue.poll(None), Polled::Closed));
-        assert!(matches!(queue.poll(Some(Duration::ZERO)), Polled::Closed));
-    }
-
-    #[test]
-    fn several_threads_share_one_queue_and_each_event_goes_to_one_contract_1() {
-        let queue = queue(Overflow::Block, 1_000_000, usize::MAX);
-        let threads: Vec<_> = (0..4)
-            .map(|_| {
-                let queue = queue.clone();
-                std::thread::spawn(move || {
-                    let mut seen = Vec::new();
-                    loop {
-                        match queue.poll(None) {
-                            Polled::Event(Event::Message(message)) => {
-                                seen.push(message.get().unwrap().data().unwrap().to_owned())
-                            }
-                            Polled::Closed => return seen,
-                            _ => {}
-                        }
-                    }
-                })
-            })
-            .collect();
-        let body = body(1_000, 0);
-        for start in (0..1_000).step_by(10) {
-            queue.push_messages(&body, start, start + 10);
-            queue.wake_sleepers();
-        }
-        queue.push_notice(&Arc::new(Notice::Closed));
-        let mut all: Vec<_> = threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap())
-            .collect();
-        all.sort();
-        all.dedup();
-        assert_eq!(all.len(), 1_000);
-    }
-
-    #[test]
-    fn the_fd_is_readable_exactly_while_there_is_something() {
-        let readable = |fd| {
-            let mut poll = libc::pollfd {
-                fd,
-                events: libc::POLLIN,
-                revents: 0,
-            };
-            unsafe { libc::poll(&mut poll, 1, 0) == 1 }
-        };
-        let queue = queue(Overflow::DropNewest, 2, 10_000);
-        queue.push_notice(&state());
-        let fd = queue.fd().unwrap();
-        assert!(readable(fd));
-        queue.push_messages(&body(5, 0), 0, 5);
-        for left in [3, 2, 1] {
-            assert!(readable(fd), "{left}");
-            queue.poll(Some(Duration::ZERO));
-        }
-        assert!(readable(fd), "the count of the dropped");
-        queue.poll(Some(Duration::ZERO));
-        assert!(!readable(fd));
-        queue.push_notice(&Arc::new(Notice::Closed));
-        assert!(readable(fd));
-        queue.poll(Some(Duration::ZERO));
-        assert!(!readable(fd));
-    }
-
-    #[test]
-    fn a_body_is_counted_with_all_that_it_keeps_in_memory_contract_8() {
-        let queue = queue(Overflow::Block, 1_000, 100_000);
-        let text = format!(
-            r#"[{{"junk":"{}"}},{{"channel":"/x","data":1}}]"#,
-            "j".repeat(60_000)
-        );
-        for room in [true, true, false] {
-            assert_eq!(queue.has_room(), room);
-            let body = Arc::new(Body::parse(text.clone().into_bytes()).unwrap());
-            queue.push_messages(&body, 0, 1);
-        }
-        assert_eq!(drain(&queue).len(), 3);
-    }
-
-    #[test]
-    fn callbacks_that_are_set_and_removed_at_once_leave_a_clear_state() {
-        let dispatcher = Arc::new(Dispatcher::start().unwrap());
-        for _ in 0..200 {
-            let queue = queue(Overflow::Block, 10, 10_000);
-            let threads: Vec<_> = (0..4)
-                .map(|n| {
-                    let (queue, dispatcher) = (queue.clone(), dispatcher.clone());
-                    std::thread::spawn(move || {
-                        let callback: Callback = Box::new(|_| {});
-                        queue.set_callback((n % 2 == 0).then_some((callback, dispatcher)));
-                    })
-                })
-                .collect();
-            for thread in threads {
-                thread.join().unwrap();
-            }
-            assert_eq!(queue.has_callback(), queue.callback().is_some());
-            queue.detach();
-            assert!(!queue.has_callback());
-            queue.set_callback(Some((Box::new(|_| {}), dispatcher.clone())));
-            assert!(!queue.has_callback(), "a freed receiver takes none");
-        }
-    }
-
-    #[test]
-    fn a_poll_that_waits_is_told_of_the_callback() {
-        let queue = queue(Overflow::Block, 10, 10_000);
-        let poller = {
-            let queue = queue.clone();
-            std::thread::spawn(move || matches!(queue.poll(None), Polled::HasCallback))
-        };
-        while queue.waiting.load(Ordering::SeqCst) == 0 {
-            std::thread::yield_now();
-        }
-        let dispatcher = Arc::new(Dispatcher::start().unwrap());
-        queue.set_callback(Some((Box::new(|_| {}), dispatcher)));
-        assert!(poller.join().unwrap());
-    }
-
-    #[test]
-    fn a_freed_receiver_lets_its_pollers_go() {
-        let queue = queue(Overflow::Block, 10, 10_000);
-        let poller = {
-            let queue = queue.clone();
-            std::thread::spawn(move || matches!(queue.poll(None), Polled::Closed))
-        };
-        while queue.waiting.load(Ordering::SeqCst) == 0 {
-            std::thread::yield_now();
-        }
-        queue.detach();
-        assert!(poller.join().unwrap());
-    }
-}
+/// What is never dropped is bounded all the same: the outcomes of commands by
+/// their number, where commands are accepted, and everything else by what it
+/// takes in memory. It is more than any program is behind with.
+const NOTICE_BYTES: usize = 64 * 1024 * 1024;

@@ -59,3 +59,59 @@ impl Readiness {
         *readable = wanted;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readable(fd: RawFd) -> bool {
+        let mut poll = libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        unsafe { libc::poll(&mut poll, 1, 0) == 1 }
+    }
+
+    #[test]
+    fn it_is_readable_as_long_as_there_is_something() {
+        let readiness = Readiness::default();
+        // Nobody has asked for one yet: nothing to tell, and nothing is asked.
+        readiness.update(|| unreachable!());
+        let fd = readiness.fd().unwrap();
+        assert!(fd > 2 && !readable(fd));
+        for _ in 0..3 {
+            // As often as it is told, it is read once.
+            readiness.update(|| true);
+            readiness.update(|| true);
+            assert!(readable(fd));
+            readiness.update(|| false);
+            assert!(!readable(fd));
+            readiness.update(|| false);
+            assert!(!readable(fd));
+        }
+        assert_eq!(readiness.fd().unwrap(), fd, "it stays the same");
+    }
+
+    #[test]
+    fn programs_that_are_started_do_not_get_it_and_it_never_blocks() {
+        let readiness = Readiness::default();
+        let fd = readiness.fd().unwrap();
+        let [descriptor, status] =
+            [libc::F_GETFD, libc::F_GETFL].map(|it| unsafe { libc::fcntl(fd, it) });
+        assert_ne!(descriptor & libc::FD_CLOEXEC, 0);
+        assert_ne!(status & libc::O_NONBLOCK, 0);
+    }
+
+    #[test]
+    fn of_threads_that_ask_at_once_all_get_the_same() {
+        let readiness = Readiness::default();
+        let all: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| readiness.fd().unwrap()))
+                .collect();
+            threads.into_iter().map(|it| it.join().unwrap()).collect()
+        });
+        assert!(all.iter().all(|it| *it == all[0]), "{all:?}");
+    }
+}

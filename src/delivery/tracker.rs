@@ -10,10 +10,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::dispatcher::HostCode;
+use super::host::HostCode;
 use crate::bayeux::replay;
 use crate::bayeux::Message;
 use crate::runtime::{lock, Process};
+use crate::speaker::speak;
 
 /// Stores the position of a topic for the host, or says why it could not.
 pub type SavePosition = dyn Fn(&str, i64) -> Result<(), String> + Send + Sync;
@@ -24,6 +25,8 @@ const KEPT: usize = 1_000;
 
 pub struct Tracker {
     save: Arc<SavePosition>,
+    /// What the client is called.
+    name: Option<Arc<str>>,
     topics: Mutex<Topics>,
     failures: AtomicU64,
     /// In a forked child nothing is saved, and no lock is touched: a thread that
@@ -79,10 +82,17 @@ impl Tracker {
     pub fn new(save: Arc<SavePosition>) -> Self {
         Self {
             save,
+            name: None,
             topics: Mutex::default(),
             failures: AtomicU64::new(0),
             process: Process::current(),
         }
+    }
+
+    /// For the log.
+    pub fn of(mut self, name: Arc<str>) -> Self {
+        self.name = Some(name);
+        self
     }
 
     /// From now on the events of these topics are followed. `is_subscribed`
@@ -151,6 +161,7 @@ impl Tracker {
         if let Err(why) = saved {
             // The next one tries again, with a newer position.
             self.failures.fetch_add(1, Ordering::Relaxed);
+            let _speaking = self.name.as_ref().map(speak);
             tracing::warn!(
                 target: "cometd::delivery",
                 "the replay position {position} of {topic} was not saved: {why}"

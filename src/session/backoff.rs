@@ -118,6 +118,14 @@ impl ConnectLimit {
     }
 }
 
+/// How many, in words: `1 failure`, `2 failures`.
+pub fn counted(count: u32, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

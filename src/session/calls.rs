@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::connection::refused;
 use super::deadlines::Deadlines;
+use super::refusals::{ext_of, refused};
 use super::{Event, Millis, OperationId, RequestId, Session};
 use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::{Body, Message};
@@ -29,6 +29,7 @@ pub(super) struct Calls {
     sent: BTreeMap<u64, Call>,
     /// Of all that have not ended, sent or not.
     deadlines: Deadlines,
+    /// In the order of their ids.
     given_up: VecDeque<u64>,
 }
 
@@ -76,7 +77,30 @@ impl Calls {
         if self.given_up.len() == REMEMBERED {
             self.given_up.pop_front();
         }
-        self.given_up.push_back(message_id);
+        let place = self.given_up.partition_point(|it| *it < message_id);
+        self.given_up.insert(place, message_id);
+    }
+
+    pub(super) fn is_given_up(&self, message_id: u64) -> bool {
+        self.given_up.binary_search(&message_id).is_ok()
+    }
+
+    /// The channel of a call that was sent and has not ended.
+    pub(super) fn channel_of(&self, message_id: u64) -> Option<&str> {
+        self.sent.get(&message_id).map(|call| call.channel.as_str())
+    }
+
+    /// Whether it travelled in this request.
+    pub(super) fn is_of(&self, message_id: u64, request: RequestId) -> bool {
+        let call = self.sent.get(&message_id);
+        call.is_some_and(|call| call.request == request)
+    }
+
+    /// Those that travelled in this request and have not ended.
+    pub(super) fn of_request(&self, request: RequestId) -> impl Iterator<Item = (u64, &str)> {
+        let of_request = move |it: &(&u64, &Call)| it.1.request == request;
+        let sent = self.sent.iter().filter(of_request);
+        sent.map(|(id, call)| (*id, call.channel.as_str()))
     }
 
     fn end(&mut self, message_id: u64) -> Option<Call> {
@@ -132,33 +156,20 @@ impl Calls {
 }
 
 impl Session {
-    /// A quick look, as it is taken at each event.
-    pub(super) fn may_answer_a_call(&self, message: &Message) -> bool {
-        let calls = &self.commands.calls;
-        !(calls.sent.is_empty() && calls.given_up.is_empty()) && message.successful().is_some()
-    }
-
-    /// Whether a message with data is the answer to a call, in time or not;
-    /// then it is no event.
-    pub(super) fn call_answered(&mut self, reply: &Message, body: &Arc<Body>, index: u32) -> bool {
-        let calls = &mut self.commands.calls;
-        // An event of another client may have the same id; an answer says
-        // whether it was successful, and comes on the call's channel.
-        let (Some(id), Some(successful)) = (
-            reply.id().and_then(|id| id.parse::<u64>().ok()),
-            reply.successful(),
-        ) else {
-            return false;
-        };
-        if calls.given_up.contains(&id) {
-            return true;
+    /// The answer to a call, or that it was accepted or refused. That it was
+    /// accepted says nothing yet; that it was refused is its end.
+    pub(super) fn call_replied(&mut self, id: u64, reply: &Message, body: &Arc<Body>, index: u32) {
+        let successful = reply.successful() == Some(true);
+        if reply.data().is_none() && successful {
+            return;
         }
-        if calls.sent.get(&id).map(|call| call.channel.as_str()) != reply.channel() {
-            return false;
-        }
-        let Some(call) = calls.end(id) else {
-            return false;
+        let Some(call) = self.commands.calls.end(id) else {
+            return;
         };
+        if reply.data().is_none() {
+            self.emit_failed(call.operation, call.channel, refused(Phase::Call, reply));
+            return;
+        }
         let error = (!successful).then(|| {
             let mut error = refused(Phase::Call, reply);
             if error.bayeux.is_none() {
@@ -171,22 +182,7 @@ impl Session {
             id: call.operation,
             message: OwnedMessage::new(body.clone(), index),
             error,
+            ext: ext_of(reply),
         });
-        true
-    }
-
-    /// Whether a reply without data belongs to a call. That it was accepted
-    /// says nothing yet; that it was refused is its end.
-    pub(super) fn call_acknowledged(&mut self, id: u64, successful: bool, reply: &Message) -> bool {
-        let calls = &mut self.commands.calls;
-        if calls.sent.get(&id).map(|call| call.channel.as_str()) != reply.channel() {
-            return false;
-        }
-        if !successful {
-            if let Some(call) = calls.end(id) {
-                self.emit_failed(call.operation, call.channel, refused(Phase::Call, reply));
-            }
-        }
-        true
     }
 }

@@ -1,20 +1,20 @@
-//! Subscribe, unsubscribe and publish: held until there is a session, sent in
-//! the order in which they were called, each ended by exactly one event.
+//! Subscribe, unsubscribe and publish: held until there is a session, and sent
+//! in the order in which they were called. How each ends is in `outcomes`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use serde_json::value::RawValue;
 
+use super::backoff::Backoff;
 use super::calls::Calls;
-use super::connection::refused;
+use super::flights::Purpose;
 use super::pending::{Pending, PendingMessages};
 use super::replay::Start;
-use super::retries::{may_be_accepted_later, Retried, Retries};
-use super::{
-    retry_after, Command, Event, Millis, OperationId, Output, Purpose, RequestId, Session, State,
-};
-use crate::bayeux::{meta, replay, Message, Reconnect, LONG_POLLING};
-use crate::error::{Error, ErrorKind, Failure, Phase};
+use super::retries::{Retried, Retries};
+use super::subscriptions::Subscriptions;
+use super::{Command, Event, Millis, OperationId, Output, RequestId, Session, State};
+use crate::bayeux::replay;
+use crate::error::{Error, ErrorKind, Phase};
 
 /// Messages that wait for each other are put into one request up to this many
 /// bytes; a larger one goes alone. Salesforce refuses requests above 32 KiB.
@@ -36,7 +36,7 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         match self {
             Self::Subscribe(_) => Phase::Subscribe,
             Self::Unsubscribe => Phase::Unsubscribe,
@@ -61,10 +61,12 @@ pub(super) struct Queued {
     pub operation: OperationId,
     pub channel: String,
     pub verb: Verb,
+    /// The number of a subscribe's call.
+    pub call: u64,
+    /// An unsubscribe of what the host has subscribed to.
+    pub is_ours: bool,
     /// Was refused by a server that had lost the session.
     pub second_try: bool,
-    /// A subscribe that the host has since taken back by an unsubscribe.
-    pub revoked: bool,
     /// Which batch it belongs to; 0 for none.
     pub batch: u64,
     /// Travels in a request of its own: one before may have failed for it.
@@ -77,37 +79,27 @@ impl Queued {
             operation,
             channel,
             verb,
+            call: 0,
+            is_ours: false,
             second_try: false,
-            revoked: false,
             batch: 0,
             alone: false,
         }
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subscription {
-    /// The server has accepted it in this session.
-    Live,
-    /// It must be made again: the session is new, or the last try failed.
-    Wanted,
-    /// It is being made again.
-    Underway,
-}
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Commands {
-    pub(super) queue: VecDeque<Queued>,
+    /// Goes before the queue: renewals, and what is sent a second time.
+    again: VecDeque<Queued>,
+    queue: VecDeque<Queued>,
+    /// Subscribes that were refused with advice of the session, and how; the next
+    /// connect tells whether it is lost.
+    undecided: Vec<(Queued, Error)>,
     /// At most one request at a time, so that the server sees the order.
     request: Option<RequestId>,
     pub(super) pending: PendingMessages,
-    subscriptions: BTreeMap<String, Subscription>,
-    /// Some subscription may be `Wanted`.
-    some_wanted: bool,
-    /// When those whose renewal failed are tried again.
-    next_renewal: Option<Millis>,
-    /// Renewals that failed in a row.
-    failed_renewals: u32,
+    pub(super) subscriptions: Subscriptions,
     last_batch: u64,
     pub(super) calls: Calls,
     pub(super) retries: Retries,
@@ -116,6 +108,21 @@ pub(super) struct Commands {
 }
 
 impl Commands {
+    pub(super) fn new(backoff: Backoff) -> Self {
+        Self {
+            again: VecDeque::new(),
+            queue: VecDeque::new(),
+            undecided: Vec::new(),
+            request: None,
+            pending: PendingMessages::default(),
+            subscriptions: Subscriptions::new(backoff),
+            last_batch: 0,
+            calls: Calls::default(),
+            retries: Retries::default(),
+            session_lost: false,
+        }
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Millis> {
         self.pending
             .next_deadline()
@@ -133,7 +140,7 @@ impl Commands {
 
     /// Nothing is being sent and nothing waits to be.
     pub(super) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.request.is_none()
+        self.again.is_empty() && self.queue.is_empty() && self.request.is_none()
     }
 
     /// What was subscribed belongs to a session that is gone. A request that is
@@ -142,58 +149,53 @@ impl Commands {
     pub(super) fn session_ended(&mut self) {
         self.request = None;
         self.pending.retain(|pending| pending.operation != 0);
-        self.pending.for_each(|pending| pending.stale = true);
-        for subscription in self.subscriptions.values_mut() {
-            *subscription = Subscription::Wanted;
-        }
-        self.some_wanted = true;
+        let subscriptions = &mut self.subscriptions;
+        self.pending.for_each(|pending| {
+            if pending.phase == Phase::Subscribe && !pending.stale {
+                subscriptions.left_behind(&pending.channel, pending.call, false);
+            }
+            pending.stale = true;
+        });
+        self.subscriptions.session_ended();
         self.drop_renewals();
     }
 
-    /// The host wants these no more, whatever is still under way for them.
-    fn revoke(&mut self, channels: &[String]) {
-        let channels: BTreeSet<&str> = channels.iter().map(String::as_str).collect();
-        for channel in &channels {
-            self.subscriptions.remove(*channel);
-        }
-        // What looks at all that waits looks at the verb first: a host may
-        // unsubscribe from thousands of channels, one by one.
-        let is_one = |channel: &String| channels.contains(channel.as_str());
-        self.queue
-            .retain(|queued| queued.operation != 0 || !is_one(&queued.channel));
-        for queued in &mut self.queue {
-            if matches!(queued.verb, Verb::Subscribe(_)) {
-                queued.revoked |= is_one(&queued.channel);
-            }
-        }
-        self.pending.for_each(|pending| {
-            if pending.phase == Phase::Subscribe {
-                pending.revoked |= is_one(&pending.channel);
-            }
-        });
-    }
-
-    /// When renewals that failed are due.
-    pub(super) fn next_renewal(&self) -> Option<Millis> {
-        self.next_renewal.filter(|_| self.some_wanted)
+    /// A subscribe that was refused for a session that may be lost.
+    pub(super) fn leave_undecided(&mut self, pending: Pending, error: Error) {
+        let start = Verb::Subscribe(Start::Usual);
+        let queued = Queued {
+            call: pending.call,
+            second_try: true,
+            ..Queued::new(pending.operation, pending.channel, start)
+        };
+        self.undecided.push((queued, error));
     }
 
     /// Puts a subscribe back, which starts elsewhere or finds another session:
-    /// behind those that were put back before it for another session, and before
-    /// all that was called later.
-    fn try_again(&mut self, pending: Pending, start: Start) {
-        let place = self.queue.iter().take_while(|it| it.second_try).count();
-        self.queue.insert(
-            place,
-            Queued {
-                second_try: pending.second_try || start == Start::Usual,
-                ..Queued::new(pending.operation, pending.channel, Verb::Subscribe(start))
-            },
-        );
+    /// behind those that were put back before it, and before all that was called
+    /// later.
+    pub(super) fn try_again(&mut self, pending: Pending, start: Start) {
+        if pending.stale {
+            let subscriptions = &mut self.subscriptions;
+            subscriptions.left_behind(&pending.channel, pending.call, true);
+        }
+        self.again.push_back(Queued {
+            call: pending.call,
+            second_try: pending.second_try || start == Start::Usual,
+            ..Queued::new(pending.operation, pending.channel, Verb::Subscribe(start))
+        });
     }
 
     pub(super) fn enqueue(&mut self, queued: Queued) {
         self.queue.push_back(queued);
+    }
+
+    fn front(&self) -> Option<&Queued> {
+        self.again.front().or_else(|| self.queue.front())
+    }
+
+    fn pop_front(&mut self) -> Option<Queued> {
+        self.again.pop_front().or_else(|| self.queue.pop_front())
     }
 
     /// Takes those of these operations out of the line.
@@ -211,50 +213,44 @@ impl Commands {
         taken
     }
 
-    /// What is subscribed to, or may yet be.
-    pub(super) fn subscribing(&self) -> impl Iterator<Item = &str> {
-        let subscribed = self.subscriptions.keys().map(String::as_str);
-        subscribed.chain(self.to_be_subscribed())
+    /// Takes the one of this operation out of the line.
+    pub(super) fn take_one(&mut self, operation: OperationId) -> Option<Queued> {
+        let index = self.queue.iter().position(|it| it.operation == operation);
+        index.and_then(|index| self.queue.remove(index))
     }
 
-    fn to_be_subscribed(&self) -> impl Iterator<Item = &str> {
-        let queued = self
-            .queue
-            .iter()
-            .filter(|it| matches!(it.verb, Verb::Subscribe(_)) && !it.revoked)
-            .map(|it| it.channel.as_str());
-        let pending = self
-            .pending
-            .iter()
-            .filter(|(_, it)| it.phase == Phase::Subscribe && !it.revoked)
-            .map(|(_, it)| it.channel.as_str());
-        queued.chain(pending)
-    }
-
-    /// Whether one of those belongs to this topic.
-    pub(super) fn needs_topic(&self, topic: &str) -> bool {
-        let is_of_topic = |channel: &str| replay::topic(channel) == topic;
-        // Channels of a topic are itself and those that go on with a query.
-        let query = format!("{topic}?");
-        let first = self.subscriptions.range(query..).next();
-        self.subscriptions.contains_key(topic)
-            || first.is_some_and(|(channel, _)| is_of_topic(channel))
-            || self.to_be_subscribed().any(is_of_topic)
+    /// The end: takes all that waits.
+    pub(super) fn take_line(&mut self) -> impl Iterator<Item = Queued> {
+        self.request = None;
+        let again = std::mem::take(&mut self.again).into_iter();
+        again
+            .chain(
+                std::mem::take(&mut self.undecided)
+                    .into_iter()
+                    .map(|it| it.0),
+            )
+            .chain(std::mem::take(&mut self.queue))
     }
 
     /// How much is waiting, pending and subscribed.
     #[cfg(test)]
     pub(super) fn counts(&self) -> [usize; 3] {
+        let line = self.again.len() + self.queue.len() + self.undecided.len();
         [
-            self.queue.len() + self.retries.counts()[0],
+            line + self.retries.counts()[0] + self.subscriptions.joined(),
             self.pending.len(),
-            self.subscriptions.len(),
+            self.subscriptions.counts()[0],
         ]
+    }
+
+    #[cfg(test)]
+    pub(super) fn line(&self) -> &VecDeque<Queued> {
+        &self.queue
     }
 
     /// Forgets what the library itself would still have sent.
     pub(super) fn drop_renewals(&mut self) {
-        self.queue.retain(|queued| queued.operation != 0);
+        self.again.retain(|queued| queued.operation != 0);
     }
 }
 
@@ -294,23 +290,21 @@ impl Session {
             }
             return;
         }
-        let (operation, messages): (_, Vec<(String, Verb)>) = match command {
+        let (operation, channel, verb) = match command {
             Command::Subscribe { id, channels } => {
                 let starts = self.replay.starts(&channels);
-                let messages = channels
-                    .into_iter()
-                    .zip(starts)
-                    .map(|(channel, start)| (channel, Verb::Subscribe(start)));
-                (id, messages.collect())
+                for (channel, start) in channels.into_iter().zip(starts) {
+                    self.subscribe_called(id, channel, start, batch);
+                }
+                return;
             }
             Command::Unsubscribe { id, channels } => {
-                // From here on no re-handshake brings them back.
-                self.commands.revoke(&channels);
-                self.forget_positions_of(&channels);
-                let messages = channels.into_iter().map(|it| (it, Verb::Unsubscribe));
-                (id, messages.collect())
+                for channel in channels {
+                    self.unsubscribe_called(id, channel, batch);
+                }
+                return;
             }
-            Command::Publish { id, channel, data } => (id, vec![(channel, Verb::Publish(data))]),
+            Command::Publish { id, channel, data } => (id, channel, Verb::Publish(data)),
             Command::PublishWithRetries { .. } => {
                 self.accept_retried(command, batch);
                 return;
@@ -322,7 +316,7 @@ impl Session {
                 deadline,
             } => {
                 self.commands.calls.accept(id, deadline);
-                (id, vec![(channel, Verb::Call(data))])
+                (id, channel, Verb::Call(data))
             }
             Command::ReplayFrom {
                 topic,
@@ -337,9 +331,61 @@ impl Session {
                 return
             }
         };
-        for (channel, verb) in messages {
-            let queued = Queued::new(operation, channel, verb);
-            self.commands.enqueue(Queued { batch, ..queued });
+        let queued = Queued::new(operation, channel, verb);
+        self.commands.enqueue(Queued { batch, ..queued });
+    }
+
+    fn subscribe_called(&mut self, id: OperationId, channel: String, start: Start, batch: u64) {
+        // One that starts elsewhere than a renewal does is one of its own.
+        let has_session = self.client_id.is_some();
+        if self.replay.starts_as_usual(&channel, start)
+            && self.commands.subscriptions.joins(&channel, id, has_session)
+        {
+            return;
+        }
+        let call = self.commands.subscriptions.subscribe_called(&channel);
+        let queued = Queued::new(id, channel, Verb::Subscribe(start));
+        self.commands.enqueue(Queued {
+            batch,
+            call,
+            ..queued
+        });
+    }
+
+    /// From here on no re-handshake brings the channel back.
+    fn unsubscribe_called(&mut self, id: OperationId, channel: String, batch: u64) {
+        let subscriptions = &mut self.commands.subscriptions;
+        let (is_ours, ended) = subscriptions.unsubscribe_called(&channel, self.sessions);
+        for operation in ended {
+            self.emit(taken_back(operation, &channel));
+        }
+        self.forget_position_of(&channel);
+        let queued = Queued::new(id, channel, Verb::Unsubscribe);
+        self.commands.enqueue(Queued {
+            batch,
+            is_ours,
+            ..queued
+        });
+    }
+
+    /// Whether the next message in line is sent at all. A renewal that the host
+    /// has taken back is not; and an unsubscribe of what this session's server
+    /// was never asked for has come to its end without it.
+    fn is_sent(&mut self, queued: &Queued) -> bool {
+        let subscriptions = &mut self.commands.subscriptions;
+        match queued.verb {
+            Verb::Subscribe(_) if queued.operation == 0 => {
+                subscriptions.renewal_sent(&queued.channel)
+            }
+            Verb::Subscribe(_) => {
+                subscriptions.subscribe_sent(&queued.channel, self.sessions);
+                true
+            }
+            Verb::Unsubscribe => {
+                let is_known = subscriptions.unsubscribe_sent(&queued.channel, self.sessions);
+                is_known || !queued.is_ours
+            }
+            _ => true,
         }
     }
 
@@ -349,7 +395,7 @@ impl Session {
             self.state,
             State::Connecting | State::Connected | State::Unconnected | State::Disconnecting
         );
-        if !has_session || self.commands.request.is_some() || self.commands.queue.is_empty() {
+        if !has_session || self.commands.request.is_some() || self.commands.front().is_none() {
             return;
         }
         let Some(client_id) = self.client_id.clone() else {
@@ -369,7 +415,7 @@ impl Session {
         };
         let mut sent = Vec::new();
         let (mut batch, mut alone) = (0, false);
-        while let Some(queued) = self.commands.queue.front() {
+        while let Some(queued) = self.commands.front() {
             let size = queued.channel.len()
                 + match &queued.verb {
                     Verb::Subscribe(_) => self.replay.room_for(&queued.channel) + meta_overhead,
@@ -385,11 +431,21 @@ impl Session {
             if divisible && !messages.is_empty() && full {
                 break;
             }
-            batch = queued.batch;
-            alone = queued.alone;
-            let Some(mut queued) = self.commands.queue.pop_front() else {
+            let Some(mut queued) = self.commands.pop_front() else {
                 break;
             };
+            if !self.is_sent(&queued) {
+                if queued.operation != 0 {
+                    self.emit(Event::Unsubscribed {
+                        id: queued.operation,
+                        channel: queued.channel,
+                        ext: None,
+                    });
+                }
+                continue;
+            }
+            batch = queued.batch;
+            alone = queued.alone;
             let id = match &mut queued.verb {
                 Verb::PublishRetried(retried) => {
                     retried.sent();
@@ -405,7 +461,9 @@ impl Session {
             let mut position = None;
             match &queued.verb {
                 Verb::Subscribe(start) => {
-                    position = self.replay.subscribes(channel, *start, queued.revoked);
+                    let subscriptions = &self.commands.subscriptions;
+                    let revoked = subscriptions.is_revoked(channel, queued.call);
+                    position = self.replay.subscribes(channel, *start, revoked);
                     let field = position.and_then(|it| replay::field(channel, it));
                     let ext = self.meta_ext(now, field);
                     messages.subscribe(id, &client_id, channel, ext.as_deref());
@@ -423,6 +481,9 @@ impl Session {
             }
             sent.push((id, queued, position));
         }
+        if messages.is_empty() {
+            return;
+        }
         let request = self.send(now, Purpose::Commands, messages, limit);
         self.commands.request = Some(request);
         let deadline = self.flights.get(&request).map_or(now, |it| it.deadline);
@@ -439,8 +500,8 @@ impl Session {
                     operation: queued.operation,
                     phase: queued.verb.phase(),
                     channel: queued.channel,
+                    call: queued.call,
                     second_try: queued.second_try,
-                    revoked: queued.revoked,
                     stale: false,
                     request,
                     position,
@@ -457,374 +518,49 @@ impl Session {
         }
     }
 
+    /// The connect has told what becomes of the session: what was undecided is
+    /// made once more, in this one or the next, unless the host has taken it back.
+    pub(super) fn decided(&mut self) {
+        for (queued, error) in std::mem::take(&mut self.commands.undecided) {
+            let subscriptions = &mut self.commands.subscriptions;
+            if subscriptions.is_revoked(&queued.channel, queued.call) {
+                subscriptions.subscribe_ended(&queued.channel, queued.call, false);
+                self.emit_failed(queued.operation, queued.channel, error);
+            } else {
+                self.commands.again.push_back(queued);
+            }
+        }
+    }
+
     /// Plans to subscribe again, before whatever else waits, to all that the
     /// lost session had or whose renewal failed.
     pub(super) fn resubscribe(&mut self) {
-        let commands = &mut self.commands;
-        if !std::mem::take(&mut commands.some_wanted) {
-            return;
-        }
-        let asked_for: BTreeSet<&str> = commands
-            .queue
-            .iter()
-            .filter(|queued| matches!(queued.verb, Verb::Subscribe(_)))
-            .map(|queued| queued.channel.as_str())
-            .collect();
-        commands.next_renewal = None;
-        let alone = commands.failed_renewals > 0;
-        let mut again = VecDeque::new();
-        for (channel, subscription) in &mut commands.subscriptions {
-            if *subscription == Subscription::Wanted && !asked_for.contains(channel.as_str()) {
-                *subscription = Subscription::Underway;
-                let queued = Queued::new(0, channel.clone(), Verb::Subscribe(Start::Usual));
-                again.push_back(Queued { alone, ..queued });
-            }
-        }
-        again.append(&mut commands.queue);
-        commands.queue = again;
+        let (channels, alone) = self.commands.subscriptions.plan();
+        let renewals = channels.into_iter().map(|channel| {
+            let queued = Queued::new(0, channel, Verb::Subscribe(Start::Usual));
+            Queued { alone, ..queued }
+        });
+        let mut again: VecDeque<Queued> = renewals.collect();
+        again.append(&mut self.commands.again);
+        self.commands.again = again;
     }
 
     /// Tries the renewals that failed again, when it is time.
     pub(super) fn renew(&mut self, now: Millis) {
-        if self.state == State::Connected && self.commands.next_renewal.is_none_or(|at| at <= now) {
+        if self.state == State::Connected && self.commands.subscriptions.is_due(now) {
             self.resubscribe();
         }
     }
-
-    pub(super) fn subscription_replied(
-        &mut self,
-        now: Millis,
-        reply: &Message,
-        request: RequestId,
-    ) {
-        let phase = if reply.channel() == Some(meta::UNSUBSCRIBE) {
-            Phase::Unsubscribe
-        } else {
-            Phase::Subscribe
-        };
-        let id = match reply.id() {
-            Some(id) => id.parse().ok(),
-            None => {
-                let mut channels = reply.subscriptions();
-                // One reply is about one message, which is about one channel.
-                channels.truncate(1);
-                self.commands
-                    .pending
-                    .iter_request(request)
-                    .find(|(_, it)| it.phase == phase && channels.contains(&it.channel))
-                    .map(|(id, _)| id)
-            }
-        };
-        let Some(id) = id else { return };
-        if self.commands.pending.get(id).map(|it| it.phase) != Some(phase) {
-            return;
-        }
-        let Some(pending) = self.commands.pending.remove(id) else {
-            return;
-        };
-        if reply.successful() == Some(true) {
-            self.succeeded(pending);
-            return;
-        }
-        let error = refused(phase, reply);
-        let advised = reply.advice(LONG_POLLING).and_then(|it| it.reconnect);
-        let code = error.bayeux.as_ref().map_or(0, |it| it.code);
-        let lost = advised == Some(Reconnect::Handshake) || (advised.is_none() && code == 402);
-        if code == 401 {
-            self.refresh_for_a_command(now);
-        }
-        let fallback = match pending.position {
-            Some(position) if !pending.revoked => {
-                self.fall_back(&pending.channel, position, &error)
-            }
-            _ => None,
-        };
-        if lost && phase == Phase::Subscribe && self.disconnecting.is_none() {
-            self.commands.session_lost |= !pending.stale;
-            if pending.operation == 0 {
-                self.want_again(&pending);
-                return;
-            }
-            if !pending.second_try && !pending.revoked {
-                // The server did nothing with it: it knows no such session.
-                self.commands.try_again(pending, Start::Usual);
-                return;
-            }
-        }
-        if let Some(start) = fallback {
-            self.commands.try_again(pending, start);
-            return;
-        }
-        if phase == Phase::Subscribe && !pending.revoked && !pending.stale {
-            self.commands.subscriptions.remove(&pending.channel);
-        }
-        self.emit_failed(pending.operation, pending.channel, error);
-    }
-
-    fn succeeded(&mut self, pending: Pending) {
-        let Pending {
-            operation: id,
-            channel,
-            phase,
-            revoked,
-            stale,
-            ..
-        } = pending;
-        match phase {
-            Phase::Subscribe => {
-                let subscriptions = &mut self.commands.subscriptions;
-                if stale && !revoked {
-                    // The old session had it; the new one must get it.
-                    subscriptions
-                        .entry(channel.clone())
-                        .or_insert(Subscription::Wanted);
-                    self.commands.some_wanted = true;
-                    self.commands.next_renewal = None;
-                } else if !revoked {
-                    subscriptions.insert(channel.clone(), Subscription::Live);
-                }
-                if id != 0 {
-                    self.emit(Event::Subscribed { id, channel });
-                } else if !self.commands.some_wanted {
-                    // One that still fails stays apart, and is not tried at once
-                    // because others are well.
-                    self.commands.failed_renewals = 0;
-                    self.renewal_backoff.reset();
-                }
-            }
-            Phase::Unsubscribe => self.emit(Event::Unsubscribed { id, channel }),
-            _ => {
-                self.commands.retries.forget(id);
-                self.emit(Event::Published { id, channel });
-            }
-        }
-    }
-
-    pub(super) fn publish_replied(&mut self, now: Millis, reply: &Message) {
-        // A reply says whether it was successful; an event of another client
-        // may have the same id (Bayeux, section 5.2).
-        let Some(successful) = reply.successful() else {
-            return;
-        };
-        let Some(id) = reply.id().and_then(|id| id.parse::<u64>().ok()) else {
-            return;
-        };
-        if self.call_acknowledged(id, successful, reply) {
-            return;
-        }
-        let is_ours = self.commands.pending.get(id).is_some_and(|it| {
-            it.phase == Phase::Publish && Some(it.channel.as_str()) == reply.channel()
-        });
-        if !is_ours {
-            if successful {
-                self.accepted_late(id, reply.channel());
-            }
-            return;
-        }
-        let Some(pending) = self.commands.pending.remove(id) else {
-            return;
-        };
-        if successful {
-            self.succeeded(pending);
-        } else {
-            // Whether the session is lost, the next connect tells.
-            let error = refused(Phase::Publish, reply);
-            let advised = reply.advice(LONG_POLLING).and_then(|it| it.reconnect);
-            let code = error.bayeux.as_ref().map_or(0, |it| it.code);
-            let may_pass = may_be_accepted_later(advised, code);
-            self.publish_failed(now, pending, error, may_pass.then_some(0));
-        }
-    }
-
-    /// Ends a publish, or has it sent again `not_before` a time from now on.
-    fn publish_failed(
-        &mut self,
-        now: Millis,
-        pending: Pending,
-        mut error: Error,
-        not_before: Option<Millis>,
-    ) {
-        let ended = match not_before {
-            Some(wait) => self.retry(now, pending, &mut error, wait),
-            None => {
-                self.commands.retries.forget(pending.operation);
-                Some(pending)
-            }
-        };
-        if let Some(pending) = ended {
-            self.emit_failed(pending.operation, pending.channel, error);
-        }
-    }
-
-    /// The request that carried these messages failed; whether the server saw
-    /// them is not known, and nothing is sent twice but what the host said so of.
-    pub(super) fn commands_failed(&mut self, now: Millis, request: RequestId, failure: &Failure) {
-        let ids = self.commands.pending.of_request(request);
-        self.fail(now, &ids, failure);
-        for (id, channel) in self.commands.calls.fail(request) {
-            self.emit_failed(id, channel, failure.to_error(Phase::Call));
-        }
-        if failure.kind == ErrorKind::Unauthorized {
-            self.refresh_for_a_command(now);
-        }
-    }
-
-    /// Extensions dropped these messages of the request.
-    pub(super) fn commands_dropped(
-        &mut self,
-        now: Millis,
-        request: RequestId,
-        message_ids: &[u64],
-        failure: &Failure,
-    ) {
-        let is_of_request =
-            |id: &&u64| self.commands.pending.get(**id).map(|it| it.request) == Some(request);
-        let ids: Vec<u64> = message_ids.iter().filter(is_of_request).copied().collect();
-        self.fail(now, &ids, failure);
-        for (id, channel) in self.commands.calls.end_deleted(request, message_ids) {
-            self.emit_failed(id, channel, failure.to_error(Phase::Call));
-        }
-    }
-
-    pub(super) fn commands_timed_out(&mut self, now: Millis) {
-        let ids = self.commands.pending.expired(now);
-        self.fail(
-            now,
-            &ids,
-            &Failure::new(
-                ErrorKind::Timeout,
-                format!("no reply within {} ms", self.configuration.request_timeout),
-            ),
-        );
-    }
-
-    /// A call whose time is up ends wherever it is: sent, or still waiting.
-    pub(super) fn calls_timed_out(&mut self, now: Millis) {
-        let expired = self.commands.calls.take_expired(now);
-        if expired.is_empty() {
-            return;
-        }
-        let operations = expired.iter().copied().collect();
-        let mut channels = self.commands.calls.abandon(&operations);
-        let queued = self.commands.take_queued(&operations).into_iter();
-        channels.extend(queued.map(|it| (it.operation, it.channel)));
-        for operation in expired {
-            if let Some(channel) = channels.remove(&operation) {
-                let error = Error::new(
-                    ErrorKind::Timeout,
-                    Phase::Call,
-                    "call: the service did not answer in time",
-                );
-                self.emit_failed(operation, channel, error);
-            }
-        }
-    }
-
-    fn fail(&mut self, now: Millis, ids: &[u64], failure: &Failure) {
-        let is_renewal = |id: &u64| {
-            let pending = self.commands.pending.get(*id);
-            pending.is_some_and(|it| it.operation == 0)
-        };
-        let mut wait = None;
-        if ids.iter().any(is_renewal) {
-            self.commands.failed_renewals = self.commands.failed_renewals.saturating_add(1);
-            let after = self.renewal_backoff.after();
-            let not_before = retry_after(failure);
-            let after = self.jitter.add(after).max(not_before);
-            self.commands.next_renewal = Some(now.saturating_add(after));
-            wait = Some(after);
-        }
-        for id in ids {
-            if let Some(mut pending) = self.commands.pending.remove(*id) {
-                let mut error = failure.to_error(pending.phase);
-                if let Some(retried) = &mut pending.retried {
-                    let may_pass = retried.may_pass(failure);
-                    let not_before = may_pass.then(|| retry_after(failure));
-                    self.publish_failed(now, pending, error, not_before);
-                    continue;
-                }
-                if pending.phase == Phase::Subscribe {
-                    self.want_again(&pending);
-                }
-                if pending.operation == 0 {
-                    error.retry_in = wait;
-                }
-                self.emit_failed(pending.operation, pending.channel, error);
-            }
-        }
-    }
-
-    /// A subscribe came to nothing; what the host had before is still wanted.
-    fn want_again(&mut self, failed: &Pending) {
-        match self.commands.subscriptions.get_mut(&failed.channel) {
-            Some(subscription @ Subscription::Underway) if failed.operation == 0 => {
-                *subscription = Subscription::Wanted;
-                self.commands.some_wanted = true;
-            }
-            // The host's own attempt stood in for a renewal.
-            Some(Subscription::Wanted) => self.commands.some_wanted = true,
-            _ => {}
-        }
-    }
-
-    pub(super) fn emit_failed(&mut self, id: OperationId, channel: String, error: Error) {
-        let mut error = error;
-        self.replay.failed |= error.phase == Phase::Subscribe;
-        error.message = format!("{} (channel {channel})", error.message);
-        let error = error.on_channel(channel);
-        self.emit(Event::Error { id, error });
-    }
-
-    pub(super) fn fail_all_commands(&mut self) {
-        let pending = self.commands.pending.take_all();
-        let pending = pending.map(|it| (it.operation, it.channel, it.phase));
-        let queued = std::mem::take(&mut self.commands.queue)
-            .into_iter()
-            .chain(self.commands.retries.take_all())
-            .map(|it| (it.operation, it.channel, it.verb.phase()));
-        let calls = self.commands.calls.take_all();
-        let queued = queued.chain(calls.map(|(id, channel)| (id, channel, Phase::Call)));
-        for (operation, channel, phase) in pending.chain(queued) {
-            if operation != 0 {
-                self.emit(aborted(operation, channel, phase));
-            }
-        }
-        self.commands.request = None;
-        self.commands.subscriptions.clear();
-    }
 }
 
-/// The end of a message that the client's own end has overtaken.
-fn aborted(id: OperationId, channel: String, phase: Phase) -> Event {
-    let message = format!(
-        "{}: the client closed before the server answered (channel {channel})",
-        phase.name()
+/// The end of a subscribe that waited for a renewal.
+fn taken_back(id: OperationId, channel: &str) -> Event {
+    let text = "subscribe: taken back by an unsubscribe before the server answered";
+    let error = Error::new(
+        ErrorKind::Aborted,
+        Phase::Subscribe,
+        format!("{text} (channel {channel})"),
     );
-    let error = Error::new(ErrorKind::Aborted, phase, message).on_channel(channel);
+    let error = error.on_channel(channel);
     Event::Error { id, error }
-}
-
-impl Command {
-    /// The events in which the command's messages end when no session takes it
-    /// any more.
-    pub fn into_aborted(self) -> Vec<Event> {
-        let (id, channels, phase) = match self {
-            Self::Subscribe { id, channels } => (id, channels, Phase::Subscribe),
-            Self::Unsubscribe { id, channels } => (id, channels, Phase::Unsubscribe),
-            Self::Publish { id, channel, .. } | Self::PublishWithRetries { id, channel, .. } => {
-                (id, vec![channel], Phase::Publish)
-            }
-            Self::Call { id, channel, .. } => (id, vec![channel], Phase::Call),
-            Self::Batch(commands) => {
-                return commands.into_iter().flat_map(Self::into_aborted).collect();
-            }
-            Self::Connect | Self::ReplayFrom { .. } | Self::Disconnect { .. } | Self::Abort => {
-                return Vec::new()
-            }
-        };
-        channels
-            .into_iter()
-            .map(|channel| aborted(id, channel, phase))
-            .collect()
-    }
 }

@@ -59,6 +59,9 @@ pub struct Configuration {
     pub calendar: i64,
     /// Whether a session that the server has ended is followed by a new one.
     pub restart: bool,
+    /// Whether the client ends when, before its first session, a handshake
+    /// fails of what does not pass by itself.
+    pub end_before_first_session: bool,
     /// `None`: without the replay extension.
     pub replay: Option<ReplayPolicy>,
     /// Whether somebody can be asked for new credentials.
@@ -90,6 +93,7 @@ impl Default for Configuration {
             timestamp: None,
             calendar: 0,
             restart: false,
+            end_before_first_session: false,
             replay: None,
             has_token_provider: false,
             has_handshake_provider: false,

@@ -1,10 +1,13 @@
-//! Handshakes, the connect loop, and what follows their failures.
+//! Handshakes and the connect loop: what is sent, and what its replies say.
 
 use serde_json::value::RawValue;
 
+use super::flights::Purpose;
+use super::refusals::{ext_of, refused};
+use super::setback::Setback;
 use super::{
-    retry_after, Attempt, Exchange, Millis, Output, Purpose, RefreshedAttempt, Refreshing, Session,
-    State, StoredAdvice, MAXIMUM_HOLD, MAXIMUM_INTERVAL, MAXIMUM_REFRESHES, REFRESH_LIMIT,
+    retry_after, Attempt, Exchange, Millis, Session, State, StoredAdvice, MAXIMUM_HOLD,
+    MAXIMUM_INTERVAL,
 };
 use crate::bayeux::{json, Advice, ErrorText, Message, Reconnect, LONG_POLLING};
 use crate::error::{Error, ErrorKind, Failure, Phase};
@@ -16,17 +19,6 @@ const PATIENCE: u32 = 2;
 /// A clientId travels with every message; servers' are some 30 bytes long.
 const MAXIMUM_CLIENT_ID: usize = 1024;
 
-/// A failure of a handshake or connect, from the wire or from the server.
-struct Setback {
-    error: Error,
-    action: Reconnect,
-    /// The pause that the failed message itself asked for.
-    interval: Millis,
-    retry_after: Millis,
-    /// New credentials may help.
-    credentials: bool,
-}
-
 impl Session {
     /// `fields` are the host's for this attempt.
     pub(super) fn send_handshake(&mut self, now: Millis, fields: Option<&RawValue>) {
@@ -36,6 +28,8 @@ impl Session {
         self.advice = StoredAdvice::default();
         self.promised_events = 0;
         self.connected_since_handshake = false;
+        self.works = false;
+        self.answered_since = None;
         let message_id = self.next_message_id();
         let added = [
             self.acknowledgement.for_handshake(),
@@ -89,30 +83,37 @@ impl Session {
         });
     }
 
+    /// A refused handshake; with `ended` the server has said goodbye as well.
+    pub(super) fn handshake_refused(&mut self, now: Millis, reply: &Message, ended: bool) {
+        let advice = reply.advice(LONG_POLLING);
+        self.advised(reply, advice.as_ref(), true);
+        self.handshake_fields.handshake_refused(reply);
+        let error = refused(Phase::Handshake, reply);
+        let code = error.bayeux.as_ref().map_or(0, |it| it.code);
+        let advised = advice.as_ref().and_then(|it| it.reconnect);
+        let action = match advised {
+            _ if wants_no_more(advice.as_ref()) => Reconnect::None,
+            Some(Reconnect::None) => Reconnect::None,
+            None if ended => Reconnect::None,
+            _ => Reconnect::Handshake,
+        };
+        self.setback(
+            now,
+            Attempt::Handshake,
+            Setback {
+                action,
+                interval: interval_of(advice.as_ref()),
+                retry_after: 0,
+                credentials: matches!(code, 401 | 403),
+                ended,
+                error,
+            },
+        );
+    }
+
     pub(super) fn handshake_replied(&mut self, now: Millis, reply: &Message) {
         self.handshake = None;
         let advice = reply.advice(LONG_POLLING);
-        if reply.successful() != Some(true) {
-            self.advised(reply, advice.as_ref(), true);
-            self.handshake_fields.handshake_refused(reply);
-            let error = refused(Phase::Handshake, reply);
-            let code = error.bayeux.as_ref().map_or(0, |it| it.code);
-            self.setback(
-                now,
-                Attempt::Handshake,
-                Setback {
-                    action: match advice.as_ref().and_then(|it| it.reconnect) {
-                        Some(Reconnect::None) => Reconnect::None,
-                        _ => Reconnect::Handshake,
-                    },
-                    interval: interval_of(advice.as_ref()),
-                    retry_after: 0,
-                    credentials: matches!(code, 401 | 403),
-                    error,
-                },
-            );
-            return;
-        }
         let usable = |id: &String| (1..=MAXIMUM_CLIENT_ID).contains(&id.len());
         let Some(client_id) = reply.client_id().filter(usable) else {
             self.handshake_failed(
@@ -156,7 +157,7 @@ impl Session {
         self.unconnected_since = None;
         self.store_advice(advice.as_ref());
         self.connect_at_once = true;
-        self.set_state(State::Connecting);
+        self.set_state_by(State::Connecting, ext_of(reply));
         self.resubscribe();
         // At once: the advised interval is for the connects after this one. What
         // the server delivers with the handshake comes first, in this response
@@ -183,51 +184,71 @@ impl Session {
         }
     }
 
-    pub(super) fn connect_replied(
+    /// A refused connect; `ending` is what the server says when it has ended the
+    /// session as well.
+    pub(super) fn connect_refused(&mut self, now: Millis, reply: &Message, ending: Option<Error>) {
+        if self.disconnecting.is_some() {
+            return;
+        }
+        self.look_at_client_id(reply);
+        let advice = reply.advice(LONG_POLLING);
+        let ended = ending.is_some();
+        let error = match ending {
+            // A refusal without a reason is no more than its consequence.
+            Some(ending) if reply.error().is_none() => ending,
+            _ => refused(Phase::Connect, reply),
+        };
+        let code = error.bayeux.as_ref().map_or(0, |it| it.code);
+        let advised = advice.as_ref().and_then(|it| it.reconnect);
+        let wants_handshake = advised == Some(Reconnect::Handshake);
+        self.advised(reply, advice.as_ref(), wants_handshake);
+        let action = match advised {
+            _ if wants_no_more(advice.as_ref()) => Reconnect::None,
+            Some(Reconnect::Handshake) => Reconnect::Handshake,
+            // No other advice brings back a session that the server has ended.
+            _ if ended => Reconnect::None,
+            Some(action) => action,
+            // Unknown sessions come back by a handshake only.
+            None if code == 402 => Reconnect::Handshake,
+            None => Reconnect::Retry,
+        };
+        self.setback(
+            now,
+            Attempt::Connect,
+            Setback {
+                credentials: code == 401 || (code == 403 && advised == Some(Reconnect::None)),
+                action,
+                interval: interval_of(advice.as_ref()),
+                retry_after: 0,
+                ended: ended || advised != Some(Reconnect::None),
+                error,
+            },
+        );
+    }
+
+    /// Whoever knows another client's id may speak for it: it is not printed.
+    fn look_at_client_id(&self, reply: &Message) {
+        let id = reply.client_id();
+        if id.is_some_and(|it| Some(it) != self.client_id) {
+            tracing::debug!(
+                target: "cometd::session",
+                "the reply to a connect has another client's id, which is ignored"
+            );
+        }
+    }
+
+    pub(super) fn connect_succeeded(
         &mut self,
         now: Millis,
         reply: &Message,
         took: Millis,
         events: bool,
     ) {
-        let advice = reply.advice(LONG_POLLING);
         if self.disconnecting.is_some() {
             return;
         }
-        if reply
-            .client_id()
-            .is_some_and(|it| Some(it) != self.client_id)
-        {
-            // Whoever knows it may speak for that client: it is not printed.
-            tracing::debug!(
-                target: "cometd::session",
-                "the reply to a connect has another client's id, which is ignored"
-            );
-        }
-        if reply.successful() != Some(true) {
-            let error = refused(Phase::Connect, reply);
-            let code = error.bayeux.as_ref().map_or(0, |it| it.code);
-            let advised = advice.as_ref().and_then(|it| it.reconnect);
-            let wants_handshake = advised == Some(Reconnect::Handshake);
-            self.advised(reply, advice.as_ref(), wants_handshake);
-            self.setback(
-                now,
-                Attempt::Connect,
-                Setback {
-                    action: match advised {
-                        Some(action) => action,
-                        // Unknown sessions come back by a handshake only.
-                        None if code == 402 => Reconnect::Handshake,
-                        None => Reconnect::Retry,
-                    },
-                    interval: interval_of(advice.as_ref()),
-                    retry_after: 0,
-                    credentials: code == 401 || (code == 403 && advised == Some(Reconnect::None)),
-                    error,
-                },
-            );
-            return;
-        }
+        self.look_at_client_id(reply);
+        let advice = reply.advice(LONG_POLLING);
         if let Some(advice) = &advice {
             self.store_advice(Some(advice));
             self.advised(reply, Some(advice), false);
@@ -241,27 +262,22 @@ impl Session {
         self.connected_since_handshake = true;
         self.handshake_backoff.reset();
         self.connect_backoff.reset();
-        self.connect_at_once = false;
-        self.set_state(State::Connected);
-        if advice.as_ref().and_then(|it| it.reconnect) == Some(Reconnect::None) {
-            let error = Error::new(
-                ErrorKind::ServerDisconnected,
-                Phase::Connect,
-                "connect: the server ended the session: advice reconnect none",
-            );
-            self.ended_by_server(now, error);
-            return;
+        if self.connect_at_once {
+            // A server that forgets its sessions answers this one, too.
+            self.answered_since.get_or_insert(now);
+        } else {
+            self.session_works();
         }
-        if advice
-            .as_ref()
-            .and_then(|it| it.interval)
-            .is_some_and(|it| it < 0)
-        {
-            let error = Error::new(
+        self.connect_at_once = false;
+        self.decided();
+        self.set_state_by(State::Connected, ext_of(reply));
+        if let Some(why) = last_words(advice.as_ref(), self.advice.ends) {
+            let mut error = Error::new(
                 ErrorKind::ServerDisconnected,
                 Phase::Connect,
-                "connect: the server wants no further connect: advice interval below 0",
+                format!("connect: {why}"),
             );
+            error.reply_ext = ext_of(reply);
             self.ended_by_server(now, error);
             return;
         }
@@ -271,6 +287,9 @@ impl Session {
     }
 
     pub(super) fn handshake_failed(&mut self, now: Millis, failure: &Failure) {
+        if self.ends_before_first_session(failure) {
+            return;
+        }
         if failure.kind != ErrorKind::MessageDeleted {
             self.servers.failed();
         }
@@ -288,12 +307,20 @@ impl Session {
                 interval: 0,
                 retry_after: retry_after(failure),
                 credentials: failure.kind == ErrorKind::Unauthorized,
+                ended: true,
             },
         );
     }
 
     pub(super) fn connect_failed(&mut self, now: Millis, failure: &Failure) {
         let mut action = Reconnect::Retry;
+        let mut not_before = retry_after(failure);
+        if is_unusable(failure.kind) {
+            // A connect in between that brings nothing makes it no better.
+            self.failures = self.failures.max(self.unusable);
+            self.unusable = self.unusable.saturating_add(1);
+            not_before = not_before.max(self.unusable_backoff.after());
+        }
         if matches!(failure.http_status, 404 | 410) && failure.kind != ErrorKind::Proxy {
             // A server that was deployed anew knows neither URL nor session
             // for a moment, and then no longer the session.
@@ -304,7 +331,10 @@ impl Session {
         } else {
             self.gone = 0;
         }
-        if self.servers.count() > 1 && self.failures >= PATIENCE {
+        if self.advice.ends {
+            // The server wants no connect behind the first, which has failed.
+            action = Reconnect::None;
+        } else if self.servers.count() > 1 && self.failures >= PATIENCE {
             // A session is worth some patience; another server has another.
             action = Reconnect::Handshake;
             if !self.connected_since_handshake && failure.kind != ErrorKind::MessageDeleted {
@@ -319,177 +349,11 @@ impl Session {
                 error: failure.to_error(Phase::Connect),
                 action,
                 interval: self.advice.interval,
-                retry_after: retry_after(failure),
+                retry_after: not_before,
                 credentials: failure.kind == ErrorKind::Unauthorized,
+                ended: true,
             },
         );
-    }
-
-    /// The server wants no more of this session; without a reason why another
-    /// one should not be asked for.
-    pub(super) fn ended_by_server(&mut self, now: Millis, mut error: Error) {
-        self.failures = self.failures.saturating_add(1);
-        let retries = self.configuration.number_of_retries;
-        if !self.configuration.restart || retries.is_some_and(|it| self.failures > it) {
-            self.close(Some(error));
-            return;
-        }
-        self.commands.session_lost = false;
-        self.handshake = None;
-        // It was not for nothing: never at once, whatever has worked before.
-        let wait = self.handshake_backoff.after();
-        let wait = self.jitter.add(wait);
-        let at = self.handshake_limit.earliest(now.saturating_add(wait));
-        error.retry_in = Some(at.saturating_sub(now));
-        self.emit_error(error);
-        self.give_up_session(now, wait);
-    }
-
-    fn give_up_session(&mut self, now: Millis, wait: Millis) {
-        let connect = self.connect.take();
-        self.cancel(connect);
-        if let Some(then) = self.refreshing.as_mut().and_then(|it| it.then.as_mut()) {
-            // The provider's answer is awaited before the next attempt.
-            then.attempt = Attempt::Handshake;
-            self.state_before(Attempt::Handshake);
-            return;
-        }
-        self.rehandshake(now, wait);
-    }
-
-    /// A command's reply told that the server does not know the session.
-    pub(super) fn session_lost(&mut self, now: Millis) {
-        if self.disconnecting.is_some()
-            || !matches!(
-                self.state,
-                State::Connecting | State::Connected | State::Unconnected
-            )
-        {
-            return;
-        }
-        let wait = self.handshake_backoff.before();
-        let wait = self.jitter.add(wait);
-        self.give_up_session(now, wait);
-    }
-
-    /// Decides what follows a failed handshake or connect.
-    fn setback(&mut self, now: Millis, failed: Attempt, setback: Setback) {
-        if self.disconnecting.is_some() {
-            return;
-        }
-        let Setback {
-            mut error,
-            mut action,
-            interval,
-            retry_after,
-            credentials,
-        } = setback;
-        self.connect_at_once = true;
-        let since = *self.unconnected_since.get_or_insert(now);
-        if credentials && self.may_refresh() {
-            let wait = match self.refreshes {
-                0 => 0,
-                _ => self.handshake_backoff.before(),
-            };
-            let attempt = match (failed, action) {
-                (Attempt::Connect, Reconnect::Retry) => Attempt::Connect,
-                _ => Attempt::Handshake,
-            };
-            let final_error = (action == Reconnect::None).then(|| error.clone());
-            error.retry_in = Some(wait);
-            self.emit_error(error);
-            self.state_before(attempt);
-            self.refresh(
-                now,
-                Some(RefreshedAttempt {
-                    attempt,
-                    wait,
-                    final_error,
-                }),
-            );
-            return;
-        }
-        // A server that forgot a session which worked asks for a handshake in
-        // the ordinary course of things; that is no failure of the new one.
-        let ordinary = action == Reconnect::Handshake
-            && failed == Attempt::Connect
-            && self.connected_since_handshake;
-        if !ordinary {
-            self.failures = self.failures.saturating_add(1);
-        }
-        if action == Reconnect::None {
-            self.close(Some(error));
-            return;
-        }
-        if let Some(retries) = self.configuration.number_of_retries {
-            if self.failures > retries {
-                error.message = format!(
-                    "{} (given up after {} failures in a row)",
-                    error.message, self.failures
-                );
-                self.close(Some(error));
-                return;
-            }
-        }
-        if failed == Attempt::Connect && action == Reconnect::Retry {
-            let expired = self.advice.maximum_interval.is_some_and(|maximum| {
-                let kept = maximum
-                    .saturating_add(self.advice.timeout.unwrap_or(0))
-                    .saturating_add(self.advice.interval);
-                now.saturating_sub(since)
-                    .saturating_add(self.connect_backoff.value())
-                    > kept
-            });
-            if expired {
-                action = Reconnect::Handshake;
-            }
-        }
-        let wait = match (failed, action) {
-            (Attempt::Connect, Reconnect::Retry) => self.connect_backoff.after(),
-            _ => self.handshake_backoff.before(),
-        };
-        let wait = self
-            .jitter
-            .add(wait)
-            .saturating_add(interval)
-            .max(retry_after);
-        if action == Reconnect::Retry && failed == Attempt::Connect {
-            error.retry_in = Some(wait);
-            self.emit_error(error);
-            self.set_state(State::Unconnected);
-            self.next_attempt = Some((Attempt::Connect, now.saturating_add(wait)));
-        } else {
-            let at = self.handshake_limit.earliest(now.saturating_add(wait));
-            let wait = at.saturating_sub(now);
-            error.retry_in = Some(wait);
-            self.emit_error(error);
-            self.rehandshake(now, wait);
-        }
-    }
-
-    /// Gives the session up and plans a handshake.
-    fn rehandshake(&mut self, now: Millis, wait: Millis) {
-        self.state_before(Attempt::Handshake);
-        let at = self.handshake_limit.earliest(now.saturating_add(wait));
-        self.next_attempt = Some((Attempt::Handshake, at));
-    }
-
-    /// The state in which this attempt is waited for.
-    fn state_before(&mut self, attempt: Attempt) {
-        match attempt {
-            Attempt::Connect => self.set_state(State::Unconnected),
-            Attempt::Handshake => {
-                self.client_id = None;
-                self.commands.session_ended();
-                // A renewal that was under way may have been the last that needed
-                // its topic.
-                self.replay.failed = true;
-                // The first handshake, tried again, is still the first.
-                if self.state != State::Handshaking {
-                    self.set_state(State::Rehandshaking);
-                }
-            }
-        }
     }
 
     fn store_advice(&mut self, advice: Option<&Advice>) {
@@ -503,111 +367,8 @@ impl Session {
             interval: bounded(advice.and_then(|it| it.interval), MAXIMUM_INTERVAL).unwrap_or(0),
             timeout: bounded(advice.and_then(|it| it.timeout), MAXIMUM_HOLD),
             maximum_interval: bounded(advice.and_then(|it| it.maximum_interval), MAXIMUM_INTERVAL),
+            ends: wants_no_more(advice),
         };
-    }
-
-    /// Whether the provider may be asked, or is being asked for a command's sake.
-    fn may_refresh(&self) -> bool {
-        match &self.refreshing {
-            Some(refreshing) => refreshing.then.is_none(),
-            None => self.configuration.has_token_provider && self.refreshes < MAXIMUM_REFRESHES,
-        }
-    }
-
-    fn refresh(&mut self, now: Millis, then: Option<RefreshedAttempt>) {
-        if then.is_some() {
-            self.next_attempt = None;
-        }
-        if let Some(refreshing) = &mut self.refreshing {
-            // One answer serves all who were refused.
-            refreshing.then = then.or(refreshing.then.take());
-            return;
-        }
-        self.refreshes += 1;
-        self.refreshing = Some(Refreshing {
-            deadline: now.saturating_add(REFRESH_LIMIT),
-            then,
-        });
-        self.outputs.push_back(Output::RefreshCredentials);
-    }
-
-    /// A command was refused for its credentials: the next ones shall have others.
-    pub(super) fn refresh_for_a_command(&mut self, now: Millis) {
-        if self.may_refresh() && self.disconnecting.is_none() {
-            self.refresh(now, None);
-        }
-    }
-
-    /// The token provider has answered: with new credentials, which are in
-    /// force from the next request on, or with the reason why it has none.
-    pub fn handle_credentials(&mut self, now: Millis, result: Result<(), String>) {
-        self.refreshed(now, result);
-        self.proceed(now);
-    }
-
-    pub(super) fn refresh_timed_out(&mut self, now: Millis) {
-        if self
-            .refreshing
-            .as_ref()
-            .is_some_and(|it| it.deadline <= now)
-        {
-            self.refreshed(now, Err(format!("no answer within {REFRESH_LIMIT} ms")));
-        }
-    }
-
-    fn refreshed(&mut self, now: Millis, result: Result<(), String>) {
-        let Some(refreshing) = self.refreshing.take() else {
-            return;
-        };
-        let Err(why) = result else {
-            if let Some(then) = refreshing.then {
-                self.attempt_after(now, then.attempt, then.wait);
-            }
-            return;
-        };
-        let (attempt, final_error) = match refreshing.then {
-            Some(then) => (Some(then.attempt), then.final_error),
-            None => (None, None),
-        };
-        let phase = match attempt {
-            Some(Attempt::Connect) => Phase::Connect,
-            Some(Attempt::Handshake) => Phase::Handshake,
-            None => Phase::Publish,
-        };
-        let mut error = Error::new(
-            ErrorKind::Credentials,
-            phase,
-            format!(
-                "{}: the token provider gave no credentials: {why}",
-                phase.name()
-            ),
-        );
-        if let Some(final_error) = final_error {
-            self.emit_error(error);
-            self.close(Some(final_error));
-            return;
-        }
-        if let Some(attempt) = attempt {
-            let wait = self.handshake_backoff.after();
-            let wait = self.jitter.add(wait);
-            error.retry_in = Some(self.attempt_after(now, attempt, wait));
-        }
-        self.emit_error(error);
-    }
-
-    /// Goes on with a handshake whose time had come.
-    pub(super) fn attempt_handshake(&mut self, now: Millis) {
-        self.next_attempt = Some((Attempt::Handshake, now));
-    }
-
-    /// Plans an attempt; returns how long it has to wait.
-    fn attempt_after(&mut self, now: Millis, attempt: Attempt, wait: Millis) -> Millis {
-        let mut at = now.saturating_add(wait);
-        if attempt == Attempt::Handshake {
-            at = self.handshake_limit.earliest(at);
-        }
-        self.next_attempt = Some((attempt, at));
-        at.saturating_sub(now)
     }
 }
 
@@ -620,19 +381,24 @@ fn interval_of(advice: Option<&Advice>) -> Millis {
         .min(MAXIMUM_INTERVAL)
 }
 
-/// The error that an unsuccessful reply is.
-pub(super) fn refused(phase: Phase, reply: &Message) -> Error {
-    let bayeux = reply.error();
-    let mut error = Error::new(
-        ErrorKind::Refused,
-        phase,
-        match &bayeux {
-            Some(text) => format!("{}: the server refused: {}", phase.name(), text.text),
-            None => format!("{}: the server refused without a reason", phase.name()),
-        },
-    );
-    error.bayeux = bayeux;
-    // Only responses with this status carry replies.
-    error.http_status = 200;
-    error
+/// Whether a response that came whole cannot be used: asked for again it comes
+/// again, for as long as the server has it.
+fn is_unusable(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::NotJson | ErrorKind::Html | ErrorKind::TooLarge | ErrorKind::Protocol
+    )
+}
+
+/// A pause below 0: no attempt may follow (Bayeux, section 3.2).
+fn wants_no_more(advice: Option<&Advice>) -> bool {
+    advice.and_then(|it| it.interval).is_some_and(|it| it < 0)
+}
+
+/// Why a successful connect is the last one.
+fn last_words(advice: Option<&Advice>, ends: bool) -> Option<&'static str> {
+    if advice.and_then(|it| it.reconnect) == Some(Reconnect::None) {
+        return Some("the server ended the session: advice reconnect none");
+    }
+    ends.then_some("the server wants no further connect: advice interval below 0")
 }

@@ -1,6 +1,7 @@
 //! The end that the host asks for, within a time limit that always holds.
 
-use super::{Exchange, Millis, Purpose, Session, Stage, State};
+use super::flights::{Purpose, Stage};
+use super::{Exchange, Millis, Session, State};
 use crate::error::{Error, ErrorKind, Phase};
 
 /// How long the held connect's reply is awaited after the disconnect's: a
@@ -87,13 +88,9 @@ impl Session {
         }
     }
 
-    /// Whether a /meta/disconnect with this id answers ours; any other is the
-    /// server's own.
-    pub(super) fn is_disconnect_reply(&self, id: Option<&str>) -> bool {
-        self.disconnecting
-            .as_ref()
-            .and_then(|it| it.sent)
-            .is_some_and(|sent| id.is_none_or(|id| id.parse() == Ok(sent.message_id)))
+    /// The disconnect that was sent.
+    pub(super) fn disconnect_awaited(&self) -> Option<Exchange> {
+        self.disconnecting.as_ref().and_then(|it| it.sent)
     }
 
     /// The server has answered or cannot; either way the session is over.

@@ -145,42 +145,43 @@ impl std::fmt::Debug for HandshakeQuestion {
 #[derive(Debug, Clone)]
 pub enum Event {
     /// These messages of the body are events; never empty.
-    Messages {
-        body: Arc<Body>,
-        range: Range<u32>,
-    },
+    Messages { body: Arc<Body>, range: Range<u32> },
     State {
         state: State,
         previous: State,
+        /// Of the reply that brought it about, JSON; so below.
+        ext: Option<Box<str>>,
     },
     Subscribed {
         id: OperationId,
         channel: String,
+        ext: Option<Box<str>>,
+        /// Not the first: the library has subscribed again, in a new session.
+        /// `id` is that of the first, whose operation ended then.
+        renewed: bool,
     },
     Unsubscribed {
         id: OperationId,
         channel: String,
+        ext: Option<Box<str>>,
     },
     Published {
         id: OperationId,
         channel: String,
+        ext: Option<Box<str>>,
     },
     /// What a server advises the host rather than the client: other hosts, or
     /// that several clients share its connections.
-    Advice {
-        json: String,
-    },
+    Advice { json: String },
     /// The answer to a call; with an error when the service says that it failed.
     Result {
         id: OperationId,
         message: OwnedMessage,
         error: Option<Error>,
+        ext: Option<Box<str>>,
     },
     /// `id` is 0 for what the library did by itself.
-    Error {
-        id: OperationId,
-        error: Error,
-    },
+    Error { id: OperationId, error: Error },
     /// The last one.
     Closed,
 }

@@ -3,7 +3,8 @@
 
 use serde_json::value::RawValue;
 
-use super::{HandshakeQuestion, Millis, Output, Session, HOST_LIMIT};
+use super::flights::HOST_LIMIT;
+use super::{HandshakeQuestion, Millis, Output, Session};
 use crate::bayeux::Message;
 use crate::error::{ErrorKind, Failure};
 

@@ -12,10 +12,10 @@ pub(super) struct Pending {
     pub operation: OperationId,
     pub channel: String,
     pub phase: Phase,
+    /// The number of a subscribe's call.
+    pub call: u64,
     /// Was refused before by a server that had lost the session.
     pub second_try: bool,
-    /// A subscribe that the host has since taken back by an unsubscribe.
-    pub revoked: bool,
     /// Was sent in a session that is gone.
     pub stale: bool,
     pub request: RequestId,

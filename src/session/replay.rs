@@ -55,8 +55,9 @@ impl Replay {
 
     /// An event has arrived. The newest one counts, not the largest id: a host
     /// may have asked for older events, and a server may begin to count anew.
-    pub(super) fn received(&mut self, channel: &str, event: &Message) {
-        if let Some(position) = self.topics.get_mut(replay::topic(channel)) {
+    pub(super) fn received(&mut self, event: &Message) {
+        let topic = event.channel().map(replay::topic);
+        if let Some(position) = topic.and_then(|it| self.topics.get_mut(it)) {
             if let Some(id) = event.replay_id() {
                 *position = id;
             }
@@ -112,6 +113,15 @@ impl Replay {
             self.topics.insert(topic.to_owned(), position);
         }
         self.supported.then_some(position)
+    }
+
+    /// Whether a subscribe starts where a renewal would.
+    pub(super) fn starts_as_usual(&self, channel: &str, start: Start) -> bool {
+        match start {
+            Start::Usual => true,
+            Start::Stored(_) => self.topics.contains_key(replay::topic(channel)),
+            Start::Given(_) => false,
+        }
     }
 
     /// How many topics are kept.
@@ -183,25 +193,27 @@ impl Session {
         if self.replay.topics.is_empty() {
             return;
         }
-        let needed: BTreeSet<&str> = self.commands.subscribing().map(replay::topic).collect();
+        let channels = self.commands.subscriptions.channels();
+        let needed: BTreeSet<&str> = channels.map(replay::topic).collect();
         self.replay
             .topics
             .retain(|topic, _| needed.contains(topic.as_str()));
     }
 
-    /// The host wants these no more: the same for their topics alone.
-    pub(super) fn forget_positions_of(&mut self, channels: &[String]) {
-        for topic in channels.iter().map(|it| replay::topic(it)) {
-            if self.replay.topics.contains_key(topic) && !self.commands.needs_topic(topic) {
-                self.replay.topics.remove(topic);
-            }
+    /// The host wants this channel no more: the same for its topic alone.
+    pub(super) fn forget_position_of(&mut self, channel: &str) {
+        let topic = replay::topic(channel);
+        if self.replay.topics.contains_key(topic) && !self.commands.subscriptions.needs_topic(topic)
+        {
+            self.replay.topics.remove(topic);
         }
     }
 
     /// Whether each topic that is kept has a subscription.
     #[cfg(test)]
     pub(super) fn replay_is_needed(&self) -> bool {
-        let needed: BTreeSet<&str> = self.commands.subscribing().map(replay::topic).collect();
+        let channels = self.commands.subscriptions.channels();
+        let needed: BTreeSet<&str> = channels.map(replay::topic).collect();
         let mut topics = self.replay.topics.keys();
         topics.all(|topic| needed.contains(topic.as_str()))
     }

@@ -12,12 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
 
-use super::backoff::Backoff;
+use super::backoff::{counted, Backoff};
 use super::commands::{Commands, Queued, Verb};
 use super::deadlines::Deadlines;
 use super::pending::Pending;
-use super::{Command, Millis, OperationId, Session};
-use crate::bayeux::Reconnect;
+use super::refusals::ext_of;
+use super::{Command, Event, Millis, OperationId, Session};
+use crate::bayeux::Message;
 use crate::error::{Error, ErrorKind, Failure, Phase};
 
 /// What is known of such a publish.
@@ -161,10 +162,8 @@ impl Session {
         };
         let is_last = |maximum| retried.attempts >= maximum;
         if retried.maximum_attempts.is_some_and(is_last) || self.disconnecting.is_some() {
-            error.message = format!(
-                "{} (given up after {} attempts)",
-                error.message, retried.attempts
-            );
+            let attempts = counted(retried.attempts, "attempt");
+            error.message = format!("{} (given up after {attempts})", error.message);
             self.commands.retries.forget(pending.operation);
             return Some(pending);
         }
@@ -220,9 +219,10 @@ impl Session {
             let mut text = "publish: not accepted within its time limit".to_owned();
             match (retried.attempts, retried.last_failure) {
                 (0, _) => text.push_str("; it was not sent"),
-                (attempts, None) => text.push_str(&format!("; sent {attempts} times")),
+                (attempts, None) => text.push_str(&format!("; sent {}", counted(attempts, "time"))),
                 (attempts, Some(why)) => {
-                    text.push_str(&format!("; sent {attempts} times, at last {why}"));
+                    let times = counted(attempts, "time");
+                    text.push_str(&format!("; sent {times}, at last {why}"));
                 }
             }
             let error = Error::new(ErrorKind::Timeout, Phase::Publish, text);
@@ -231,26 +231,30 @@ impl Session {
     }
 
     /// A successful reply that nothing sent waits for may belong to an earlier
-    /// attempt of a publish that is about to be sent again; then it is done.
-    pub(super) fn accepted_late(&mut self, message_id: u64, channel: Option<&str>) {
-        let Commands { queue, retries, .. } = &mut self.commands;
-        let of_channel = |place: &&(_, _, String)| Some(place.2.as_str()) == channel;
-        let place = retries.between.get(&message_id).filter(of_channel);
+    /// attempt of a publish that is about to be sent again.
+    pub(super) fn may_be_late(&self, message_id: u64, channel: Option<&str>) -> bool {
+        let place = self.commands.retries.between.get(&message_id);
+        place.is_some_and(|it| Some(it.2.as_str()) == channel)
+    }
+
+    /// It does; the publish is done.
+    pub(super) fn accepted_late(&mut self, message_id: u64, reply: &Message) {
+        let Commands { retries, .. } = &mut self.commands;
+        let place = retries.between.get(&message_id);
         let Some((at, operation)) = place.map(|it| (it.0, it.1)) else {
             return;
         };
-        let found = retries.waiting.remove(&(at, operation)).or_else(|| {
-            let index = queue.iter().position(|it| it.operation == operation);
-            index.and_then(|index| queue.remove(index))
-        });
-        let Some(Queued { channel, .. }) = found else {
+        let found = retries.waiting.remove(&(at, operation));
+        let Some(Queued { channel, .. }) = found.or_else(|| self.commands.take_one(operation))
+        else {
             return;
         };
-        retries.between.remove(&message_id);
-        retries.forget(operation);
-        self.emit(super::Event::Published {
+        self.commands.retries.between.remove(&message_id);
+        self.commands.retries.forget(operation);
+        self.emit(Event::Published {
             id: operation,
             channel,
+            ext: ext_of(reply),
         });
     }
 
@@ -289,15 +293,5 @@ impl Session {
             retries.between.remove(&message_id);
         }
         taken
-    }
-}
-
-/// Whether the server may take at another time what it has refused now.
-pub(super) fn may_be_accepted_later(advised: Option<Reconnect>, code: i32) -> bool {
-    match advised {
-        Some(Reconnect::None) => false,
-        Some(_) => true,
-        // An unknown session, or trouble of the server's own.
-        None => code == 402 || (500..600).contains(&code),
     }
 }

@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::value::RawValue;
 
-use super::{Flight, Millis, Output, Session, Timestamp};
+use super::flights::Flight;
+use super::{Millis, Output, Session, Timestamp};
 use crate::bayeux::outgoing::Messages;
-use crate::bayeux::{json, Message};
+use crate::bayeux::{channel, json, Body, Message};
 
 /// The name of the extension's field in `ext`.
 const FIELD: &str = "timesync";
@@ -113,14 +114,16 @@ impl Session {
         json::with_fields(None, &fields)
     }
 
-    pub(super) fn time_replied(&mut self, now: Millis, flight: &Flight, reply: &Message) {
+    /// What the replies of a response say of the server's clock.
+    pub(super) fn measure_time(&mut self, now: Millis, flight: &Flight, body: &Body) {
         if !self.timesync.wanted {
             return;
         }
-        if let Some(answer) = reply.ext_field(FIELD) {
-            if let Some(ahead) = self.timesync.replied(now, flight, answer) {
-                self.outputs.push_back(Output::ServerClock(ahead));
-            }
+        let is_meta = |it: &Message| it.channel().is_some_and(channel::is_meta);
+        for reply in body.messages().filter(is_meta) {
+            let answer = reply.ext_field(FIELD);
+            let ahead = answer.and_then(|it| self.timesync.replied(now, flight, it));
+            self.outputs.extend(ahead.map(Output::ServerClock));
         }
     }
 }

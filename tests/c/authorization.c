@@ -178,7 +178,7 @@ TEST(a_wrong_token_is_a_fatal_clear_error)
     int32_t code;
     CHECK_STR(cometd_error_bayeux(error, &code), "403::handshake_denied");
     CHECK_INT(code, ==, 403);
-    CHECK_STR(cometd_error_message(error), "handshake: the server refused: 403::handshake_denied");
+    CHECK_HAS(cometd_error_message(error), "handshake: the server refused: 403::handshake_denied [client 1, ");
     cometd_event_free(event);
     char *rest = drain(client);
     CHECK_STR(rest, "STATE 7;CLOSED;");
@@ -355,7 +355,9 @@ TEST(contract_13_no_secret_is_in_a_log_line_or_an_error_125)
     client = secretive(peer_url(peer));
     CHECK_OK(cometd_client_publish_with_retries(client, "/a", "1", 1, -1, 3, NULL, NULL));
     free(peer_request(peer, "\"/a\"", 3));
-    CHECK_OK(cometd_client_disconnect(client, limit_ms(), NULL));
+    /* The last attempt may be on its way, or have failed: it is told so. */
+    cometd_status status = cometd_client_disconnect(client, limit_ms(), NULL);
+    CHECK(status == COMETD_OK || status == COMETD_E_UNDELIVERED);
     say_events(client);
     cometd_client_free(client);
     peer_stop(peer);

@@ -7,9 +7,9 @@
 
 static atomic_int lookups;
 /* What the name stands for at this moment. */
-enum { UNKNOWN, NOBODY_LISTENS, RIGHT };
+enum { UNKNOWN, NOBODY_LISTENS, RIGHT, NO_SUCH_NAME };
 static atomic_int answer = UNKNOWN;
-static const char *const addresses[] = {NULL, "127.0.0.9", "127.0.0.1"};
+static const char *const addresses[] = {NULL, "127.0.0.9", "127.0.0.1", NULL};
 
 typedef int resolver(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
@@ -23,6 +23,8 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
         return real(name, service, hints, found);
     atomic_fetch_add(&lookups, 1);
     const char *now = addresses[atomic_load(&answer)];
+    if (atomic_load(&answer) == NO_SUCH_NAME)
+        return EAI_NONAME;
     return now == NULL ? EAI_AGAIN : real(now, service, hints, found);
 }
 
@@ -69,4 +71,23 @@ TEST(a_name_that_nobody_knows_for_a_while_is_looked_up_anew_each_time_150)
     client_end(client);
     peer_stop(peer);
     free(url);
+}
+
+TEST(case_never_works_a_name_that_is_none_ends_it_by_option_and_a_resolver_out_of_reach_does_not)
+{
+    cometd_client_builder *builder = builder_new("http://cometd.test:1/cometd");
+    CHECK_OK(cometd_client_builder_set_fail_fast(builder, true));
+    cometd_client *client = build(builder);
+    CHECK_OK(cometd_client_connect(client, NULL));
+    wait_error_of_kind(client, COMETD_E_DNS);
+    wait_error_of_kind(client, COMETD_E_DNS);
+    CHECK_INT(cometd_client_state(client), ==, COMETD_STATE_HANDSHAKING);
+    atomic_store(&answer, NO_SUCH_NAME);
+    CHECK_STATUS(cometd_client_wait(client, COMETD_STATE_CONNECTED, limit_ms()), COMETD_CLOSED);
+    cometd_error *error;
+    CHECK_OK(cometd_client_last_error(client, &error));
+    CHECK_STATUS(cometd_error_status(error), COMETD_E_DNS);
+    CHECK(cometd_error_is_fatal(error));
+    cometd_error_free(error);
+    cometd_client_free(client);
 }

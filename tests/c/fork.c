@@ -1,6 +1,7 @@
 /* After fork, in the child. */
 #include "test.h"
 
+#include <sched.h>
 #include <sys/wait.h>
 
 /* Runs `child` in a forked process and checks that it succeeded. */
@@ -357,4 +358,104 @@ TEST(contract_11_a_child_that_was_forked_while_an_extension_ran)
     client_end(old.client);
     WAIT_FOR(it.freed == 1);
     server_stop(old.server);
+}
+
+/* ---- what forks in other ways, and at other moments ---- */
+
+static void in_bare_child(void (*child)(void *argument), void *argument)
+{
+    fflush(stdout);
+    pid_t pid = _Fork();
+    if (pid == 0) {
+        alarm((unsigned)limit_ms() / 1000);
+        child(argument);
+        fflush(stdout);
+        _exit(0);
+    }
+    int status;
+    CHECK_INT(waitpid(pid, &status, 0), ==, pid);
+    CHECK_INT(status, ==, 0);
+}
+
+/* _Fork runs no handlers: the C library's own, too, so that the parent must not
+ * be in the middle of malloc. */
+TEST(limit_bare_fork_old_handles_are_dead_and_new_clients_work)
+{
+    family it = {.server = server_start("--tick-ms", "0", "--timeout-ms", "60000", NULL)};
+    it.client = build(builder_new(it.server->url));
+    CHECK_OK(cometd_receiver_new(it.client, &it.receiver));
+    in_bare_child(use_old_handles, &it);
+    in_bare_child(use_new_client, &it);
+    CHECK_OK(cometd_client_connect(it.client, NULL));
+    wait_state(it.client, COMETD_STATE_CONNECTED);
+    subscribed(it.client, "/a");
+    in_bare_child(use_old_handles, &it);
+    in_bare_child(use_new_client, &it);
+    in_bare_child(do_both, &it);
+    end_family(&it);
+}
+
+static void *build_https(void *argument)
+{
+    (void)argument;
+    cometd_client_free(build(builder_new("https://127.0.0.1:9/cometd")));
+    return NULL;
+}
+
+static void build_https_in_child(void *argument)
+{
+    build_https(argument);
+}
+
+/* Each in a process that has not built one yet. */
+static void fork_while_first_is_built(void *argument)
+{
+    int yields = *(int *)argument;
+    pthread_t thread = thread_start(build_https, NULL);
+    for (int i = 0; i < yields; i++)
+        sched_yield();
+    in_child(build_https_in_child, NULL);
+    thread_join(thread);
+}
+
+TEST(limit_fork_tls_a_child_builds_its_own)
+{
+    for (int i = 0; i < 16; i++) {
+        int yields = i * i;
+        in_child(fork_while_first_is_built, &yields);
+    }
+}
+
+static void take_line(void *user, int32_t level, const char *target, const char *line)
+{
+    (void)user, (void)level, (void)target, (void)line;
+}
+
+static void *log_all_the_time(void *argument)
+{
+    while (!stop)
+        cometd_client_set_authorization(argument, "bad\nvalue");
+    return NULL;
+}
+
+static void set_log_in_child(void *argument)
+{
+    CHECK_OK(cometd_log_set(COMETD_LOG_DEBUG, take_line, NULL, NULL));
+    cometd_client_set_authorization(argument, "bad\nvalue");
+    CHECK_OK(cometd_log_set(COMETD_LOG_OFF, NULL, NULL, NULL));
+}
+
+TEST(limit_fork_log_a_sink_is_set_while_threads_log)
+{
+    CHECK_OK(cometd_log_set(COMETD_LOG_DEBUG, take_line, NULL, NULL));
+    cometd_client *client = build(builder_new("http://127.0.0.1:9/cometd"));
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++)
+        threads[i] = thread_start(log_all_the_time, client);
+    for (int i = 0; i < 300; i++)
+        in_child(set_log_in_child, client);
+    stop = 1;
+    for (int i = 0; i < 3; i++)
+        thread_join(threads[i]);
+    cometd_client_free(client);
 }

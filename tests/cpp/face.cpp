@@ -79,6 +79,8 @@ static void errors_tell_what_is_known() {
     cometd::client client = cometd::builder(url).build();
     error = thrown([&] { client.subscribe({"/a", "b"}); });
     assert(error.status() == COMETD_E_INVALID_CHANNEL && std::strstr(error.what(), "channels[1]"));
+    assert(error.client() == std::string(client.name()) && !error.url() && !error.ext() && !error.bayeux_json());
+    assert(thrown([] { cometd::builder(url).set_name(""); }).status() == COMETD_E_INVALID_ARGUMENT);
     assert(thrown([&] { client.subscribe(std::vector<std::string>()); }).status() == COMETD_E_INVALID_ARGUMENT);
     assert(thrown([&] { client.publish("/a", "no json"); }).status() == COMETD_E_INVALID_JSON);
     assert(thrown([&] { client.publish("/a", {}); }).status() == COMETD_E_INVALID_JSON);
@@ -91,6 +93,12 @@ static void errors_tell_what_is_known() {
     const cometd::event refused = next(client, COMETD_EVENT_ERROR);
     assert(refused.error()->bayeux() == "403::handshake_denied" && refused.error()->bayeux_code() == 403);
     assert(refused.error()->is_fatal() && !refused.error()->retry_in() && !refused.channel());
+    assert(refused.error()->client() == client.name() && *refused.error()->url() == std::string(url) + "/handshake");
+    assert(!refused.ext() && !refused.is_renewed());
+    const std::optional<cometd::error> last = client.last_error();
+    assert(last && last->status() == COMETD_E_REFUSED && last->url() == std::string(*refused.error()->url()));
+    assert(last->ext().has_value() == refused.error()->ext().has_value());
+    assert(last->bayeux_json().has_value() == refused.error()->bayeux_json().has_value());
 }
 
 static void every_option_is_there() {
@@ -103,12 +111,16 @@ static void every_option_is_there() {
         .add_cookie("name", "value").add_header("X-Name", "value").set_handshake_ext("{\"a\":1}")
         .set_timeout(1s).set_interval(0s).set_request_timeout(5s).set_number_of_retries(COMETD_RETRY_FOREVER)
         .set_backoff(10ms, 20ms).set_events_capacity(100, 100000).set_commands_capacity(100)
-        .set_overflow(COMETD_OVERFLOW_DROP_OLDEST).set_response_capacity(100000).set_own_receiver(true).set_acknowledgement(false).build();
+        .set_overflow(COMETD_OVERFLOW_DROP_OLDEST).set_response_capacity(100000).set_own_receiver(true).set_acknowledgement(false)
+        .set_name("every option").set_fail_fast(true).build();
+    assert(client.name() == "every option" && !client.session_id() && !client.last_error());
     assert(client.state() == COMETD_STATE_IDLE && client.fd() >= 0);
     client.connect();
     assert(client.wait(COMETD_STATE_CONNECTED, 30s) == COMETD_OK);
+    assert(client.session_id() && !client.session_id()->empty());
     client.set_authorization("Bearer T");
     client.disconnect(10s);
+    assert(!client.session_id());
 }
 
 static void owners_move() {

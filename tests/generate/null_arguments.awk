@@ -24,7 +24,7 @@ function good(type, name) {
     if (type == "size_t *" && name == "needed") return "&f.len"
     if (type ~ /^(const )?cometd_(token|handshake|extension_message) \*$/)
         return "NULL" # there is one inside a call of the host's code only
-    if (type ~ /^cometd_(client|client_builder|receiver|event) \*\*$/ && name == "out")
+    if (type ~ /^cometd_(client|client_builder|receiver|event|error) \*\*$/ && name == "out")
         return "(" type ")&f.out"
     if (type == "cometd_error **" && name == "err") return "&f.err"
     if (type == "uint64_t *" && name == "id") return "&f.id"

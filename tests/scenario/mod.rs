@@ -25,9 +25,9 @@ pub fn line(event: &Event) -> String {
         Event::Dropped(count) => format!("dropped {count}"),
         Event::Notice(notice) => match &**notice {
             Notice::State { state, .. } => format!("{state:?}"),
-            Notice::Subscribed { id, channel } => format!("subscribed {id} {channel}"),
-            Notice::Unsubscribed { id, channel } => format!("unsubscribed {id} {channel}"),
-            Notice::Published { id, channel } => format!("published {id} {channel}"),
+            Notice::Subscribed { id, channel, .. } => format!("subscribed {id} {channel}"),
+            Notice::Unsubscribed { id, channel, .. } => format!("unsubscribed {id} {channel}"),
+            Notice::Published { id, channel, .. } => format!("published {id} {channel}"),
             Notice::Closed => "CLOSED".into(),
             Notice::Error { id, error } => {
                 let id = match id {

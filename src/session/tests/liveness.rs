@@ -52,7 +52,12 @@ const ADVICE: [&str; 16] = [
     r#","advice":{"long-polling":{"reconnect":"handshake","interval":1}}"#,
 ];
 
-const ERRORS: [&str; 8] = [
+const ERRORS: [&str; 13] = [
+    r#","error":"503::Server is too busy""#,
+    r#","error":"403::Organization total events daily limit exceeded""#,
+    r#","error":"403:denied:subscribe_denied","ext":{"sfdc":{"failureReason":"503::busy"}}"#,
+    r#","error":"403::Unknown client","ext":7"#,
+    r#","error":[1],"ext":{"message":null}"#,
     "",
     r#","error":"402::session_unknown""#,
     r#","error":"400::The replayId {7} you provided was invalid.""#,
@@ -74,20 +79,20 @@ const KINDS: [ErrorKind; 6] = [
     ErrorKind::TooLarge,
 ];
 
+/// What a field is instead of what it should be.
+const WRONG: [&str; 7] = ["null", "true", "7", r#""x""#, "{}", "[]", "[null]"];
+
 /// What the host must believe of its subscriptions, by what it called and was
 /// told.
 #[derive(Default)]
 struct Belief {
     subscribed: BTreeSet<String>,
-    /// A subscribe was refused, beside an earlier one that was accepted.
-    unsure: BTreeSet<String>,
     revoked: BTreeSet<(OperationId, String)>,
 }
 
 impl Belief {
     fn unsubscribes(&mut self, world: &World, channel: &str) {
         self.subscribed.remove(channel);
-        self.unsure.remove(channel);
         let under_way = world.owed.keys().filter(|(_, it)| it == channel);
         self.revoked.extend(under_way.cloned());
     }
@@ -105,13 +110,11 @@ impl Belief {
             return;
         }
         if words[0] == "Subscribed" {
-            self.unsure.remove(channel);
             self.subscribed.insert(ending.1);
         } else if id == "0" {
             self.subscribed.remove(channel);
-        } else {
-            self.unsure.insert(ending.1);
         }
+        // Refused beside an earlier one, that one stays.
     }
 }
 
@@ -224,11 +227,7 @@ impl Run {
             let [queued, pending, _] = self.world.session.commands.counts();
             if self.world.state() == State::Connected && queued + pending == 0 {
                 if let Some(there) = client_id.and_then(|it| sessions.get(&it)) {
-                    let Belief {
-                        subscribed, unsure, ..
-                    } = &self.belief;
-                    assert!(there.is_subset(&(subscribed | unsure)), "{there:?}");
-                    assert!(there.is_superset(&(subscribed - unsure)), "{there:?}");
+                    assert_eq!(*there, self.belief.subscribed);
                     return there.len();
                 }
             }
@@ -279,6 +278,10 @@ impl Run {
             }
         }
         match self.random.below(100) {
+            0..4 if !open.is_empty() => {
+                let index = self.random.below(open.len() as u64) as usize;
+                self.trickle(&open[index]);
+            }
             0..45 if !open.is_empty() => {
                 let index = self.random.below(open.len() as u64) as usize;
                 self.answer(&open[index]);
@@ -434,6 +437,25 @@ impl Run {
         }
     }
 
+    /// The field, missing or wrong.
+    fn wrong(&mut self, field: &str) -> String {
+        match self.random.one_in(4) {
+            true => String::new(),
+            false => format!(r#","{field}":{}"#, self.random.pick(&WRONG)),
+        }
+    }
+
+    /// A response that comes in pieces, as slowly as it likes.
+    fn trickle(&mut self, sent: &Sent) {
+        let since = sent.at + self.random.below(20_000);
+        let bytes = self.random.pick(&[1, 500, 5_000, 100_000, u64::MAX]);
+        for piece in 1..=self.random.below(6) {
+            let time = self.random.below(2_500);
+            self.world.wait(time);
+            self.world.progress(sent, since, bytes / 6 * piece);
+        }
+    }
+
     fn advice(&mut self) -> &'static str {
         let advice = self.random.pick(&ADVICE);
         let ends = advice.contains("none") || advice.contains("-1");
@@ -458,6 +480,7 @@ impl Run {
             };
             let subscription = match message["subscription"].as_str() {
                 Some(it) if self.random.one_in(3) => format!(r#","subscription":["{it}"]"#),
+                Some(_) if self.random.one_in(4) => self.wrong("subscription"),
                 Some(it) => format!(r#","subscription":"{it}""#),
                 None => String::new(),
             };
@@ -467,14 +490,27 @@ impl Run {
                     self.random.pick(&ERRORS),
                     self.advice()
                 ),
-                1 if self.random.one_in(3) => String::new(),
+                1 if self.random.one_in(3) => self.wrong("successful"),
                 1 => format!(r#","successful":true{}"#, self.advice()),
                 _ => r#","successful":true"#.to_owned(),
             };
-            // The answer of a service, in time or not.
-            let outcome = match channel.starts_with("/service/") && self.random.one_in(2) {
+            // The answer of a service, in time or not; and data where none belongs.
+            let often = if channel.starts_with("/service/") {
+                2
+            } else {
+                10
+            };
+            let outcome = match self.random.one_in(often) {
                 true => format!(r#"{outcome},"data":1"#),
                 false => outcome,
+            };
+            let outcome = match self.random.below(12) {
+                0 if channel != meta::HANDSHAKE => outcome + &self.wrong("clientId"),
+                1 if !outcome.contains("advice") => outcome + &self.wrong("advice"),
+                2 if !outcome.contains("ext") && channel != meta::HANDSHAKE => {
+                    outcome + &self.wrong("ext")
+                }
+                _ => outcome,
             };
             let session = match channel {
                 "/meta/handshake" if !self.random.one_in(8) => format!(
@@ -517,8 +553,10 @@ impl Run {
         }
         for _ in 0..self.random.below(3) {
             let ends = self.mortal || self.world.session.configuration.restart;
-            let extra = match self.random.below(24) {
+            let extra = match self.random.below(26) {
                 0 if ends => r#"{"channel":"/meta/disconnect","successful":true}"#,
+                24 if ends => r#"{"channel":"/meta/disconnect","error":"403::gone","ext":{}}"#,
+                25 => r#"{"channel":"/x","successful":true,"data":2}"#,
                 1 => r#"{"channel":7}"#,
                 2 => r#"{"data":1}"#,
                 3 => "null",

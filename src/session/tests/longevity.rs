@@ -185,13 +185,16 @@ impl Life {
     fn told(&mut self, event: Event) {
         match event {
             Event::Messages { range, .. } => self.events_told += range.len(),
-            Event::State { state, previous } => {
+            Event::State {
+                state, previous, ..
+            } => {
                 assert_ne!(state, State::Closed);
                 self.connected = state == State::Connected;
                 // The very first time is none.
                 let again = self.sessions > 1 || previous == State::Unconnected;
                 self.reconnects += u32::from(self.connected && again);
             }
+            Event::Subscribed { renewed: true, .. } => {}
             Event::Subscribed { .. }
             | Event::Unsubscribed { .. }
             | Event::Published { .. }

@@ -11,16 +11,22 @@ mod commands;
 mod connect;
 mod credentials;
 mod disconnect;
+mod endings;
 mod faults;
 mod handshake;
 mod hooks;
 mod liveness;
 mod log;
 mod longevity;
+mod losses;
 mod missed;
+mod renewals;
 mod replay;
+mod replies;
 mod retries;
+mod rules;
 mod servers;
+mod slow_lines;
 mod storm;
 mod time;
 
@@ -33,6 +39,8 @@ use serde_json::Value;
 
 use super::backoff::HANDSHAKES_A_MINUTE;
 use super::*;
+use crate::bayeux::{meta, Body};
+use crate::error::ErrorKind;
 
 /// A request that the session has sent.
 #[derive(Debug, Clone)]
@@ -84,6 +92,8 @@ struct World {
     open: BTreeMap<RequestId, Sent>,
     cancelled: Vec<RequestId>,
     told: Vec<String>,
+    /// Which events had an ext, and which.
+    exts: Vec<String>,
     errors: Vec<Error>,
     refreshes: usize,
     server_clock: Option<i64>,
@@ -113,6 +123,7 @@ impl World {
             open: BTreeMap::new(),
             cancelled: Vec::new(),
             told: Vec::new(),
+            exts: Vec::new(),
             errors: Vec::new(),
             refreshes: 0,
             server_clock: None,
@@ -258,6 +269,14 @@ impl World {
     fn lets_go(&mut self, sent: &Sent) {
         self.note(|| format!("sent {:?}", sent.id));
         self.session.handle_sent(self.now, sent.id);
+        self.collect();
+    }
+
+    /// So many bytes of the response have come since its first at `since`.
+    fn progress(&mut self, sent: &Sent, since: Millis, bytes: u64) {
+        self.note(|| format!("progress {:?} {bytes}", sent.id));
+        self.session
+            .handle_progress(self.now, sent.id, since, bytes);
         self.collect();
     }
 
@@ -496,6 +515,7 @@ impl World {
     fn collect_event(&mut self, event: Event) {
         assert!(!self.closed, "told after the end: {event:?}");
         self.note(|| format!("{event:?}"));
+        self.collect_ext(&event);
         match event {
             Event::Messages { body, range } => {
                 assert!(!range.is_empty());
@@ -505,15 +525,25 @@ impl World {
                     self.told.push(format!("{channel} {data}"));
                 }
             }
-            Event::State { state, previous } => {
+            Event::State {
+                state, previous, ..
+            } => {
                 assert_ne!(state, previous);
                 self.told.push(format!("-> {state:?}"));
             }
-            Event::Subscribed { id, channel } => self.ended("Subscribed", id, channel),
-            Event::Unsubscribed { id, channel } => self.ended("Unsubscribed", id, channel),
-            Event::Published { id, channel } => self.ended("Published", id, channel),
+            Event::Subscribed {
+                id,
+                channel,
+                renewed: true,
+                ..
+            } => self.told.push(format!("Renewed {id} {channel}")),
+            Event::Subscribed { id, channel, .. } => self.ended("Subscribed", id, channel),
+            Event::Unsubscribed { id, channel, .. } => self.ended("Unsubscribed", id, channel),
+            Event::Published { id, channel, .. } => self.ended("Published", id, channel),
             Event::Advice { json } => self.told.push(format!("Advice {json}")),
-            Event::Result { id, message, error } => {
+            Event::Result {
+                id, message, error, ..
+            } => {
                 let message = message.get().unwrap();
                 let (channel, data) = (message.channel().unwrap(), message.data().unwrap());
                 self.errors.extend(error.clone());
@@ -531,15 +561,18 @@ impl World {
                     error.message
                 );
                 assert!(!error.fatal || error.retry_in.is_none());
-                // A subscribe that was refused ends, or starts elsewhere.
-                let starts_elsewhere =
-                    error.kind == ErrorKind::Refused && error.retry_in == Some(0) && id == 0;
+                // A subscribe that was refused ends, starts elsewhere, or is tried
+                // again.
+                let again = error
+                    .retry_in
+                    .filter(|_| id == 0 && error.kind == ErrorKind::Refused);
                 let what = format!(
                     "{} {} {:?}",
-                    match error.fatal {
-                        true => "Fatal",
-                        false if starts_elsewhere && error.channel.is_some() => "Fallback",
-                        false => "Error",
+                    match (error.fatal, &error.channel, again) {
+                        (true, ..) => "Fatal",
+                        (false, Some(_), Some(0)) => "Fallback",
+                        (false, Some(_), Some(_)) => "PutOff",
+                        _ => "Error",
                     },
                     error.phase.name(),
                     error.kind
@@ -558,6 +591,23 @@ impl World {
                 assert!(self.session.poll_output().is_none());
             }
         }
+    }
+
+    fn collect_ext(&mut self, event: &Event) {
+        let (what, ext) = match event {
+            Event::State { ext, .. } => ("State", ext),
+            Event::Subscribed { ext, .. } => ("Subscribed", ext),
+            Event::Unsubscribed { ext, .. } => ("Unsubscribed", ext),
+            Event::Published { ext, .. } => ("Published", ext),
+            Event::Result { ext, .. } => ("Result", ext),
+            _ => return,
+        };
+        let ext = ext.as_ref().map(|it| format!("{what} {it}"));
+        self.exts.extend(ext);
+    }
+
+    fn exts(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.exts)
     }
 
     fn ended(&mut self, what: &str, id: OperationId, channel: String) {
@@ -591,8 +641,8 @@ impl World {
         for awaited in [session.handshake, session.connect].into_iter().flatten() {
             assert!(session.flights.contains_key(&awaited.request));
         }
-        let Commands { retries, queue, .. } = &session.commands;
-        assert!(queue.len() > 1_000 || retries.is_consistent(queue));
+        let queue = session.commands.line();
+        assert!(queue.len() > 1_000 || session.commands.retries.is_consistent(queue));
         assert!(session.replay.count() == 0 || self.closed || session.replay_is_needed());
         let in_flight: Vec<_> = session.flights.keys().collect();
         assert_eq!(in_flight, self.open.keys().collect::<Vec<_>>());

@@ -13,15 +13,16 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper::Uri;
-use hyper_tls::{HttpsConnector, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_tls::MaybeHttpsStream;
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio_native_tls::TlsConnector;
 use tower_service::Service;
 
-use super::chain;
-use super::proxy::Proxies;
-use super::tls::{without_places, Tls};
+use super::attempts::Attempts;
+use super::proxy::{Proxies, Proxy};
+use super::sockets::{self, Deadline, Place, Tcp};
+use super::tls::{handshake_failed, Tls};
 use crate::error::{Error, ErrorKind, Failure};
 
 /// Why there is no connection.
@@ -42,44 +43,45 @@ impl fmt::Display for ConnectFailure {
 impl StdError for ConnectFailure {}
 
 impl ConnectFailure {
+    pub fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+            http_status: 0,
+        }
+    }
+
     pub fn to_failure(&self) -> Failure {
         Failure::new(self.kind, self.text.clone()).with_status(self.http_status)
     }
 }
 
-pub type Tcp = TokioIo<TcpStream>;
-
 /// Makes connections to servers, plain and TLS.
 #[derive(Clone)]
 pub struct Connector {
-    route: Route,
+    proxies: Arc<Proxies>,
+    /// For all that it takes to make a connection.
+    limit: Duration,
     tls: Tls,
     /// From the start if there is an https server; otherwise a redirect may
     /// lead to one.
-    https: Option<HttpsConnector<Route>>,
+    https: Option<TlsConnector>,
+    attempts: Attempts,
 }
 
 impl Connector {
-    /// `timeout` is shared among the addresses of a name, so that a dead one
-    /// does not keep from the others.
     pub fn new(
         is_https: bool,
         tls: Tls,
         proxies: Arc<Proxies>,
-        timeout: Duration,
+        limit: Duration,
     ) -> Result<Self, Error> {
-        let mut http = HttpConnector::new();
-        http.set_connect_timeout(Some(timeout));
-        http.set_nodelay(true);
-        http.enforce_http(false);
         let mut connector = Self {
-            route: Route {
-                http,
-                proxies,
-                timeout,
-            },
+            proxies,
+            limit,
             tls,
             https: None,
+            attempts: Attempts::new(),
         };
         if is_https {
             connector.https()?;
@@ -87,80 +89,116 @@ impl Connector {
         Ok(connector)
     }
 
-    fn https(&mut self) -> Result<&mut HttpsConnector<Route>, Error> {
+    fn https(&mut self) -> Result<TlsConnector, Error> {
         let https = match self.https.take() {
             Some(https) => https,
-            None => HttpsConnector::from((self.route.clone(), self.tls.connector()?.into())),
+            None => self.tls.connector()?.into(),
         };
-        Ok(self.https.insert(https))
+        Ok(self.https.insert(https).clone())
     }
 }
 
-type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, ConnectFailure>> + Send>>;
+type Connecting = Pin<Box<dyn Future<Output = Result<Watched, ConnectFailure>> + Send>>;
 
-/// The way to a server: directly, to a proxy that passes requests on, or through
-/// a tunnel of it.
-#[derive(Clone)]
-struct Route {
-    http: HttpConnector,
-    proxies: Arc<Proxies>,
-    timeout: Duration,
-}
-
-impl Service<Uri> for Route {
-    type Response = Tcp;
+impl Service<Uri> for Connector {
+    type Response = Watched;
     type Error = ConnectFailure;
-    type Future = Connecting<Tcp>;
+    type Future = Connecting;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectFailure>> {
-        // As the connector within always is.
+        // All that may take its time is part of the attempt.
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let target = target_of(&uri);
         let proxy = match self.proxies.of(&uri) {
-            Ok(Some(proxy)) => proxy.clone(),
-            Ok(None) => {
-                let connecting = self.http.call(uri);
-                return Box::pin(async move {
-                    let connected = connecting.await;
-                    connected.map_err(|error| tcp_failure(&target, &error))
-                });
-            }
+            Ok(proxy) => proxy.cloned(),
             Err(error) => return failed(error.clone()),
         };
-        let connecting = self.http.call(proxy.uri().clone());
-        let timeout = self.timeout;
+        let is_https = uri.scheme_str() == Some("https");
+        let tls = match is_https.then(|| self.https()).transpose() {
+            Ok(tls) => tls,
+            Err(error) => return failed(error),
+        };
+        let deadline = Deadline::after(self.limit);
+        let attempt = self.attempts.tie(attempt(uri, proxy, tls, deadline));
         Box::pin(async move {
-            let connected = async {
-                let stream = connecting.await.map_err(|error| {
-                    let why = tcp_failure(proxy.name(), &error).text;
-                    proxy.failure(format_args!("could not be reached: {why}"))
-                })?;
-                if uri.scheme_str() == Some("https") {
-                    proxy.tunnel(stream, &target).await
-                } else {
-                    Ok(stream)
-                }
-            };
-            match tokio::time::timeout(timeout, connected).await {
-                Ok(result) => result,
-                Err(_) => {
-                    let time = timeout.as_millis();
-                    Err(proxy.failure(format_args!("made no connection within {time} ms")))
-                }
-            }
+            attempt.await.unwrap_or_else(|| {
+                let why = "the connection is no longer needed";
+                Err(ConnectFailure::new(ErrorKind::ConnectionLost, why))
+            })
         })
     }
 }
 
-fn failed<T: Send + 'static>(error: Error) -> Connecting<T> {
-    Box::pin(std::future::ready(Err(ConnectFailure {
-        kind: error.kind,
-        text: error.message,
-        http_status: 0,
-    })))
+fn failed(error: Error) -> Connecting {
+    let failure = ConnectFailure::new(error.kind, error.message);
+    Box::pin(std::future::ready(Err(failure)))
+}
+
+/// Goes to the server: directly, to a proxy that passes requests on, or through
+/// a tunnel of it.
+async fn attempt(
+    uri: Uri,
+    proxy: Option<Arc<Proxy>>,
+    tls: Option<TlsConnector>,
+    deadline: Deadline,
+) -> Result<Watched, ConnectFailure> {
+    let server = Place::new(&uri);
+    let stream = match &proxy {
+        None => sockets::connect(&server, deadline).await?,
+        Some(proxy) => {
+            let connecting = through(proxy, &server, tls.is_some(), deadline);
+            connecting.await?
+        }
+    };
+    let Some(tls) = tls else {
+        return Ok(Watched {
+            stream: MaybeHttpsStream::Http(stream),
+            heard: Heard::default(),
+            to_proxy: proxy.is_some(),
+        });
+    };
+    let shaking_hands = tls.connect(server.host(), TokioIo::new(stream));
+    match deadline.within(shaking_hands).await {
+        Some(Ok(stream)) => Ok(Watched {
+            stream: MaybeHttpsStream::Https(TokioIo::new(stream)),
+            heard: Heard::default(),
+            to_proxy: false,
+        }),
+        Some(Err(error)) => Err(handshake_failed(&server.name, &error)),
+        // Whatever keeps the server from answering, it is not its certificate.
+        None => Err(ConnectFailure::new(
+            ErrorKind::Timeout,
+            format!("tls with {}: {}", server.name, deadline.words()),
+        )),
+    }
+}
+
+/// Goes as far as a proxy, or through it.
+async fn through(
+    proxy: &Proxy,
+    server: &Place,
+    tunnel: bool,
+    deadline: Deadline,
+) -> Result<Tcp, ConnectFailure> {
+    let stream = sockets::connect(&Place::new(proxy.uri()), deadline).await;
+    let stream = stream.map_err(|mut failure| {
+        let kind = failure.kind;
+        failure = proxy.failure(format_args!("could not be reached: {}", failure.text));
+        if kind == ErrorKind::System {
+            failure.kind = kind;
+        }
+        failure
+    })?;
+    if !tunnel {
+        return Ok(stream);
+    }
+    let tunnelled = deadline.within(proxy.tunnel(stream, &server.name)).await;
+    tunnelled.unwrap_or_else(|| {
+        let why = format_args!("did not connect to {}: {}", server.name, deadline.words());
+        Err(proxy.failure(why))
+    })
 }
 
 type Stream = MaybeHttpsStream<Tcp>;
@@ -251,81 +289,5 @@ impl Write for Watched {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-impl Service<Uri> for Connector {
-    type Response = Watched;
-    type Error = ConnectFailure;
-    type Future = Connecting<Watched>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectFailure>> {
-        // Both connectors are always ready.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let watched = |stream, to_proxy| Watched {
-            stream,
-            heard: Heard::default(),
-            to_proxy,
-        };
-        if uri.scheme_str() != Some("https") {
-            let to_proxy = matches!(self.route.proxies.of(&uri), Ok(Some(_)));
-            let connecting = self.route.call(uri);
-            return Box::pin(async move {
-                let stream = MaybeHttpsStream::Http(connecting.await?);
-                Ok(watched(stream, to_proxy))
-            });
-        }
-        let target = target_of(&uri);
-        let connecting = match self.https() {
-            Ok(https) => https.call(uri),
-            Err(error) => return failed(error),
-        };
-        Box::pin(async move {
-            match connecting.await {
-                Ok(stream) => Ok(watched(stream, false)),
-                Err(error) => Err(match error.downcast::<ConnectFailure>() {
-                    Ok(failure) => *failure,
-                    Err(error) => ConnectFailure {
-                        kind: ErrorKind::Tls,
-                        text: format!("tls with {target}: {}", without_places(&chain(&*error))),
-                        http_status: 0,
-                    },
-                }),
-            }
-        })
-    }
-}
-
-fn target_of(uri: &Uri) -> String {
-    let host = uri.host().unwrap_or("?");
-    let port = uri.port_u16().unwrap_or(match uri.scheme_str() {
-        Some("https") => 443,
-        _ => 80,
-    });
-    format!("{host}:{port}")
-}
-
-fn tcp_failure(target: &str, error: &(dyn StdError + 'static)) -> ConnectFailure {
-    let text = chain(error);
-    // The connector's error has no kinds, only its own first words.
-    if let Some(cause) = text.strip_prefix("dns error") {
-        let cause = cause.trim_start_matches(": ");
-        ConnectFailure {
-            kind: ErrorKind::Dns,
-            text: format!("dns lookup for {target}: {cause}"),
-            http_status: 0,
-        }
-    } else {
-        let cause = text
-            .trim_start_matches("tcp connect error")
-            .trim_start_matches(": ");
-        ConnectFailure {
-            kind: ErrorKind::Tcp,
-            text: format!("tcp connect to {target}: {cause}"),
-            http_status: 0,
-        }
     }
 }

@@ -2,19 +2,21 @@
 //! those that the server sets.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::fmt;
 
-use cookie_store::{Cookie, CookieStore, StoreAction};
+use cookie_store::{Cookie, CookieError, CookieStore, StoreAction};
 use hyper::header::HeaderValue;
 use url::Url;
 
+use crate::bayeux::error_text::one_line;
 use crate::error::{Error, ErrorKind};
 
 /// What a server may leave with a client. RFC 6265, section 6.1, asks for at
 /// least 50 cookies of at least 4096 bytes for each host.
 const MAXIMUM_COOKIES: usize = 200;
 const MAXIMUM_COOKIE: usize = 8192;
+/// All together: each request carries them, and servers take far less.
+const MAXIMUM_STORED: usize = 256 * 1024;
 
 #[derive(Clone, Default)]
 pub struct Jar {
@@ -59,6 +61,20 @@ pub fn check(name: &str, value: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// The name of a `Set-Cookie` for the log, behind a space. What has no '=' is a
+/// value, and shown to nobody.
+pub fn shown_name(header: &HeaderValue) -> String {
+    let pair = header.as_bytes().split(|it| *it == b';').next();
+    let mut parts = pair.unwrap_or_default().splitn(2, |it| *it == b'=');
+    match (parts.next(), parts.next()) {
+        (Some(name), Some(_)) => {
+            let name = one_line(&String::from_utf8_lossy(name), 40);
+            format!(" \"{name}\"")
+        }
+        _ => String::new(),
+    }
+}
+
 impl Jar {
     /// Adds one of the host's; the last one of a name is the one sent.
     pub fn give(&mut self, name: &str, value: &str) {
@@ -67,25 +83,32 @@ impl Jar {
     }
 
     /// Keeps what a `Set-Cookie` in a response from `url` says. Of one that
-    /// cannot be used nothing is kept, as RFC 6265, section 5.2, wants it. The
-    /// server's newest value wins over the host's, where it is sent to `ours`.
-    pub fn store(&mut self, header: &HeaderValue, url: &Url, ours: &Url) {
-        let Ok(text) = std::str::from_utf8(header.as_bytes()) else {
-            return;
-        };
+    /// cannot be used nothing is kept, as RFC 6265, section 5.2, wants it; what
+    /// comes back says why. The server's newest value wins over the host's,
+    /// where it is sent to `ours`.
+    pub fn store(&mut self, header: &HeaderValue, url: &Url, ours: &Url) -> Option<&'static str> {
+        self.keep(header, url, ours).err()
+    }
+
+    fn keep(&mut self, header: &HeaderValue, url: &Url, ours: &Url) -> Result<(), &'static str> {
+        let text = std::str::from_utf8(header.as_bytes()).map_err(|_| "it is not UTF-8")?;
         if text.len() > MAXIMUM_COOKIE {
-            return;
+            return Err("it is too long");
         }
-        let Ok(cookie) = Cookie::parse(text.to_owned(), url) else {
-            return;
-        };
+        let cookie = Cookie::parse(text.to_owned(), url).map_err(|error| match error {
+            CookieError::DomainMismatch => "it is for another server",
+            _ => "it cannot be read",
+        })?;
         let name = cookie.name().to_owned();
         let place = (String::from(&cookie.domain), String::from(&cookie.path));
         let replaces_given = cookie.matches(ours);
         let before = self.stored.get_any(&place.0, &place.1, &name);
         let before = before.map(|it| it.value().to_owned());
-        let Ok(action) = self.stored.insert(cookie.into_owned(), url) else {
-            return;
+        let action = match self.stored.insert(cookie.into_owned(), url) {
+            Ok(action) => action,
+            // It was gone before it came.
+            Err(CookieError::Expired) => return Ok(()),
+            Err(_) => return Err("it is for another server"),
         };
         if let Some(before) = before {
             if self.past.len() == PAST {
@@ -93,33 +116,50 @@ impl Jar {
             }
             self.past.push_back(before);
         }
-        if self.stored.iter_any().count() > MAXIMUM_COOKIES {
+        let is_new = action == StoreAction::Inserted;
+        if !self.has_room(is_new) {
             self.forget_expired();
-            if action == StoreAction::Inserted && self.stored.iter_any().count() > MAXIMUM_COOKIES {
+            if !self.has_room(is_new) {
                 self.stored.remove(&place.0, &place.1, &name);
-                return;
+                return Err("there are too many");
             }
         }
         if replaces_given {
             self.given.retain(|(other, _)| *other != name);
         }
+        Ok(())
     }
 
-    /// The store itself keeps them for ever.
+    /// Whether what has come in last may stay.
+    fn has_room(&self, is_new: bool) -> bool {
+        let all = self.stored.iter_any();
+        let (count, length) = all.fold((0, 0), |(count, length), it| {
+            (count + 1, length + it.name().len() + it.value().len())
+        });
+        length <= MAXIMUM_STORED && (count <= MAXIMUM_COOKIES || !is_new)
+    }
+
+    /// The store itself keeps them for ever. One by one: a copy of a full jar
+    /// for each cookie that finds it full would be the server's way to keep the
+    /// I/O thread busy.
     fn forget_expired(&mut self) {
-        let unexpired: Vec<_> = self.stored.iter_unexpired().cloned().collect();
-        let fresh = CookieStore::from_cookies(unexpired.into_iter().map(Ok::<_, Infallible>), true);
-        self.stored = fresh.unwrap_or_default();
+        let place = |it: &Cookie| {
+            let (domain, path) = (String::from(&it.domain), String::from(&it.path));
+            (domain, path, it.name().to_owned())
+        };
+        let expired = self.stored.iter_any().filter(|it| it.is_expired());
+        let expired: Vec<_> = expired.map(place).collect();
+        for (domain, path, name) in expired {
+            self.stored.remove(&domain, &path, &name);
+        }
     }
 
-    /// The values of all cookies, those of the last ones replaced included.
-    pub fn values(&self) -> Vec<String> {
-        let given = self.given.iter().map(|(_, value)| value.clone());
-        let stored = self.stored.iter_any().map(|it| it.value().to_owned());
-        given
-            .chain(stored)
-            .chain(self.past.iter().cloned())
-            .collect()
+    /// Calls `each` with the values of all cookies, those of the last ones
+    /// replaced included.
+    pub fn each_value(&self, mut each: impl FnMut(&str)) {
+        self.given.iter().for_each(|(_, value)| each(value));
+        self.stored.iter_any().for_each(|it| each(it.value()));
+        self.past.iter().for_each(|it| each(it));
     }
 
     /// The `Cookie` header for a URL of the host's server.
@@ -156,12 +196,16 @@ mod tests {
         Url::parse(text).unwrap()
     }
 
-    fn set(jar: &mut Jar, cookie: &str) {
+    fn stored(jar: &mut Jar, cookie: &str) -> Option<&'static str> {
         jar.store(
-            &HeaderValue::from_str(cookie).unwrap(),
+            &HeaderValue::from_bytes(cookie.as_bytes()).unwrap(),
             &url("http://h/cometd/handshake"),
             &url("http://h/cometd/"),
-        );
+        )
+    }
+
+    fn set(jar: &mut Jar, cookie: &str) {
+        stored(jar, cookie);
     }
 
     fn sent(jar: &Jar, to: &str) -> String {
@@ -185,6 +229,43 @@ mod tests {
             "BAYEUX_BROWSER=x=y; quoted=\"a b\""
         );
         assert_eq!(sent(&jar, "http://other/cometd/connect"), "");
+    }
+
+    #[test]
+    fn what_is_taken_of_a_set_cookie_and_what_is_not() {
+        for (cookie, sent_back) in [
+            ("a=1", "a=1"),
+            ("a=1;", "a=1"),
+            (" a = 1 ; Path=/ ", "a=1"),
+            ("a=", "a="),
+            ("a=1=2; Unknown; Other=x; Path=/", "a=1=2"),
+            ("a=1; Expires=0; Path=/", "a=1"),
+            ("a=1; Expires=Thu, 01 Jan 2099 00:00:00 GMT", "a=1"),
+            ("a=1; Expires=Thu, 01-Jan-2099 00:00:00 GMT", "a=1"),
+            ("a=1; Max-Age=soon", "a=1"),
+            ("a=1; Domain=; Path=", "a=1"),
+            ("a=1; Domain=.h", "a=1"),
+            ("a=1; SameSite=Sometimes; HttpOnly=no; Partitioned", "a=1"),
+            ("a=\u{e9}", "a=\u{e9}"),
+            ("a=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT", ""),
+            ("a=1; Expires=Thursday, 01-Jan-70 00:00:00 GMT", ""),
+        ] {
+            let mut jar = Jar::default();
+            assert_eq!(stored(&mut jar, cookie), None, "{cookie}");
+            let header = jar.header(&url("http://h/cometd/connect"));
+            let sent = header.as_ref().map_or(&b""[..], |it| it.as_bytes());
+            assert_eq!(sent, sent_back.as_bytes(), "{cookie}");
+        }
+        let long = format!("a={}", "x".repeat(9_000));
+        for cookie in ["", "a", "=1", "a=1; Domain=evil.com", long.as_str()] {
+            assert!(stored(&mut Jar::default(), cookie).is_some(), "{cookie}");
+        }
+        for (cookie, name) in [("a=1; b=2", " \"a\""), ("secret; Path=/", ""), ("", "")] {
+            assert_eq!(shown_name(&HeaderValue::from_static(cookie)), name);
+        }
+        let header = HeaderValue::from_bytes(b"a=\xff").unwrap();
+        let h = url("http://h/");
+        assert!(Jar::default().store(&header, &h, &h).is_some());
     }
 
     #[test]
@@ -246,6 +327,25 @@ mod tests {
             set(&mut jar, &format!("short{n}=; Path=/; Max-Age=0"));
         }
         assert!(jar.stored.iter_any().count() <= MAXIMUM_COOKIES + 1);
+    }
+
+    #[test]
+    fn limit_cookies_all_together_are_bounded() {
+        let mut jar = Jar::default();
+        for round in 0..2 {
+            for n in 0..MAXIMUM_COOKIES {
+                set(&mut jar, &format!("c{n}={round}; Path=/"));
+                set(&mut jar, &format!("c{n}={}; Path=/", "x".repeat(8_000)));
+            }
+            let sent = sent(&jar, "http://h/");
+            assert!((200_000..MAXIMUM_STORED + 1_000).contains(&sent.len()));
+        }
+        // 50 of 4096 bytes are what RFC 6265 asks for.
+        let mut jar = Jar::default();
+        for n in 0..50 {
+            set(&mut jar, &format!("c{n}={}; Path=/", "x".repeat(4_096)));
+        }
+        assert_eq!(sent(&jar, "http://h/").split("; ").count(), 50);
     }
 
     #[test]

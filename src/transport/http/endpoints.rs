@@ -41,6 +41,13 @@ impl Target {
         let uri = uri_of(&url)?;
         Ok(Self { url, uri })
     }
+
+    /// For people to read: a query may hold what is nobody's business.
+    pub fn shown(&self) -> String {
+        let mut url = self.url.clone();
+        url.set_query(None);
+        url.into()
+    }
 }
 
 #[derive(Debug)]

@@ -1,13 +1,19 @@
 //! Long polling: one POST a request, JSON both ways (Bayeux specification,
 //! section 5.1).
 
+mod attempts;
 pub mod authorization;
+mod coding;
 mod connector;
 pub mod cookies;
 pub mod endpoints;
+mod heads;
+mod mend;
+mod progress;
 pub mod proxy;
 mod response;
 pub mod secrets;
+mod sockets;
 pub mod tls;
 
 use std::error::Error as _;
@@ -17,7 +23,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    HeaderMap, HeaderValue, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION,
+    HeaderMap, HeaderValue, ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION,
     PROXY_AUTHORIZATION, SET_COOKIE, USER_AGENT,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -26,20 +32,26 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
 use crate::bayeux::error_text::one_line;
-use crate::bayeux::Body;
 use crate::error::{Error, ErrorKind, Failure};
 use crate::runtime::lock;
 use crate::session::{Endpoint, Server};
+use crate::transport::leniencies::{Leniencies, Leniency};
 use authorization::Authorization;
 use connector::{ConnectFailure, Connector, Heard};
 use cookies::Jar;
 use endpoints::{Endpoints, Target};
+use heads::{HeadFailure, Heads};
+pub use progress::Progress;
 use proxy::{Proxies, Proxy};
 pub use response::parse;
 use tls::{without_places, Tls};
 
 /// What the library says it is.
 const AGENT: &str = concat!("libcometd/", env!("CARGO_PKG_VERSION"));
+
+/// JSON, or what else there is, rather than a refusal. Some firewalls refuse
+/// requests that do not say.
+const ACCEPTED: &str = "application/json, */*;q=0.1";
 
 /// Idle connections are closed by us before the five seconds after which many
 /// servers close them, so that a publish is rarely sent into a closing one.
@@ -65,11 +77,12 @@ pub struct Settings {
     pub connect_timeout: Duration,
     pub proxies: Arc<Proxies>,
     pub tls: Tls,
+    pub leniencies: Arc<Leniencies>,
 }
 
 /// One client's way to its server: its connections, cookies and headers.
 pub struct LongPolling {
-    client: Client<Connector, Full<Bytes>>,
+    client: Client<Heads<Connector>, Full<Bytes>>,
     servers: Vec<Arc<Endpoints>>,
     /// The server that advice has led to.
     advised: Mutex<Option<(Arc<str>, Arc<Endpoints>)>>,
@@ -78,32 +91,36 @@ pub struct LongPolling {
     headers: HeaderMap,
     maximum_response: usize,
     proxies: Arc<Proxies>,
+    leniencies: Arc<Leniencies>,
 }
 
 impl LongPolling {
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let mut headers = HeaderMap::with_capacity(settings.headers.keys_len() + 3);
+        let mut headers = HeaderMap::with_capacity(settings.headers.keys_len() + 4);
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/json;charset=UTF-8"),
         );
+        headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         for name in settings.headers.keys() {
             headers.remove(name);
         }
         headers.extend(settings.headers);
+        let connector = Connector::new(
+            settings.servers.iter().any(Endpoints::is_https),
+            settings.tls,
+            settings.proxies.clone(),
+            settings.connect_timeout,
+        )?;
         Ok(Self {
             client: Client::builder(TokioExecutor::new())
                 .pool_idle_timeout(IDLE)
                 .pool_timer(TokioTimer::new())
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
-                .build(Connector::new(
-                    settings.servers.iter().any(Endpoints::is_https),
-                    settings.tls,
-                    settings.proxies.clone(),
-                    settings.connect_timeout,
-                )?),
+                .http1_title_case_headers(true)
+                .build(Heads::new(connector, settings.leniencies.clone())),
             servers: settings.servers.into_iter().map(Arc::new).collect(),
             advised: Mutex::default(),
             authorization: settings.authorization,
@@ -111,26 +128,19 @@ impl LongPolling {
             headers,
             maximum_response: settings.maximum_response,
             proxies: settings.proxies,
+            leniencies: settings.leniencies,
         })
     }
 
-    /// Posts a JSON array of messages and reads the messages that come back.
-    /// Dropping the future closes the connection that it used.
-    pub async fn send(
-        &self,
-        server: Server,
-        endpoint: Endpoint,
-        body: Vec<u8>,
-    ) -> Result<Body, Failure> {
-        parse(self.exchange(server, endpoint, body).await?)
-    }
-
-    /// The same, without a look at what came back; [`parse`] does that.
+    /// Posts a JSON array of messages and reads what comes back; [`parse`] finds
+    /// the messages in it. Dropping the future closes the connection that it
+    /// used.
     pub async fn exchange(
         &self,
         server: Server,
         endpoint: Endpoint,
         body: Vec<u8>,
+        progress: &Progress,
     ) -> Result<Vec<u8>, Failure> {
         let body = Bytes::from(body);
         let endpoints = self.endpoints(server)?;
@@ -142,10 +152,12 @@ impl LongPolling {
         for _ in 0..=MAXIMUM_REDIRECTS {
             let at = redirected.as_ref().unwrap_or(target);
             let proxy = self.proxies.of(&at.uri).ok().flatten();
+            let sent = Instant::now();
             let response = match self.post(at, &body, repeatable).await {
                 Ok(response) => response,
                 Err(failure) => return Err(through(proxy, failure)),
             };
+            progress.begun();
             status = response.status().as_u16();
             if let Some(proxy) = proxy {
                 // Of http requests a proxy's own refusals look like the server's.
@@ -158,12 +170,18 @@ impl LongPolling {
             match redirection(at, &response) {
                 Ok(None) => {}
                 Ok(Some(next)) => {
+                    told(at, status, sent, progress);
                     redirected = Some(next);
                     continue;
                 }
-                Err(failure) => return Err(through(proxy, failure)),
+                Err(failure) => {
+                    told(at, status, sent, progress);
+                    return Err(through(proxy, failure));
+                }
             }
-            let read = response::read(response, self.maximum_response).await;
+            let maximum = self.maximum_response;
+            let read = response::read(response, maximum, progress, &self.leniencies).await;
+            told(at, status, sent, progress);
             return read.map_err(|failure| through(proxy, failure));
         }
         Err(Failure::new(
@@ -171,6 +189,11 @@ impl LongPolling {
             format!("more than {MAXIMUM_REDIRECTS} redirects"),
         )
         .with_status(status))
+    }
+
+    /// The places of a server, if it has any.
+    pub fn places(&self, server: Server) -> Option<Arc<Endpoints>> {
+        self.endpoints(server).ok()
     }
 
     fn endpoints(&self, server: Server) -> Result<Arc<Endpoints>, Failure> {
@@ -238,10 +261,26 @@ impl LongPolling {
         if headers.contains_key(SET_COOKIE) {
             let mut jar = lock(&self.cookies);
             for value in headers.get_all(SET_COOKIE) {
-                jar.store(value, &target.url, base);
+                if let Some(why) = jar.store(value, &target.url, base) {
+                    let name = cookies::shown_name(value);
+                    let text = format!("the cookie{name} of a response was passed over: {why}");
+                    self.leniencies.took(Leniency::Cookie, text);
+                }
             }
         }
     }
+}
+
+/// A line of the log for each response. A URL's query is nobody's business, and
+/// a target has no userinfo.
+fn told(at: &Target, status: u16, sent: Instant, progress: &Progress) {
+    if !tracing::event_enabled!(target: "cometd::http", tracing::Level::DEBUG) {
+        return;
+    }
+    let url = at.shown();
+    let ms = u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let bytes = progress.so_far().1;
+    tracing::debug!(target: "cometd::http", url, status, ms, bytes, "response");
 }
 
 /// Where a response sends the request on to: another place of the same server,
@@ -253,10 +292,13 @@ fn redirection<B>(from: &Target, response: &Response<B>) -> Result<Option<Target
     if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
         return Ok(None);
     }
-    let location = response
-        .headers()
-        .get(LOCATION)
-        .and_then(|it| it.to_str().ok());
+    // Servers write UTF-8 where only ASCII belongs; the URL gets it encoded.
+    let location = response.headers().get(LOCATION);
+    let location = location.map(|it| String::from_utf8_lossy(it.as_bytes()));
+    let location = location
+        .as_deref()
+        .map(str::trim)
+        .filter(|it| !it.is_empty());
     let fail = |why: String| {
         let text = format!("HTTP {}: {why}", status.as_u16());
         Err(Failure::new(ErrorKind::Redirect, text).with_status(status.as_u16()))
@@ -337,6 +379,9 @@ fn http_failure(error: &hyper::Error) -> Failure {
             format!("the response is not HTTP/1.1: {}", chain(error)),
         );
     }
+    if let Some(head) = head_failure(error) {
+        return Failure::new(ErrorKind::MalformedHttp, head.to_string());
+    }
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return Failure::new(
             ErrorKind::ConnectionLost,
@@ -353,6 +398,12 @@ fn http_failure(error: &hyper::Error) -> Failure {
         ErrorKind::ConnectionLost,
         format!("the connection broke: {text}"),
     )
+}
+
+/// Whether a head was given up on its way to hyper.
+fn head_failure(error: &hyper::Error) -> Option<&HeadFailure> {
+    let io = error.source()?.downcast_ref::<std::io::Error>()?;
+    io.get_ref()?.downcast_ref()
 }
 
 /// An error and its causes on one line, each said once.

@@ -12,7 +12,8 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 
 use super::authorization::{self, Authorization};
-use super::connector::{ConnectFailure, Tcp};
+use super::connector::ConnectFailure;
+use super::sockets::Tcp;
 use super::{chain, endpoints, AGENT};
 use crate::error::{Error, ErrorKind};
 
@@ -84,11 +85,7 @@ impl Proxy {
     }
 
     pub fn failure(&self, text: impl fmt::Display) -> ConnectFailure {
-        ConnectFailure {
-            kind: ErrorKind::Proxy,
-            text: format!("the proxy {} {text}", self.name),
-            http_status: 0,
-        }
+        ConnectFailure::new(ErrorKind::Proxy, format!("the proxy {} {text}", self.name))
     }
 
     /// How a 407 of it is told.

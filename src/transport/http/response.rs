@@ -1,59 +1,136 @@
 //! What a response says: its status, its body, and how long to wait.
 
-use std::io::Read;
 use std::time::{Duration, SystemTime};
 
-use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{HeaderMap, CONTENT_ENCODING, RETRY_AFTER};
+use hyper::header::{HeaderMap, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
+use super::coding::{decode, Wanted};
 use super::http_failure;
+use super::progress::Progress;
+use crate::bayeux::body::Text;
 use crate::bayeux::error_text::one_line;
 use crate::bayeux::{Body, BodyError};
 use crate::error::{ErrorKind, Failure};
+use crate::transport::leniencies::{Leniencies, Leniency};
 
 /// What is read of a body that only explains a refusal.
 const MAXIMUM_EXPLANATION: usize = 16 * 1024;
 const EXPLANATION_LIMIT: Duration = Duration::from_secs(1);
+/// What is told of it.
+const TOLD: usize = 80;
+/// So much of it is kept for that: white space does not count.
+const KEPT: usize = 256;
+
+/// What an announced length gets of memory before anything has come; from then
+/// on there is at most twice as much as has come.
+const MAXIMUM_ADVANCE: usize = 128 * 1024;
 
 /// Reads what messages are in. Only 200 carries messages.
-pub async fn read(response: Response<Incoming>, maximum: usize) -> Result<Vec<u8>, Failure> {
+pub async fn read(
+    response: Response<Incoming>,
+    maximum: usize,
+    progress: &Progress,
+    leniencies: &Leniencies,
+) -> Result<Vec<u8>, Failure> {
     let status = response.status();
     let (parts, incoming) = response.into_parts();
     if status != StatusCode::OK {
         // Whatever goes wrong here, the status is what is told.
-        let body = explanation(incoming).await;
-        let body = decode(&parts.headers, body, MAXIMUM_EXPLANATION).unwrap_or_default();
-        return Err(refusal(status, &parts.headers, body));
+        let body = explanation(incoming, progress).await;
+        let wanted = Wanted::Beginning;
+        let body = decode(
+            &parts.headers,
+            body,
+            MAXIMUM_EXPLANATION,
+            wanted,
+            leniencies,
+        )
+        .await;
+        return Err(refusal(status, &parts.headers, body.unwrap_or_default()));
     }
     // A response that broke off is told as a broken connection.
     let told = |failure: Failure| match failure.kind {
         ErrorKind::ConnectionLost => failure,
         _ => failure.with_status(status.as_u16()),
     };
-    let body = collect(incoming, maximum).await.map_err(told)?;
-    decode(&parts.headers, body, maximum).map_err(told)
+    let body = collect(incoming, maximum, progress).await.map_err(told)?;
+    let body = decode(&parts.headers, body, maximum, Wanted::Whole, leniencies).await;
+    let mut body = body.map_err(told)?;
+    if trim(&mut body) {
+        leniencies.took(
+            Leniency::BodyTail,
+            "NULs behind the JSON of a response were passed over",
+        );
+    }
+    Ok(body)
+}
+
+/// Takes away NULs at the end, and the white space between them: who counts the
+/// end of a C string sends them. White space alone is JSON's own.
+fn trim(body: &mut Vec<u8>) -> bool {
+    let is_tail = |byte: &u8| *byte == 0 || byte.is_ascii_whitespace();
+    let end = body.iter().rposition(|byte| !is_tail(byte));
+    let end = end.map_or(0, |it| it + 1);
+    let has_nul = body.get(end..).is_some_and(|it| it.contains(&0));
+    if has_nul {
+        body.truncate(end);
+    }
+    has_nul
 }
 
 /// The messages of such a response.
-pub fn parse(body: Vec<u8>) -> Result<Body, Failure> {
-    Body::parse(body).map_err(|error| {
+pub fn parse(body: impl Into<Text>) -> Result<Body, Failure> {
+    let text = body.into();
+    let start = beginning(text.text.as_bytes());
+    let fail = |kind, text| Failure::new(kind, text).with_status(StatusCode::OK.as_u16());
+    let body = Body::read(text).map_err(|error| {
         let kind = match error {
             BodyError::Html(_) => ErrorKind::Html,
             _ => ErrorKind::NotJson,
         };
-        Failure::new(kind, error.to_string()).with_status(StatusCode::OK.as_u16())
-    })
+        fail(kind, error.to_string())
+    })?;
+    // An empty array is from a server that has nothing to say.
+    if body.malformed() > 0 && !holds_messages(&body) {
+        let start = shown(&start);
+        return Err(fail(
+            ErrorKind::Protocol,
+            format!("the response holds no Bayeux message; it begins \"{start}\""),
+        ));
+    }
+    Ok(body)
+}
+
+fn holds_messages(body: &Body) -> bool {
+    body.messages().any(|message| message.channel().is_some())
+}
+
+/// So much of a body that its beginning can be told when it has been parsed.
+fn beginning(body: &[u8]) -> [u8; KEPT] {
+    let mut start = [b' '; KEPT];
+    let body = body.trim_ascii_start();
+    let length = body.len().min(start.len());
+    if let (Some(to), Some(from)) = (start.get_mut(..length), body.get(..length)) {
+        to.copy_from_slice(from);
+    }
+    start
+}
+
+/// The beginning of a body on one line.
+fn shown(start: &[u8]) -> String {
+    one_line(&String::from_utf8_lossy(start), TOLD)
 }
 
 /// What comes soon of a body that explains a refusal.
-async fn explanation(mut incoming: Incoming) -> Vec<u8> {
+async fn explanation(mut incoming: Incoming, progress: &Progress) -> Vec<u8> {
     let mut body = Vec::new();
     let read = async {
         while let Some(Ok(frame)) = incoming.frame().await {
             if let Some(data) = frame.data_ref() {
+                progress.came(data.len());
                 let room = MAXIMUM_EXPLANATION - body.len();
                 body.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
                 if body.len() == MAXIMUM_EXPLANATION {
@@ -67,83 +144,80 @@ async fn explanation(mut incoming: Incoming) -> Vec<u8> {
     body
 }
 
-async fn collect(mut incoming: Incoming, maximum: usize) -> Result<Vec<u8>, Failure> {
+async fn collect(
+    mut incoming: Incoming,
+    maximum: usize,
+    progress: &Progress,
+) -> Result<Vec<u8>, Failure> {
     let expected = incoming.size_hint().lower();
     let expected = usize::try_from(expected).unwrap_or(usize::MAX);
     if expected > maximum {
         return Err(too_large(maximum));
     }
-    let mut body = Vec::with_capacity(expected);
+    let mut body = Vec::new();
+    reserve(&mut body, expected.min(MAXIMUM_ADVANCE), expected)?;
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|error| http_failure(&error))?;
         if let Some(data) = frame.data_ref() {
+            progress.came(data.len());
             if body.len() + data.len() > maximum {
                 return Err(too_large(maximum));
             }
+            reserve(&mut body, data.len(), expected)?;
             body.extend_from_slice(data);
         }
     }
     Ok(body)
 }
 
-fn too_large(maximum: usize) -> Failure {
+/// Makes room for so many more bytes: at least, and at most for as many again as
+/// there are, but for no more than `expected` if that is enough. What a server
+/// sends must not end the process for want of memory.
+pub(super) fn reserve(
+    bytes: &mut Vec<u8>,
+    additional: usize,
+    expected: usize,
+) -> Result<(), Failure> {
+    if bytes.capacity() - bytes.len() >= additional {
+        return Ok(());
+    }
+    let more = bytes.len().min(expected.saturating_sub(bytes.len()));
+    let more = more.max(additional);
+    bytes.try_reserve_exact(more).map_err(|_| {
+        Failure::new(
+            ErrorKind::System,
+            format!(
+                "there is no memory for the response: {more} bytes more than the {} that it has",
+                bytes.len()
+            ),
+        )
+    })
+}
+
+pub(super) fn too_large(maximum: usize) -> Failure {
     Failure::new(
         ErrorKind::TooLarge,
         format!("the response is too large: more than {maximum} bytes"),
     )
 }
 
-/// Undoes the content coding. The limit holds for what comes out, so that a
-/// small body cannot become a huge one.
-fn decode(headers: &HeaderMap, body: Vec<u8>, maximum: usize) -> Result<Vec<u8>, Failure> {
-    let Some(coding) = headers.get(CONTENT_ENCODING) else {
-        return Ok(body);
-    };
-    let coding = coding.to_str().unwrap_or("?").trim();
-    if coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
-        return Ok(body);
-    }
-    if !coding.eq_ignore_ascii_case("gzip") && !coding.eq_ignore_ascii_case("x-gzip") {
-        return Err(Failure::new(
-            ErrorKind::Protocol,
-            format!(
-                "the response has the content coding {}, which was not asked for",
-                one_line(coding, 40)
-            ),
-        ));
-    }
-    let mut decoded = Vec::new();
-    let limit = u64::try_from(maximum).unwrap_or(u64::MAX).saturating_add(1);
-    MultiGzDecoder::new(body.as_slice())
-        .take(limit)
-        .read_to_end(&mut decoded)
-        .map_err(|error| {
-            Failure::new(
-                ErrorKind::Protocol,
-                format!("the response's gzip is corrupt: {error}"),
-            )
-        })?;
-    if decoded.len() > maximum {
-        return Err(too_large(maximum));
-    }
-    Ok(decoded)
-}
-
 fn refusal(status: StatusCode, headers: &HeaderMap, body: Vec<u8>) -> Failure {
     let reason = status.canonical_reason().unwrap_or("");
     let mut bayeux = None;
+    let start = shown(&beginning(&body));
     let explanation = match Body::parse(body) {
         Err(BodyError::Html(title)) if !title.is_empty() => format!(" (HTML page \"{title}\")"),
-        Err(BodyError::NotJson { start, .. }) => format!(" (\"{start}\")"),
         // Some servers refuse by status and by a message; the message knows why.
-        Ok(body) => {
+        Ok(body) if holds_messages(&body) => {
             bayeux = body.messages().find_map(|message| message.error());
             bayeux
                 .as_ref()
                 .map(|error| format!(" ({})", error.text))
                 .unwrap_or_default()
         }
-        _ => String::new(),
+        Err(BodyError::Empty | BodyError::Html(_)) => String::new(),
+        // JSON too: the explanation of something else than Bayeux.
+        _ => format!(" (\"{start}\")"),
     };
     let mut failure = Failure::new(
         match status {
@@ -156,20 +230,36 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: Vec<u8>) -> Failure {
     );
     failure.http_status = status.as_u16();
     failure.bayeux = bayeux;
-    if matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    ) {
+    if says_when(status) {
         failure.retry_after = retry_after(headers, SystemTime::now());
     }
     failure
 }
 
+/// Whether what is refused may be taken later, as the server may say: what curl
+/// tries again.
+fn says_when(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
 /// `Retry-After` in milliseconds: seconds, or a date (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<u64> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(seconds.saturating_mul(1_000));
+    let (seconds, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    if is_number(seconds) && is_number(fraction) {
+        // Some servers write a fraction; it is rounded up.
+        let more = u64::from(fraction.bytes().any(|it| it != b'0'));
+        let seconds = seconds.parse::<u64>().unwrap_or(u64::MAX);
+        return Some(seconds.saturating_add(more).saturating_mul(1_000));
     }
     let date = httpdate::parse_http_date(value).ok()?;
     let wait = date.duration_since(now).unwrap_or_default();
@@ -180,30 +270,9 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<u64> {
 mod tests {
     use super::*;
     use hyper::header::HeaderValue;
-    use std::io::Write;
 
     fn headers(name: hyper::header::HeaderName, value: &str) -> HeaderMap {
         HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())])
-    }
-
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    #[test]
-    fn gzip_is_decoded_within_the_limit_148() {
-        let gz = headers(CONTENT_ENCODING, "gzip");
-        assert_eq!(decode(&gz, gzip(b"[]"), 10).unwrap(), b"[]");
-        let bomb = gzip(&vec![b' '; 1 << 20]);
-        assert!(bomb.len() < 2_000);
-        let error = decode(&gz, bomb, 1 << 16).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::TooLarge);
-        let error = decode(&gz, b"not gzip".to_vec(), 100).unwrap_err();
-        assert!(error.text.contains("gzip is corrupt"), "{}", error.text);
-        assert!(decode(&headers(CONTENT_ENCODING, "br"), vec![], 10).is_err());
-        assert!(decode(&headers(CONTENT_ENCODING, "identity"), vec![], 10).is_ok());
     }
 
     #[test]
@@ -230,7 +299,14 @@ mod tests {
         assert_eq!(wait("120"), Some(120_000));
         assert_eq!(wait("Sun, 06 Nov 1994 08:49:47 GMT"), Some(10_000));
         assert_eq!(wait("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
-        assert_eq!(wait("soon"), None);
+        assert_eq!(wait("Sunday, 06-Nov-94 08:49:47 GMT"), Some(10_000));
+        assert_eq!(wait("Sun Nov  6 08:49:47 1994"), Some(10_000));
+        assert_eq!(wait(" 007 "), Some(7_000));
+        assert_eq!(wait("1.5"), Some(2_000));
+        assert_eq!(wait("99999999999999999999999"), Some(u64::MAX));
+        for bad in ["soon", "", "-1", "+1", "1.", ".5", "1s", "1, 2"] {
+            assert_eq!(wait(bad), None, "{bad}");
+        }
         assert_eq!(
             retry_after(&HeaderMap::new(), now + Duration::from_secs(1)),
             None

@@ -1,7 +1,9 @@
 //! What must never be read in an error or a log line, even when a server
 //! sends it back.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use serde_json::value::RawValue;
@@ -9,8 +11,7 @@ use serde_json::value::RawValue;
 use super::authorization::Authorization;
 use super::cookies::Jar;
 use super::proxy::Proxies;
-use crate::bayeux::error_text::one_line;
-use crate::bayeux::json;
+use crate::bayeux::json::{self, up_to};
 use crate::runtime::lock;
 
 /// Shorter ones are no secrets, and taking them out of a text would garble it.
@@ -37,7 +38,8 @@ impl Secrets {
         handshake_ext: Option<&str>,
         proxies: &Proxies,
     ) -> Self {
-        let mut fixed = lock(&cookies).values();
+        let mut fixed = Vec::new();
+        lock(&cookies).each_value(|it| fixed.push(it.to_owned()));
         fixed.extend(proxies.secrets());
         for value in headers {
             // "Bearer abc": the scheme is no secret, what follows is.
@@ -71,58 +73,236 @@ impl Secrets {
     }
 
     /// Takes all secrets out of a text, and a part of one where the text was
-    /// cut off.
+    /// cut off. What it costs grows with the text, and hardly with the secrets:
+    /// a server may set many long cookies, and have many errors told.
     pub fn redact(&self, text: &mut String) {
-        let mut secrets = self.authorization.secrets();
-        secrets.extend(lock(&self.cookies).values());
-        secrets.extend(lock(&self.given).iter().flatten().cloned());
-        let all = secrets.iter().chain(&self.fixed);
-        // Texts of servers were brought onto one line.
-        let folded: Vec<String> = all.clone().map(|it| one_line(it, it.len())).collect();
-        let mut all: Vec<&str> = all
-            .chain(&folded)
-            .map(|it| it.trim())
-            .filter(|it| it.len() >= MINIMUM)
-            .collect();
-        // Longer ones first: one may hold another.
-        all.sort_unstable_by_key(|it| std::cmp::Reverse(it.len()));
-        all.dedup();
-        for secret in all {
-            if text.contains(secret) {
-                *text = text.replace(secret, "…");
-            }
-            redact_cut_off(text, secret);
+        let mut search = Search::new(text);
+        for secret in self.authorization.secrets() {
+            search.look_for(&secret);
+        }
+        lock(&self.cookies).each_value(|it| search.look_for(it));
+        for secret in lock(&self.given).iter().flatten() {
+            search.look_for(secret);
+        }
+        for secret in &self.fixed {
+            search.look_for(secret);
+        }
+        if let Some(redacted) = search.redacted() {
+            *text = redacted;
         }
     }
 }
 
-/// How many places a text was cut off at, at most; a server may write more.
-const CUTS: usize = 4;
+/// Longer texts are cut: nothing that is told is as long.
+const LONGEST_TEXT: usize = 64 * 1024;
 
-/// Texts are cut with an ellipsis, in front of which a secret may begin.
-fn redact_cut_off(text: &mut String, secret: &str) {
-    let mut before = text.len();
-    for _ in 0..CUTS {
-        let Some(end) = text.get(..before).and_then(|it| it.rfind('…')) else {
-            return;
+/// So many secrets that begin as something in the text does are looked for.
+/// Beyond that all is taken out from there on: who has set so many cookies that
+/// begin alike, and sends them back, wants to keep us busy.
+const MAXIMUM_SUSPECTS: usize = 32;
+
+/// Stands where a text was cut off, and where something was taken out.
+const ELLIPSIS: &str = "…";
+
+/// A text in which secrets are looked for.
+struct Search<'t> {
+    text: &'t str,
+    cut: bool,
+    /// One bit for each value of `mixed` that a part of the text has.
+    parts: Vec<u64>,
+    /// The bytes that are part of a secret; empty as long as there are none.
+    found: Vec<bool>,
+    suspects: usize,
+    /// From here on everything is taken out.
+    end: usize,
+}
+
+/// The bits of `Search::parts`.
+const PARTS: usize = 1 << 16;
+
+/// A number below `PARTS` for the first bytes of a secret, or of what may be one.
+fn mixed(part: &[u8]) -> Option<usize> {
+    let part: &[u8; MINIMUM] = part.first_chunk()?;
+    let number = part.iter().fold(0, |all, it| all << 8 | u64::from(*it));
+    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+    usize::try_from(mixed).ok()
+}
+
+impl<'t> Search<'t> {
+    fn new(text: &'t str) -> Self {
+        let whole = text.len();
+        let text = up_to(text, LONGEST_TEXT);
+        let mut search = Self {
+            text,
+            cut: text.len() < whole,
+            parts: vec![0; PARTS / 64],
+            found: Vec::new(),
+            suspects: 0,
+            end: text.len(),
         };
-        let begun = (MINIMUM..secret.len().min(end + 1))
-            .rev()
-            .filter_map(|length| secret.get(..length))
-            .find(|begun| text.get(..end).is_some_and(|it| it.ends_with(begun)));
-        before = end;
-        if let Some(begun) = begun {
-            before = end - begun.len();
-            text.replace_range(before..end, "");
+        for part in text.as_bytes().windows(MINIMUM) {
+            let bit = mixed(part).unwrap_or_default();
+            if let Some(bits) = search.parts.get_mut(bit / 64) {
+                *bits |= 1 << (bit % 64);
+            }
+        }
+        search
+    }
+
+    fn has_part(&self, part: &[u8]) -> bool {
+        mixed(part).is_some_and(|bit| {
+            let bits = self.parts.get(bit / 64).copied();
+            bits.unwrap_or_default() & (1 << (bit % 64)) != 0
+        })
+    }
+
+    fn look_for(&mut self, secret: &str) {
+        let secret = secret.trim();
+        self.look_for_form(secret, true);
+        // Texts of servers were brought onto one line. What the beginning is
+        // then, is seen from a little more than itself.
+        let is_space = |c: char| c.is_whitespace() || c.is_control();
+        let beginning = up_to(secret, 4 * MINIMUM);
+        if beginning.contains(is_space) || self.has_part(beginning.as_bytes()) {
+            let (folded, whole) = folded(secret, self.text.len());
+            if folded != secret {
+                self.look_for_form(&folded, whole);
+            }
         }
     }
+
+    /// `whole` is false for the beginning of a secret that is longer.
+    fn look_for_form(&mut self, form: &str, whole: bool) {
+        let bytes = form.as_bytes();
+        let Some(first) = bytes.first_chunk::<MINIMUM>() else {
+            return;
+        };
+        if !self.has_part(first) {
+            return;
+        }
+        let mut parts = self.text.as_bytes().windows(MINIMUM);
+        let Some(at) = parts.position(|it| it == first) else {
+            return;
+        };
+        self.suspects += 1;
+        if self.suspects > MAXIMUM_SUSPECTS {
+            self.end = self.end.min(at);
+            return;
+        }
+        let length = bytes.len().min(self.text.len());
+        let whole = whole && length == bytes.len();
+        self.mark(bytes.get(..length).unwrap_or_default(), whole);
+    }
+
+    /// Marks each place of a secret, or of the beginning of one where the text
+    /// was cut off: Knuth, Morris and Pratt's search, which is linear.
+    fn mark(&mut self, form: &[u8], whole: bool) {
+        let borders = borders(form);
+        let text = self.text.as_bytes();
+        let mut matched = 0;
+        for (at, byte) in text.iter().enumerate() {
+            let rest = text.get(at..).unwrap_or_default();
+            if matched >= MINIMUM && rest.starts_with(ELLIPSIS.as_bytes()) {
+                mark(&mut self.found, text.len(), at - matched..at);
+            }
+            while matched > 0 && form.get(matched) != Some(byte) {
+                matched = borders.get(matched - 1).copied().unwrap_or_default();
+            }
+            if form.get(matched) == Some(byte) {
+                matched += 1;
+            }
+            if matched == form.len() && whole {
+                mark(&mut self.found, text.len(), at + 1 - matched..at + 1);
+            }
+        }
+        if self.cut && matched >= MINIMUM {
+            mark(
+                &mut self.found,
+                text.len(),
+                text.len() - matched..text.len(),
+            );
+        }
+    }
+
+    /// The text without what was found; `None` when that is all of it.
+    fn redacted(self) -> Option<String> {
+        let untouched = self.found.is_empty() && self.end == self.text.len();
+        if untouched && !self.cut {
+            return None;
+        }
+        let mut redacted = String::with_capacity(self.text.len());
+        let mut taken_out = false;
+        for (at, character) in self.text.char_indices() {
+            if at >= self.end {
+                break;
+            }
+            if self.found.get(at).copied().unwrap_or_default() {
+                taken_out = true;
+                continue;
+            }
+            if taken_out && character != '…' {
+                redacted.push_str(ELLIPSIS);
+            }
+            taken_out = false;
+            redacted.push(character);
+        }
+        if taken_out || self.cut || self.end < self.text.len() {
+            redacted.push_str(ELLIPSIS);
+        }
+        Some(redacted)
+    }
+}
+
+fn mark(found: &mut Vec<bool>, length: usize, range: Range<usize>) {
+    if found.is_empty() {
+        found.resize(length, false);
+    }
+    if let Some(bytes) = found.get_mut(range) {
+        bytes.fill(true);
+    }
+}
+
+/// For each beginning of the form the longest shorter one that it ends with.
+fn borders(form: &[u8]) -> Vec<usize> {
+    let mut borders = vec![0];
+    let mut matched = 0;
+    for byte in form.iter().skip(1) {
+        while matched > 0 && form.get(matched) != Some(byte) {
+            matched = borders.get(matched - 1).copied().unwrap_or_default();
+        }
+        if form.get(matched) == Some(byte) {
+            matched += 1;
+        }
+        borders.push(matched);
+    }
+    borders
+}
+
+/// The text on one line, and whether that is all of it; no more than `most`
+/// bytes, or a few more.
+fn folded(text: &str, most: usize) -> (String, bool) {
+    let mut line = String::new();
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
+        if word.is_empty() {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        let room = up_to(word, most.saturating_sub(line.len()));
+        line.push_str(room);
+        if room.len() < word.len() {
+            return (line, false);
+        }
+    }
+    (line, true)
 }
 
 /// The strings in a JSON text, as they are and as they were written.
 fn leaves(text: &str, into: &mut Vec<String>) {
     match text.as_bytes().first() {
         Some(b'"') => {
-            into.extend(serde_json::from_str::<String>(text));
+            into.extend(json::text(text).map(Cow::into_owned));
             into.push(text.trim_matches('"').to_owned());
         }
         Some(b'[') => {
@@ -216,5 +396,114 @@ mod tests {
         assert_eq!(redacted(&secrets, "given-1 given-2 given-5"), "given-1 … …");
         secrets.remember(r#"{"a":"given-6","a":"given-7"}"#);
         assert_eq!(redacted(&secrets, "given-6 given-7"), "… …");
+    }
+
+    fn with(headers: &[&str]) -> Secrets {
+        Secrets::new(
+            Arc::default(),
+            Arc::default(),
+            headers.iter().map(|it| (*it).to_owned()),
+            None,
+            &Proxies::default(),
+        )
+    }
+
+    #[test]
+    fn what_overlaps_is_taken_out_whole_contract_13() {
+        let secrets = with(&["abcdefgh", "efghijkl", "aaaaaaa", "abcdefghijklmnop"]);
+        for (text, expected) in [
+            ("abcdefgh", "…"),
+            ("xabcdefghx", "x…x"),
+            ("abcdefghijkl", "…"),
+            ("efghijklabcdefgh", "…"),
+            ("abcdefgh efghijkl", "… …"),
+            ("aaaaaaaaaa aaaaaa", "… aaaaaa"),
+            ("abcdefghijklmno", "…mno"),
+            ("abcdefghijklmno…", "…"),
+            ("abcdef… abcdefghijk… abcde…", "… … abcde…"),
+            ("…abcdefgh…", "……"),
+            ("é abcdefgh é", "é … é"),
+            ("abcdefg", "abcdefg"),
+            ("", ""),
+        ] {
+            assert_eq!(redacted(&secrets, text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn white_space_in_a_secret_may_be_any_contract_13() {
+        let secrets = with(&[
+            "two\u{a0} \twords here",
+            " \ta\n\nb\n\ncdefgh ",
+            "x     \t    yzabcd",
+        ]);
+        for (text, expected) in [
+            ("two words here", "…"),
+            ("two\u{a0} \twords here", "…"),
+            ("two words h…", "…"),
+            ("so: a b cdefgh.", "so: …."),
+            ("x yzabcd", "…"),
+            ("two words", "two words"),
+        ] {
+            assert_eq!(redacted(&secrets, text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_longer_than_the_text_is_found_where_it_is_cut_contract_13() {
+        let long = "0123456789".repeat(1_000);
+        let secrets = with(&[&long]);
+        let begun = &long[..777];
+        assert_eq!(redacted(&secrets, &format!("x {begun}…")), "x …");
+        assert_eq!(redacted(&secrets, &format!("x {long} y")), "x … y");
+        // One that is cut because it is too long itself.
+        let pad = "p ".repeat((LONGEST_TEXT - 1_000) / 2);
+        let text = redacted(&secrets, &format!("{pad}{long}"));
+        assert_eq!(text, format!("{pad}…"));
+        let text = redacted(&secrets, &"p ".repeat(LONGEST_TEXT));
+        assert_eq!(text.len(), LONGEST_TEXT + ELLIPSIS.len());
+    }
+
+    /// A jar as full as a server can make it.
+    fn full_jar(value: impl Fn(usize) -> String) -> Secrets {
+        let mut jar = Jar::default();
+        let url = url::Url::parse("http://h/").unwrap();
+        for number in 0..200 {
+            let cookie = format!("c{number}={}; Path=/", value(number));
+            let header = hyper::header::HeaderValue::from_str(&cookie).unwrap();
+            jar.store(&header, &url, &url);
+        }
+        Secrets::new(
+            Arc::default(),
+            Arc::new(Mutex::new(jar)),
+            std::iter::empty(),
+            None,
+            &Proxies::default(),
+        )
+    }
+
+    #[test]
+    fn limit_cookies_redaction_is_the_same_for_200_cookies() {
+        let secrets = full_jar(|number| format!("{number:03}-{}", "v".repeat(1_000)));
+        let text = format!("{} 007-vvvv… and 199-v…", "word ".repeat(300));
+        let expected = format!("{} … and …", "word ".repeat(300));
+        assert_eq!(
+            redacted(&secrets, &text),
+            expected.replace("and …", "and 199-v…")
+        );
+        let mut search = Search::new(&text);
+        lock(&secrets.cookies).each_value(|it| search.look_for(it));
+        assert!(search.suspects <= 4, "{}", search.suspects);
+    }
+
+    #[test]
+    fn limit_cookies_redaction_of_cookies_that_begin_alike_gives_the_text_up() {
+        let secrets = full_jar(|number| format!("{}{number}", "v".repeat(1_000)));
+        let text = format!("before {} behind", "v".repeat(900));
+        let mut search = Search::new(&text);
+        lock(&secrets.cookies).each_value(|it| search.look_for(it));
+        assert_eq!(search.redacted().unwrap(), "before …");
+        assert_eq!(redacted(&secrets, &text), "before …");
+        assert_eq!(redacted(&secrets, "nothing of them"), "nothing of them");
     }
 }

@@ -1,11 +1,13 @@
 //! Whom https trusts, and who the client says it is.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use native_tls::{Certificate, Identity, Protocol, TlsConnector};
 
 use super::chain;
+use super::connector::ConnectFailure;
 use crate::error::{Error, ErrorKind};
+use crate::runtime::{exit, PerProcess};
 
 /// What the host wants of TLS.
 #[derive(Clone, Default)]
@@ -16,7 +18,7 @@ pub struct Tls {
     identity: Option<Identity>,
     /// Reading the system's trust store costs a megabyte and some milliseconds,
     /// so the clients of one builder share it.
-    made: Arc<OnceLock<Result<TlsConnector, String>>>,
+    made: Arc<PerProcess<Result<TlsConnector, String>>>,
 }
 
 impl Tls {
@@ -69,17 +71,20 @@ impl Tls {
     }
 
     pub fn connector(&self) -> Result<TlsConnector, Error> {
-        static PLAIN: OnceLock<Result<TlsConnector, String>> = OnceLock::new();
+        static PLAIN: PerProcess<Result<TlsConnector, String>> = PerProcess::new();
         let is_plain = self.authorities.is_empty() && self.identity.is_none();
         let made = if is_plain { &PLAIN } else { &*self.made };
-        made.get_or_init(|| self.make().map_err(|error| error.to_string()))
-            .clone()
-            .map_err(|why| {
-                Error::call(
-                    ErrorKind::Tls,
-                    format!("the system's TLS library could not be set up: {why}"),
-                )
-            })
+        let make = || {
+            let made = exit::inside(|| self.make().map_err(|error| told(&error)));
+            exit::watch_openssl();
+            made.unwrap_or_else(|| Err("the process ends".to_owned()))
+        };
+        made.get_or_make(make).clone().map_err(|why| {
+            Error::call(
+                ErrorKind::Tls,
+                format!("the system's TLS library could not be set up: {why}"),
+            )
+        })
     }
 
     fn make(&self) -> Result<TlsConnector, native_tls::Error> {
@@ -112,23 +117,65 @@ fn certificates(what: &str, pem: &[u8]) -> Result<Vec<Certificate>, Error> {
     }
 }
 
+/// How a handshake that failed is told.
+pub fn handshake_failed(server: &str, error: &native_tls::Error) -> ConnectFailure {
+    let mut why = told(error);
+    // What is no TLS at all is mostly an HTTP response to what was no request.
+    if [
+        "wrong version number",
+        "unexpected message",
+        "packet length too long",
+        "http request",
+    ]
+    .iter()
+    .any(|it| why.contains(it))
+    {
+        why.push_str("; does the server speak plain HTTP on this port?");
+    } else if why.ends_with("unexpected EOF") || why.ends_with("unexpected eof while reading") {
+        "the server closed the connection in the middle of it".clone_into(&mut why);
+    }
+    ConnectFailure::new(ErrorKind::Tls, format!("tls with {server}: {why}"))
+}
+
 fn told(error: &native_tls::Error) -> String {
     without_places(&chain(error))
 }
 
-/// OpenSSL's errors without the places in its source:
-/// "…:certificate verify failed:../ssl/statem/statem_clnt.c:1889:".
+/// OpenSSL's errors without what is about its source: "error:0A000086:SSL
+/// routines:tls_post_process_server_certificate:certificate verify
+/// failed:../ssl/statem/statem_clnt.c:1889: (self-signed certificate)".
 pub fn without_places(text: &str) -> String {
+    // There may be several of them.
+    let told = text.replace(", error:", "\nerror:");
+    let told: Vec<_> = told.split('\n').map(without_place).collect();
+    told.join("; ")
+}
+
+fn without_place(text: &str) -> String {
     let mut parts = text.split(':').peekable();
     let mut kept: Vec<&str> = Vec::new();
     while let Some(part) = parts.next() {
         if part.ends_with(".c") {
             parts.next_if(|next| next.bytes().all(|byte| byte.is_ascii_digit()));
+        } else if part.trim_start() == "error" {
+            // A number, the library, and the function, which may be empty.
+            let is_number =
+                |it: &&str| it.len() == 8 && it.bytes().all(|byte| byte.is_ascii_hexdigit());
+            match parts.next_if(is_number) {
+                Some(_) => {
+                    parts.next();
+                    parts.next();
+                }
+                None => kept.push(part),
+            }
         } else {
             kept.push(part);
         }
     }
-    kept.join(":").replace(":: ", ": ")
+    kept.join(":")
+        .replace(":: ", ": ")
+        .trim_matches([':', ' '])
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -136,14 +183,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tls_errors_are_told_without_places_in_openssls_source() {
+    fn case_words_of_openssl_are_told_without_its_source() {
         assert_eq!(
             without_places(
                 "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate \
                  verify failed:../ssl/statem/statem_clnt.c:1889:: (self-signed certificate)"
             ),
-            "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate \
-             verify failed: (self-signed certificate)"
+            "certificate verify failed: (self-signed certificate)"
         );
+        assert_eq!(
+            without_places(
+                "error:0A00010B:SSL routines:ssl3_get_record:wrong version \
+                 number:../ssl/record/ssl3_record.c:354:"
+            ),
+            "wrong version number"
+        );
+        assert_eq!(
+            without_places("error:1:L:f:one:a.c:1:, error:00000002:L::two:b.c:2:").as_str(),
+            "error:1:L:f:one; two"
+        );
+        for plain in ["connection reset by peer", "error: 7", "a:b: c"] {
+            assert_eq!(without_places(plain), plain);
+        }
     }
 }

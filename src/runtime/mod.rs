@@ -1,19 +1,25 @@
 //! What the process has once: the I/O runtime and the dispatcher of callbacks,
 //! alive as long as a client needs them, and dead in a forked child.
 
+pub mod exit;
+mod process;
+pub mod unwind;
+
 use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use crate::delivery::Dispatcher;
+use crate::aside::Aside;
+#[cfg(test)]
+pub(crate) use process::in_a_bare_child;
+pub use process::{PerProcess, Process};
 
 /// Locks; a panic of another thread does not make the data unusable here, for
 /// no lock of the library is held across code that can leave it half changed.
@@ -32,6 +38,10 @@ pub fn set_threads(threads: usize) {
     THREADS.store(threads.clamp(1, MAXIMUM_THREADS), Ordering::Relaxed);
 }
 
+fn threads() -> usize {
+    THREADS.load(Ordering::Relaxed)
+}
+
 thread_local! {
     static DOES_IO: Cell<bool> = const { Cell::new(false) };
 }
@@ -41,92 +51,14 @@ pub fn on_io_thread() -> bool {
     DOES_IO.get()
 }
 
-/// The state of one process. A forked child gets another one: the locks of
-/// the parent's may be held for ever by threads that the child does not have.
-pub struct Process {
-    runtime: Mutex<Weak<Runtime>>,
-    dispatcher: Mutex<Weak<Dispatcher>>,
-}
-
-static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
-
-extern "C" fn forget_in_child() {
-    CURRENT.store(ptr::null_mut(), Ordering::SeqCst);
-}
-
-impl Process {
-    /// This process's. Never freed: a handle compares it with its own to learn
-    /// whether it has crossed a fork.
-    pub fn current() -> &'static Self {
-        let mut current = CURRENT.load(Ordering::Acquire);
-        if current.is_null() {
-            static REGISTERED: std::sync::Once = std::sync::Once::new();
-            REGISTERED.call_once(|| {
-                // SAFETY: the handler does one atomic store and lives as long as
-                // the library, which is never unloaded (linked with nodelete).
-                unsafe { libc::pthread_atfork(None, None, Some(forget_in_child)) };
-            });
-            let fresh = Box::into_raw(Box::new(Self {
-                runtime: Mutex::new(Weak::new()),
-                dispatcher: Mutex::new(Weak::new()),
-            }));
-            match CURRENT.compare_exchange(
-                ptr::null_mut(),
-                fresh,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
-                Ok(_) => current = fresh,
-                Err(other) => {
-                    // SAFETY: `fresh` came from Box::into_raw and nobody else saw it.
-                    drop(unsafe { Box::from_raw(fresh) });
-                    current = other;
-                }
-            }
-        }
-        // SAFETY: a Process that CURRENT ever pointed to is never freed.
-        unsafe { &*current }
-    }
-
-    /// Whether this is still the process that it was.
-    pub fn is_current(&self) -> bool {
-        ptr::eq(CURRENT.load(Ordering::Acquire), self)
-    }
-
-    /// The runtime, started when there is none.
-    pub fn runtime(&self) -> io::Result<Arc<Runtime>> {
-        let mut slot = lock(&self.runtime);
-        if let Some(runtime) = slot.upgrade() {
-            return Ok(runtime);
-        }
-        let runtime = Arc::new(Runtime::start(THREADS.load(Ordering::Relaxed))?);
-        *slot = Arc::downgrade(&runtime);
-        Ok(runtime)
-    }
-
-    /// The dispatcher, started when there is none.
-    pub fn dispatcher(&self) -> io::Result<Arc<Dispatcher>> {
-        let mut slot = lock(&self.dispatcher);
-        if let Some(dispatcher) = slot.upgrade() {
-            return Ok(dispatcher);
-        }
-        let dispatcher = Arc::new(Dispatcher::start()?);
-        *slot = Arc::downgrade(&dispatcher);
-        Ok(dispatcher)
-    }
-}
-
 /// The tokio runtime. Dropping it stops it without waiting, from any thread,
 /// one of its own included.
 pub struct Runtime {
     handle: Handle,
+    aside: Arc<Aside>,
     /// Dropped with the runtime, which is what its thread waits for.
     _stop: oneshot::Sender<()>,
 }
-
-/// getaddrinfo blocks; so many of them run at once, and their threads go soon.
-const BLOCKING_THREADS: usize = 16;
-const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 impl Runtime {
     fn start(threads: usize) -> io::Result<Self> {
@@ -136,20 +68,30 @@ impl Runtime {
         // whatever tokio starts inherits that from its first instruction on.
         spawn("cometd-io", move || {
             DOES_IO.set(true);
+            if let Err(error) = rehearse(if threads > 1 { threads } else { 0 }) {
+                let _ = started.send(Err(error));
+                return;
+            }
             let mut builder = if threads > 1 {
                 let mut builder = Builder::new_multi_thread();
                 builder.worker_threads(threads);
                 builder
             } else {
+                // This thread is the one that works.
+                exit::enter();
                 Builder::new_current_thread()
             };
             let runtime = builder
                 .enable_io()
                 .enable_time()
                 .thread_name("cometd-io")
-                .on_thread_start(|| DOES_IO.set(true))
-                .max_blocking_threads(BLOCKING_THREADS)
-                .thread_keep_alive(BLOCKING_KEEP_ALIVE)
+                .on_thread_start(|| {
+                    DOES_IO.set(true);
+                    exit::enter();
+                })
+                .on_thread_park(exit::leave)
+                .on_thread_unpark(exit::enter)
+                .on_thread_stop(exit::leave)
                 .build();
             match runtime {
                 Ok(runtime) => {
@@ -157,12 +99,15 @@ impl Runtime {
                     runtime.block_on(async {
                         let _ = stopped.await;
                     });
-                    // Without waiting for a getaddrinfo that hangs.
+                    // Without waiting for its other threads.
                     runtime.shutdown_background();
                 }
                 Err(error) => {
                     let _ = started.send(Err(error));
                 }
+            }
+            if threads == 1 {
+                exit::leave();
             }
         })?;
         let handle = outcome
@@ -170,6 +115,7 @@ impl Runtime {
             .map_err(|_| io::Error::other("the I/O thread ended at its start"))??;
         Ok(Self {
             handle,
+            aside: Arc::default(),
             _stop: stop,
         })
     }
@@ -177,10 +123,88 @@ impl Runtime {
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
+
+    /// For what would keep the I/O thread too long.
+    pub fn aside(&self) -> &Arc<Aside> {
+        &self.aside
+    }
+}
+
+/// While it lives, `pthread_cancel` does nothing to this thread: it takes effect
+/// when the library is left. In the middle, the unwinding would meet a place where
+/// panics are caught, and end the process.
+pub struct Uncancelled {
+    #[cfg(target_os = "linux")]
+    before: libc::c_int,
+}
+
+#[cfg(target_os = "linux")]
+extern "C" {
+    fn pthread_setcancelstate(state: libc::c_int, before: *mut libc::c_int) -> libc::c_int;
+}
+
+impl Uncancelled {
+    #[cfg(target_os = "linux")]
+    pub fn new() -> Self {
+        const DISABLED: libc::c_int = 1;
+        let mut before = 0;
+        // SAFETY: both are of this thread only.
+        unsafe { pthread_setcancelstate(DISABLED, &mut before) };
+        Self { before }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub fn new() -> Self {
+        Self {}
+    }
+}
+
+impl Default for Uncancelled {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Uncancelled {
+    fn drop(&mut self) {
+        // SAFETY: as above; it is the state that the thread had. This is no
+        // cancellation point.
+        unsafe { pthread_setcancelstate(self.before, std::ptr::null_mut()) };
+    }
+}
+
+/// Starts so many threads and ends them again: tokio panics, and leaves behind
+/// those that it has, when the system refuses it one of its own.
+fn rehearse(threads: usize) -> io::Result<()> {
+    // Free when they may end.
+    let all_there = Arc::new(Mutex::new(()));
+    let not_yet = lock(&all_there);
+    let mut started = Vec::with_capacity(threads);
+    let mut outcome = Ok(());
+    for _ in 0..threads {
+        let wait = all_there.clone();
+        match spawn_joinable("cometd-io", move || drop(lock(&wait))) {
+            Ok(thread) => started.push(thread),
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        }
+    }
+    drop(not_yet);
+    for thread in started {
+        let _ = thread.join();
+    }
+    outcome
 }
 
 /// Starts a thread that no signal of the host is delivered to.
 pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    spawn_joinable(name, body).map(drop)
+}
+
+fn spawn_joinable(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: both sets are written before they are read; the mask is the
@@ -189,12 +213,17 @@ pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()>
         libc::sigfillset(all.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) == 0
     };
+    let body = || {
+        // Only code of the host's can know of this thread.
+        let _uncancelled = Uncancelled::new();
+        body();
+    };
     let result = thread::Builder::new().name(name.into()).spawn(body);
     if masked {
         // SAFETY: `before` was written by the successful call above.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
     }
-    result.map(drop)
+    result
 }
 
 #[cfg(test)]

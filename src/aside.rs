@@ -1,0 +1,215 @@
+//! Work that takes longer than the thread that does I/O may be busy for one
+//! client, about ten milliseconds: a few threads for it, which end when there
+//! is none left.
+//!
+//! What bounds such a turn where bodies are read:
+//!
+//! | what | bound | where |
+//! | --- | --- | --- |
+//! | a body that is read there | 256 KiB | `bayeux::body::LARGE`; larger ones come here |
+//! | fields of a reply in a large body | 256 bytes each; longer ones are looked into when the body is read | `bayeux::body`, digests |
+//! | memory of a body | a few times its length, whatever is in it | `bayeux::body::reader`: spans only |
+//! | an error's text | 4 KiB read, 1 KiB kept | `bayeux::error_text` |
+//! | hosts of an advice | 16 of 255 bytes | `bayeux::advice` |
+//! | connection types, channels of a subscription | 64 of 4 KiB | `bayeux::body::message` |
+//! | redaction of a text | 64 KiB, one pass for each of at most 32 suspects | `transport::http::secrets` |
+//! | cookies | 200, 256 KiB together | `transport::http::cookies` |
+//! | a response with extensions | three copies, on the thread of the host's code | `client::extensions` |
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use tokio::sync::oneshot;
+
+use crate::runtime::{lock, spawn};
+
+/// So many at once, however many clients have work.
+const MAXIMUM_THREADS: usize = 2;
+
+type Job = Box<dyn FnOnce() + Send>;
+type Thread = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+pub struct Aside {
+    line: Mutex<Line>,
+}
+
+#[derive(Default)]
+struct Line {
+    jobs: VecDeque<Job>,
+    threads: usize,
+}
+
+/// Work under way. Dropped before it is done, it is not begun, or nobody gets
+/// what came of it.
+pub enum Work<T> {
+    Done(Option<T>),
+    Underway(oneshot::Receiver<Result<T, Box<dyn Any + Send>>>),
+}
+
+impl Aside {
+    /// Begins it on a thread of its own, or does it here when there is none
+    /// and none can be started.
+    pub fn start<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Work<T> {
+        let (send, receive) = oneshot::channel();
+        let job = move || {
+            if !send.is_closed() {
+                let _ = send.send(catch_unwind(AssertUnwindSafe(work)));
+            }
+        };
+        let thread = |work: Thread| spawn("cometd-aside", work);
+        if let Some(refused) = self.submit(Box::new(job), thread) {
+            refused();
+        }
+        Work::Underway(receive)
+    }
+
+    /// Gives the job back when there is no thread for it.
+    fn submit(
+        self: &Arc<Self>,
+        job: Job,
+        thread: impl FnOnce(Thread) -> io::Result<()>,
+    ) -> Option<Job> {
+        let mut line = lock(&self.line);
+        line.jobs.push_back(job);
+        if line.threads == MAXIMUM_THREADS {
+            return None;
+        }
+        let of_thread = self.clone();
+        match thread(Box::new(move || of_thread.work())) {
+            Ok(()) => line.threads += 1,
+            Err(_) if line.threads == 0 => return line.jobs.pop_back(),
+            Err(_) => {}
+        }
+        None
+    }
+
+    fn work(&self) {
+        loop {
+            let job = {
+                let mut line = lock(&self.line);
+                let Some(job) = line.jobs.pop_front() else {
+                    line.threads -= 1;
+                    return;
+                };
+                job
+            };
+            // Jobs catch their panics.
+            job();
+        }
+    }
+}
+
+impl<T: Unpin> Future for Work<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<T> {
+        match &mut *self {
+            Self::Done(done) => match done.take() {
+                Some(done) => Poll::Ready(done),
+                None => Poll::Pending,
+            },
+            Self::Underway(receiver) => match Pin::new(receiver).poll(context) {
+                Poll::Ready(Ok(Ok(done))) => Poll::Ready(done),
+                // As if it had been done here.
+                Poll::Ready(Ok(Err(panic))) => resume_unwind(panic),
+                // It is always sent.
+                Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn wait<T: Unpin>(work: Work<T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(work)
+    }
+
+    #[test]
+    fn work_is_done_elsewhere_by_a_few_threads_that_end() {
+        let aside = Arc::new(Aside::default());
+        let here = std::thread::current().id();
+        let there = wait(aside.start(|| std::thread::current().id()));
+        assert_ne!(here, there);
+        let (go, waits) = mpsc::channel::<()>();
+        let waits = Arc::new(Mutex::new(waits));
+        let all: Vec<_> = (0..20)
+            .map(|number| {
+                let waits = waits.clone();
+                aside.start(move || {
+                    lock(&waits).recv().unwrap();
+                    number
+                })
+            })
+            .collect();
+        assert_eq!(lock(&aside.line).threads, MAXIMUM_THREADS);
+        (0..20).for_each(|_| go.send(()).unwrap());
+        let done: Vec<_> = all.into_iter().map(wait).collect();
+        assert_eq!(done, (0..20).collect::<Vec<_>>());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while lock(&aside.line).threads > 0 {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+        assert_eq!(wait(Work::Done(Some(7))), 7);
+    }
+
+    #[test]
+    fn what_is_given_up_is_not_begun() {
+        let aside = Arc::new(Aside::default());
+        let (go, waits) = mpsc::channel::<()>();
+        let waits = Arc::new(Mutex::new(waits));
+        let busy: Vec<_> = (0..MAXIMUM_THREADS)
+            .map(|_| {
+                let waits = waits.clone();
+                aside.start(move || lock(&waits).recv().unwrap())
+            })
+            .collect();
+        let (begun, begins) = mpsc::channel();
+        drop(aside.start(move || begun.send(()).unwrap()));
+        busy.iter().for_each(|_| go.send(()).unwrap());
+        busy.into_iter().for_each(wait);
+        assert!(begins.recv().is_err(), "its end was dropped unused");
+    }
+
+    #[test]
+    fn where_no_thread_can_be_started_it_is_done_here() {
+        let aside = Arc::new(Aside::default());
+        let refuse = |_: Thread| Err(io::Error::other("a test asked for it"));
+        let refused = aside.submit(Box::new(|| {}), refuse);
+        assert!(refused.is_some());
+        assert!(lock(&aside.line).jobs.is_empty());
+        // Where there is one, that one does it.
+        lock(&aside.line).threads = 1;
+        assert!(aside.submit(Box::new(|| {}), refuse).is_none());
+        assert_eq!(lock(&aside.line).jobs.len(), 1);
+        aside.work();
+        assert!(lock(&aside.line).jobs.is_empty());
+    }
+
+    #[test]
+    fn a_panic_is_the_callers() {
+        let aside = Arc::new(Aside::default());
+        let work = aside.start(|| -> u8 { panic!("a test asked for it") });
+        let panicked = catch_unwind(AssertUnwindSafe(|| wait(work)));
+        assert!(panicked.is_err());
+    }
+}

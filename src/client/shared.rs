@@ -1,0 +1,439 @@
+//! What the host's side of a client and its task share, and what is told to
+//! the host from there.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use super::board::Board;
+use super::replay::Positions;
+use super::statistics::Counters;
+use crate::bayeux::error_text::one_line;
+use crate::bayeux::Body;
+use crate::delivery::Hub;
+use crate::error::{Error, ErrorKind, Phase};
+use crate::runtime::lock;
+use crate::session::{Command, Endpoint, Event, Server, State};
+use crate::transport::http::authorization::Authorization;
+use crate::transport::http::endpoints::Endpoints;
+use crate::transport::http::secrets::Secrets;
+use crate::transport::http::LongPolling;
+use crate::transport::leniencies::{Leniencies, Leniency};
+
+/// A URL in a message is cut here.
+const MAXIMUM_SHOWN: usize = 300;
+
+/// What the host's side and the task share.
+pub(crate) struct Shared {
+    /// What the client is called.
+    pub(super) name: Arc<str>,
+    /// Where the last request went.
+    pub(super) server: Mutex<(Server, Arc<Endpoints>)>,
+    /// Of the session that there is.
+    pub(super) session_id: Mutex<Option<String>>,
+    /// Of the client itself, since it was last connected.
+    pub(super) last_error: Mutex<Option<Error>>,
+    pub(super) hub: Hub,
+    pub(super) board: Board,
+    pub(super) authorization: Arc<Authorization>,
+    pub(super) secrets: Secrets,
+    pub(super) mailbox: Mutex<Mailbox>,
+    pub(super) commands_came: Notify,
+    /// Messages accepted of the host whose ending event is not yet queued.
+    pub(super) outstanding: AtomicUsize,
+    pub(super) commands_capacity: usize,
+    pub(super) last_operation: AtomicU64,
+    pub(super) counters: Counters,
+    pub(super) leniencies: Arc<Leniencies>,
+    /// With the replay extension.
+    pub(super) positions: Option<Positions>,
+}
+
+/// Commands on their way to the session.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    pub(super) commands: Vec<Command>,
+    /// How many batches are open, one inside the other.
+    pub(super) batches: u32,
+    pub(super) batched: Vec<Command>,
+}
+
+impl Mailbox {
+    /// Sends off what the open batches have collected so far.
+    pub(super) fn post_batch(&mut self) {
+        if !self.batched.is_empty() {
+            let batch = std::mem::take(&mut self.batched);
+            self.commands.push(Command::Batch(batch));
+        }
+    }
+}
+
+impl Shared {
+    /// Tells every receiver, and whoever waits for a state.
+    pub(super) fn publish(&self, mut event: Event) {
+        if let Some(ext) = ext_of(&mut event) {
+            bound(ext);
+        }
+        match &mut event {
+            Event::Result { error, .. } => {
+                if let Some(error) = error {
+                    self.redact(error);
+                    self.identify(error);
+                }
+                self.outstanding.fetch_sub(1, Ordering::SeqCst);
+            }
+            // A renewed one is not the end of an operation.
+            Event::Subscribed { renewed: true, .. } => {}
+            Event::Subscribed { .. } | Event::Unsubscribed { .. } | Event::Published { .. } => {
+                self.outstanding.fetch_sub(1, Ordering::SeqCst);
+            }
+            Event::Error { id, error } => {
+                self.redact(error);
+                if *id != 0 {
+                    self.outstanding.fetch_sub(1, Ordering::SeqCst);
+                } else {
+                    self.counters.failed(error);
+                }
+                // With a further try to come it is not the end of a subscribe.
+                if error.phase == Phase::Subscribe && error.retry_in.is_none() {
+                    if let (Some(positions), Some(channel)) = (&self.positions, &error.channel) {
+                        positions.ended(channel);
+                    }
+                }
+                if error.kind == ErrorKind::Timeout && error.phase == Phase::Disconnect {
+                    self.board.note_disconnect_timeout();
+                }
+                let message = error.message.clone();
+                self.identify(error);
+                tracing::warn!(
+                    target: "cometd::client",
+                    fatal = error.fatal,
+                    url = error.url.as_deref(),
+                    "{message}"
+                );
+                // A renewal that failed keeps no client from being connected.
+                if *id == 0 && !error.phase.is_of_commands() {
+                    *lock(&self.last_error) = Some(error.clone());
+                }
+            }
+            Event::State {
+                state, previous, ..
+            } => {
+                let (state, previous) = (*state, *previous);
+                tracing::info!(target: "cometd::client", ?previous, ?state, "state");
+                self.counters.entered(state);
+                if state == State::Connected {
+                    *lock(&self.last_error) = None;
+                }
+                // The last one is told together with the end.
+                if state != State::Closed {
+                    self.board.enter(state, |_| self.hub.publish(event));
+                }
+                return;
+            }
+            Event::Messages { range, .. } => self.counters.events(range.len()),
+            Event::Advice { .. } => {}
+            Event::Closed => {
+                // Under the lock under which commands are accepted: what came
+                // too late for the session ends here, and none comes after.
+                let mut mailbox = lock(&self.mailbox);
+                mailbox.post_batch();
+                for mut late in mailbox.commands.drain(..).flat_map(Command::into_aborted) {
+                    self.outstanding.fetch_sub(1, Ordering::SeqCst);
+                    if let Event::Error { error, .. } = &mut late {
+                        self.identify(error);
+                    }
+                    self.hub.publish(late);
+                }
+                self.board.enter(State::Closed, |previous| {
+                    self.hub.publish(Event::State {
+                        state: State::Closed,
+                        previous,
+                        ext: None,
+                    });
+                    self.hub.publish(event);
+                    self.hub.wake();
+                });
+                return;
+            }
+        }
+        self.hub.publish(event);
+    }
+
+    /// What an extension has done wrong stays with it.
+    pub(super) fn extension_failed(&self, direction: &str, why: &str) {
+        self.counters.extension_failed();
+        tracing::warn!(
+            target: "cometd::client",
+            "an extension failed for an {direction} message, which goes on as it was before: {why}"
+        );
+    }
+
+    /// Tells of what was mended in a response.
+    pub(super) fn note_leniencies(&self, body: &Body) {
+        if body.replaced() > 0 {
+            self.leniencies.took(
+                Leniency::NotUtf8,
+                format_args!(
+                    "a response is no UTF-8 in {} places, where U+FFFD stands now",
+                    body.replaced()
+                ),
+            );
+        }
+    }
+
+    pub(super) fn redact(&self, error: &mut Error) {
+        self.secrets.redact(&mut error.message);
+        if let Some(bayeux) = &mut error.bayeux {
+            self.secrets.redact(&mut bayeux.text);
+        }
+        for json in [&mut error.reply_ext, &mut error.reply_error] {
+            bound(json);
+            if let Some(text) = json.take() {
+                *json = Some(self.redact_json(text.into()).into());
+            }
+        }
+    }
+
+    /// What a server has sent stays as it is but for secrets, however it has
+    /// written them.
+    fn redact_json(&self, mut json: String) -> String {
+        self.secrets.redact(&mut json);
+        if let Some(plain) = unescaped(&json) {
+            let mut redacted = plain.clone();
+            self.secrets.redact(&mut redacted);
+            if redacted != plain {
+                return r#""…""#.to_owned();
+            }
+        }
+        json
+    }
+
+    /// Says which client it was, and where.
+    pub(super) fn identify(&self, error: &mut Error) {
+        let url = self.url(endpoint_of(error.phase));
+        let shown = one_line(&url, MAXIMUM_SHOWN);
+        error
+            .message
+            .push_str(&format!(" [{}, {shown}]", self.name));
+        error.client = Some(self.name.clone());
+        error.url = Some(url.into());
+    }
+
+    /// Without userinfo and query.
+    pub(super) fn url(&self, endpoint: Endpoint) -> String {
+        let server = lock(&self.server);
+        let mut url = server.1.target(endpoint).shown();
+        if matches!(server.0, Server::Advised(_)) {
+            // What a server names may be anything, a secret that it was sent as
+            // well.
+            self.secrets.redact(&mut url);
+        }
+        url
+    }
+
+    /// Where the next request goes.
+    pub(super) fn goes_to(&self, server: &Server, transport: &LongPolling) {
+        let mut before = lock(&self.server);
+        if before.0 != *server {
+            if let Some(places) = transport.places(server.clone()) {
+                *before = (server.clone(), places);
+            }
+        }
+    }
+
+    pub(super) fn session_is(&self, id: Option<&str>) {
+        let mut session_id = lock(&self.session_id);
+        if session_id.as_deref() != id {
+            *session_id = id.map(str::to_owned);
+        }
+    }
+
+    /// For the task, as long as there is one.
+    pub(super) fn command(&self, command: Command) {
+        let mut mailbox = lock(&self.mailbox);
+        if self.board.state() == State::Closed {
+            return;
+        }
+        // What an open batch holds was accepted before the end was asked for.
+        mailbox.post_batch();
+        mailbox.commands.push(command);
+        drop(mailbox);
+        self.commands_came.notify_one();
+    }
+
+    pub(super) fn take_commands(&self) -> Vec<Command> {
+        std::mem::take(&mut lock(&self.mailbox).commands)
+    }
+
+    pub(super) async fn commands_came(&self) {
+        self.commands_came.notified().await;
+    }
+}
+
+/// Where the requests of a phase go.
+fn endpoint_of(phase: Phase) -> Endpoint {
+    match phase {
+        Phase::Handshake => Endpoint::Handshake,
+        Phase::Connect => Endpoint::Connect,
+        Phase::Disconnect => Endpoint::Disconnect,
+        Phase::Subscribe | Phase::Unsubscribe | Phase::Publish | Phase::Call => Endpoint::Messages,
+    }
+}
+
+fn ext_of(event: &mut Event) -> Option<&mut Option<Box<str>>> {
+    match event {
+        Event::State { ext, .. }
+        | Event::Subscribed { ext, .. }
+        | Event::Unsubscribed { ext, .. }
+        | Event::Published { ext, .. }
+        | Event::Result { ext, .. } => Some(ext),
+        Event::Messages { .. } | Event::Advice { .. } | Event::Error { .. } | Event::Closed => None,
+    }
+}
+
+/// A part of a reply that is longer is not told: thousands of events that are
+/// not read may have one each.
+const MAXIMUM_PART: usize = 64 * 1024;
+
+fn bound(part: &mut Option<Box<str>>) {
+    if part.as_ref().is_some_and(|it| it.len() > MAXIMUM_PART) {
+        *part = None;
+    }
+}
+
+/// The text that JSON is with its strings as they are meant; `None` when it is
+/// so already.
+fn unescaped(json: &str) -> Option<String> {
+    if !json.contains('\\') {
+        return None;
+    }
+    let mut plain = String::with_capacity(json.len());
+    // Of a character outside the first plane there are two, one after the other.
+    let mut units: Vec<u16> = Vec::new();
+    let flush = |units: &mut Vec<u16>, plain: &mut String| {
+        let characters = char::decode_utf16(units.drain(..));
+        plain.extend(characters.map(|it| it.unwrap_or(char::REPLACEMENT_CHARACTER)));
+    };
+    let mut rest = json;
+    while let Some((before, escaped)) = rest.split_once('\\') {
+        if !before.is_empty() {
+            flush(&mut units, &mut plain);
+            plain.push_str(before);
+        }
+        let unit = escaped.strip_prefix('u').and_then(|it| it.get(..4));
+        if let Some(unit) = unit.and_then(|it| u16::from_str_radix(it, 16).ok()) {
+            units.push(unit);
+            rest = escaped.get(5..).unwrap_or_default();
+            continue;
+        }
+        flush(&mut units, &mut plain);
+        let mut letters = escaped.chars();
+        match letters.next() {
+            Some('n') => plain.push('\n'),
+            Some('t') => plain.push('\t'),
+            Some('r') => plain.push('\r'),
+            Some(letter) => plain.push(letter),
+            None => {}
+        }
+        rest = letters.as_str();
+    }
+    flush(&mut units, &mut plain);
+    plain.push_str(rest);
+    Some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Builder;
+    use crate::delivery::{Notice, Polled};
+
+    #[test]
+    fn escapes_are_read_as_json_means_them() {
+        assert_eq!(unescaped(r#"{"a":"b"}"#), None);
+        let read = |json| unescaped(json).unwrap();
+        assert_eq!(read(r#"a\/b\"c\\d\ne\tf\rg"#), "a/b\"c\\d\ne\tf\rg");
+        assert_eq!(read(r"\u0041B\u00e4"), "ABä");
+        // What is no JSON makes no trouble.
+        assert_eq!(read(r"a\ud83d\ude00b"), "a😀b");
+        assert_eq!(read(r"\ud83dx\ude00"), "\u{fffd}x\u{fffd}");
+        // What is no JSON makes no trouble.
+        assert_eq!(read(r"\u12"), "u12");
+        assert_eq!(read(r"\uäää"), "uäää");
+        assert_eq!(read(r"a\"), "a");
+    }
+
+    #[test]
+    fn case_reason_elsewhere_a_part_of_a_reply_that_is_very_long_is_not_told() {
+        let client = Builder::new("http://127.0.0.1:9/")
+            .unwrap()
+            .build()
+            .unwrap();
+        client.shared.outstanding.store(2, Ordering::SeqCst);
+        let ext = |length: usize| Some(Box::from(format!("\"{}\"", "e".repeat(length - 2))));
+        for (length, is_told) in [(MAXIMUM_PART, true), (MAXIMUM_PART + 1, false)] {
+            client.shared.publish(Event::Published {
+                id: 1,
+                channel: "/a".into(),
+                ext: ext(length),
+            });
+            let mut error = Error::new(ErrorKind::Refused, Phase::Connect, "connect: refused");
+            error.reply_ext = ext(length);
+            error.reply_error = ext(length);
+            client.shared.publish(Event::Error { id: 0, error });
+            let queue = client.receiver().unwrap();
+            for _ in 0..2 {
+                let Polled::Event(crate::delivery::Event::Notice(notice)) = queue.poll(None) else {
+                    panic!("nothing was told");
+                };
+                match &*notice {
+                    Notice::Published { ext, .. } => assert_eq!(ext.is_some(), is_told),
+                    Notice::Error { error, .. } => {
+                        assert_eq!(error.reply_ext.is_some(), is_told);
+                        assert_eq!(error.reply_error.is_some(), is_told);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn case_never_works_a_renewal_that_failed_is_no_reason_to_wait() {
+        let client = Builder::new("http://127.0.0.1:9/")
+            .unwrap()
+            .build()
+            .unwrap();
+        let fails = |phase: Phase| {
+            let error = Error::new(ErrorKind::Refused, phase, "it failed");
+            client.shared.publish(Event::Error { id: 0, error });
+            client.last_error().map(|it| it.phase)
+        };
+        assert_eq!(fails(Phase::Subscribe), None);
+        assert_eq!(fails(Phase::Connect), Some(Phase::Connect));
+        assert_eq!(fails(Phase::Subscribe), Some(Phase::Connect));
+        assert_eq!(fails(Phase::Handshake), Some(Phase::Handshake));
+    }
+
+    #[test]
+    fn secrets_are_in_no_part_of_an_error_contract_13() {
+        let mut builder = Builder::new("http://127.0.0.1:9/").unwrap();
+        builder.set_bearer_token("very/secret/token").unwrap();
+        let client = builder.build().unwrap();
+        for (sent, told) in [
+            (r#"{"a":["very/secret/token"]}"#, r#"{"a":["…"]}"#),
+            (r#"{"a":"very\/secret\/token"}"#, r#""…""#),
+            (r#"{"a":"very\u002fsecret/token"}"#, r#""…""#),
+            (r#"{"a":"b\/c","d":1}"#, r#"{"a":"b\/c","d":1}"#),
+        ] {
+            let mut error = Error::new(ErrorKind::Refused, Phase::Connect, "connect: refused");
+            error.reply_ext = Some(sent.into());
+            error.reply_error = Some(sent.into());
+            client.shared.redact(&mut error);
+            assert_eq!(error.reply_ext.as_deref(), Some(told), "{sent}");
+            assert_eq!(error.reply_error.as_deref(), Some(told), "{sent}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The side of the queue at which entries come in: one thread at a time.
+
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use super::{Entry, Front, Queue};
+use crate::bayeux::Body;
+use crate::delivery::event::{Notice, Unread};
+use crate::delivery::hub::Overflow;
+use crate::runtime::lock;
+
+impl Queue {
+    /// Takes in the messages `start..end` of a body, as far as the policy does.
+    pub(in crate::delivery) fn push_messages(&self, body: &Arc<Body>, start: u32, end: u32) {
+        if self.is_over() {
+            return;
+        }
+        let fits = match self.limits.overflow {
+            Overflow::DropNewest => self.fitting(body, start, end),
+            _ => end,
+        };
+        let dropped = u64::from(end.saturating_sub(fits));
+        // What is dropped is counted behind what was queued before, so nobody
+        // may look in between.
+        let front = (dropped > 0).then(|| lock(&self.front));
+        if start < fits {
+            self.send_dropped_newest();
+            let count = (fits - start) as usize;
+            self.messages.fetch_add(count, Ordering::SeqCst);
+            self.bytes.fetch_add(count * body.share(), Ordering::SeqCst);
+            self.send(
+                Entry::Messages {
+                    body: body.clone(),
+                    next: start,
+                    end: fits,
+                },
+                count,
+            );
+        }
+        if dropped > 0 {
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
+            if self.dropped_newest.fetch_add(dropped, Ordering::SeqCst) == 0 {
+                self.events.fetch_add(1, Ordering::SeqCst);
+            }
+            self.came();
+        }
+        drop(front);
+        if self.limits.overflow == Overflow::DropOldest {
+            self.drop_oldest();
+        }
+    }
+
+    /// Where the part of `start..end` ends that still fits. An empty queue
+    /// takes one message of any size.
+    fn fitting(&self, body: &Body, start: u32, end: u32) -> u32 {
+        let mut messages = self.messages.load(Ordering::SeqCst);
+        let mut bytes = self.bytes.load(Ordering::SeqCst);
+        for index in start..end {
+            messages += 1;
+            bytes += body.share();
+            if messages > 1 && (messages > self.limits.events || bytes > self.limits.bytes) {
+                return index;
+            }
+        }
+        end
+    }
+
+    pub(in crate::delivery) fn push_notice(
+        &self,
+        notice: &Arc<Notice>,
+        unread: Option<&Arc<Unread>>,
+    ) {
+        if self.is_over() {
+            return;
+        }
+        self.send_dropped_newest();
+        self.notice_bytes.fetch_add(notice.size(), Ordering::SeqCst);
+        if notice.is_outcome() {
+            self.outcomes.fetch_add(1, Ordering::SeqCst);
+        }
+        let last = matches!(**notice, Notice::Closed);
+        self.send(Entry::Notice(notice.clone(), unread.cloned()), 1);
+        if last {
+            self.ended.store(true, Ordering::SeqCst);
+            self.wake_all();
+        }
+    }
+
+    /// No entry comes any more, not even CLOSED: for a receiver that was made
+    /// after it.
+    pub(in crate::delivery) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    fn send_dropped_newest(&self) {
+        let dropped = self.dropped_newest.swap(0, Ordering::SeqCst);
+        if dropped > 0 {
+            // It was counted as an event when the first of them was dropped.
+            let _ = self.ingress.send(Entry::Dropped(dropped));
+        }
+    }
+
+    fn send(&self, entry: Entry, events: usize) {
+        let queued = self.events.fetch_add(events, Ordering::SeqCst) + events;
+        self.most.fetch_max(queued, Ordering::Relaxed);
+        // The queue holds the other end, so the channel is never closed.
+        let _ = self.ingress.send(entry);
+        self.came();
+    }
+
+    /// Something has come. The descriptor tells so at once; sleeping threads are
+    /// woken by [`Self::wake_sleepers`].
+    fn came(&self) {
+        self.readiness.update(|| self.has_something());
+        self.sleepers_wait.store(true, Ordering::SeqCst);
+    }
+
+    /// Wakes who waits for what has come since the last time. Apart from it, so
+    /// that the I/O thread can send the next request first: on a busy machine
+    /// the thread that is woken takes over the processor.
+    pub(in crate::delivery) fn wake_sleepers(&self) {
+        if !self.sleepers_wait.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            // With the lock: a thread is either asleep or has yet to look.
+            drop(lock(&self.front));
+            self.available.notify_one();
+        }
+        if self.has_callback.load(Ordering::SeqCst) {
+            self.schedule();
+        }
+    }
+
+    fn drop_oldest(&self) {
+        let over = |queue: &Self| {
+            let messages = queue.messages.load(Ordering::SeqCst);
+            messages > 1
+                && (messages > queue.limits.events
+                    || queue.bytes.load(Ordering::SeqCst) > queue.limits.bytes)
+        };
+        if !over(self) {
+            return;
+        }
+        let mut front = lock(&self.front);
+        while over(self) {
+            let Some((body, next, end)) = front.current.take() else {
+                match self.egress.try_recv() {
+                    Ok(Entry::Messages { body, next, end }) => {
+                        front.current = Some((body, next, end));
+                    }
+                    Ok(Entry::Dropped(dropped)) => self.pass_dropped(&mut front, dropped, true),
+                    Ok(notice) => front.passed.push_back(notice),
+                    Err(_) => break,
+                }
+                continue;
+            };
+            self.messages.fetch_sub(1, Ordering::SeqCst);
+            self.bytes.fetch_sub(body.share(), Ordering::SeqCst);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.events.fetch_sub(1, Ordering::SeqCst);
+            self.pass_dropped(&mut front, 1, false);
+            if next + 1 < end {
+                front.current = Some((body, next + 1, end));
+            }
+        }
+    }
+
+    /// Adds to the count of dropped messages at the end of what was passed over.
+    fn pass_dropped(&self, front: &mut Front, dropped: u64, counted: bool) {
+        if let Some(Entry::Dropped(sum)) = front.passed.back_mut() {
+            *sum += dropped;
+            if counted {
+                self.events.fetch_sub(1, Ordering::SeqCst);
+            }
+        } else {
+            front.passed.push_back(Entry::Dropped(dropped));
+            if !counted {
+                self.events.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+}

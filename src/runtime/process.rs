@@ -1,0 +1,298 @@
+//! Which process this is, and what each makes for itself: a forked child has the
+//! memory of its parent, and none of its threads.
+
+use std::io;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use super::{lock, Runtime};
+use crate::delivery::Dispatcher;
+
+/// The state of one process. A forked child gets another one: the locks of
+/// the parent's may be held for ever by threads that the child does not have.
+pub struct Process {
+    identity: Identity,
+    runtime: Mutex<Weak<Runtime>>,
+    dispatcher: Mutex<Weak<Dispatcher>>,
+}
+
+static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
+
+impl Process {
+    /// This process's. Never freed: a handle asks its own whether it has crossed
+    /// a fork.
+    pub fn current() -> &'static Self {
+        let current = CURRENT.load(Ordering::Acquire);
+        // SAFETY: a Process that CURRENT ever pointed to is never freed.
+        if let Some(process) = unsafe { current.as_ref() } {
+            if process.is_current() {
+                return process;
+            }
+        }
+        let fresh = Box::into_raw(Box::new(Self {
+            identity: Identity::new(),
+            runtime: Mutex::new(Weak::new()),
+            dispatcher: Mutex::new(Weak::new()),
+        }));
+        match CURRENT.compare_exchange(current, fresh, Ordering::AcqRel, Ordering::Acquire) {
+            // SAFETY: as above.
+            Ok(_) => unsafe { &*fresh },
+            Err(other) => {
+                // SAFETY: `fresh` came from Box::into_raw and nobody else saw it;
+                // `other` was put there by another thread of this process.
+                unsafe {
+                    drop(Box::from_raw(fresh));
+                    &*other
+                }
+            }
+        }
+    }
+
+    /// Whether this is still the process that it was.
+    pub fn is_current(&self) -> bool {
+        self.identity.is_own()
+    }
+
+    /// The runtime, started when there is none.
+    pub fn runtime(&self) -> io::Result<Arc<Runtime>> {
+        let mut slot = lock(&self.runtime);
+        if let Some(runtime) = slot.upgrade() {
+            return Ok(runtime);
+        }
+        let runtime = Arc::new(Runtime::start(super::threads())?);
+        *slot = Arc::downgrade(&runtime);
+        Ok(runtime)
+    }
+
+    /// The dispatcher, started when there is none.
+    pub fn dispatcher(&self) -> io::Result<Arc<Dispatcher>> {
+        let mut slot = lock(&self.dispatcher);
+        if let Some(dispatcher) = slot.upgrade() {
+            return Ok(dispatcher);
+        }
+        let dispatcher = Arc::new(Dispatcher::start()?);
+        *slot = Arc::downgrade(&dispatcher);
+        Ok(dispatcher)
+    }
+}
+
+/// Tells a process from the children that it forks, by whatever function: not
+/// all of them run the handlers of pthread_atfork, as _Fork and clone do not.
+struct Identity {
+    /// A page that the kernel empties in a child, so that a look at it costs no
+    /// system call; `None` where the kernel cannot do that.
+    page: Option<ptr::NonNull<AtomicU8>>,
+    id: libc::pid_t,
+}
+
+// SAFETY: the page is never unmapped while this lives, and is only used as an atomic.
+unsafe impl Send for Identity {}
+unsafe impl Sync for Identity {}
+
+/// The size of the smallest pages; the kernel takes whole ones.
+const PAGE: usize = 4096;
+
+impl Identity {
+    fn new() -> Self {
+        Self {
+            page: Self::page(),
+            id: Self::process_id(),
+        }
+    }
+
+    fn process_id() -> libc::pid_t {
+        // SAFETY: it takes nothing and cannot fail.
+        unsafe { libc::getpid() }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn page() -> Option<ptr::NonNull<AtomicU8>> {
+        // SAFETY: a fresh mapping, of which nobody else knows.
+        unsafe {
+            let page = libc::mmap(
+                ptr::null_mut(),
+                PAGE,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
+            if page == libc::MAP_FAILED {
+                return None;
+            }
+            if libc::madvise(page, PAGE, libc::MADV_WIPEONFORK) != 0 {
+                libc::munmap(page, PAGE);
+                return None;
+            }
+            let page = ptr::NonNull::new(page.cast::<AtomicU8>())?;
+            page.as_ref().store(1, Ordering::Release);
+            Some(page)
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn page() -> Option<ptr::NonNull<AtomicU8>> {
+        None
+    }
+
+    fn is_own(&self) -> bool {
+        match self.page {
+            // SAFETY: mapped as long as this lives.
+            Some(page) => unsafe { page.as_ref() }.load(Ordering::Acquire) == 1,
+            None => Self::process_id() == self.id,
+        }
+    }
+}
+
+impl Drop for Identity {
+    fn drop(&mut self) {
+        if let Some(page) = self.page {
+            // SAFETY: mapped by `page`, and used by nobody any more.
+            unsafe { libc::munmap(page.as_ptr().cast(), PAGE) };
+        }
+    }
+}
+
+/// Something that each process makes for itself, and once. There is no lock in
+/// it, which a fork could leave locked in the child: two threads that come at
+/// once both make it, and one of the two is kept.
+pub struct PerProcess<T> {
+    entry: AtomicPtr<Entry<T>>,
+}
+
+struct Entry<T> {
+    process: &'static Process,
+    value: T,
+}
+
+impl<T> PerProcess<T> {
+    pub const fn new() -> Self {
+        Self {
+            entry: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    /// What this process has made, if it has.
+    pub fn get(&self) -> Option<&T> {
+        // SAFETY: an entry lives as long as `self`, or longer.
+        let entry = unsafe { self.entry.load(Ordering::Acquire).as_ref() }?;
+        entry.process.is_current().then_some(&entry.value)
+    }
+
+    pub fn get_or_make(&self, make: impl FnOnce() -> T) -> &T {
+        let before = self.entry.load(Ordering::Acquire);
+        // SAFETY: an entry lives as long as `self`, or longer.
+        if let Some(entry) = unsafe { before.as_ref() } {
+            if entry.process.is_current() {
+                return &entry.value;
+            }
+        }
+        let fresh = Box::into_raw(Box::new(Entry {
+            process: Process::current(),
+            value: make(),
+        }));
+        // What a parent has made stays where it is: a lock in it may be held.
+        let exchanged =
+            self.entry
+                .compare_exchange(before, fresh, Ordering::AcqRel, Ordering::Acquire);
+        match exchanged {
+            // SAFETY: as above.
+            Ok(_) => unsafe { &(*fresh).value },
+            Err(other) => {
+                // SAFETY: `fresh` came from Box::into_raw and nobody else saw it;
+                // `other` was put there by another thread of this process.
+                unsafe {
+                    drop(Box::from_raw(fresh));
+                    &(*other).value
+                }
+            }
+        }
+    }
+}
+
+impl<T> Default for PerProcess<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Drop for PerProcess<T> {
+    fn drop(&mut self) {
+        if self.get().is_some() {
+            // SAFETY: it came from Box::into_raw, and nobody uses `self` any more.
+            drop(unsafe { Box::from_raw(*self.entry.get_mut()) });
+        }
+    }
+}
+
+// SAFETY: it gives out `&T` to whichever thread, and drops a `T` on another one
+// than made it.
+unsafe impl<T: Send + Sync> Send for PerProcess<T> {}
+unsafe impl<T: Send + Sync> Sync for PerProcess<T> {}
+
+#[cfg(test)]
+/// Forks without running anybody's handlers; the child answers by its status.
+pub(crate) fn in_a_bare_child(check: impl FnOnce() -> bool) {
+    // SAFETY: the child only reads memory and ends.
+    unsafe {
+        let child = libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0);
+        if child == 0 {
+            libc::_exit(i32::from(!check()));
+        }
+        let mut status = -1;
+        assert_eq!(
+            i64::from(libc::waitpid(child as i32, &mut status, 0)),
+            child
+        );
+        assert_eq!(status, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[test]
+    fn limit_bare_fork_the_process_is_told_without_a_handler() {
+        let own = Process::current();
+        assert!(own.is_current());
+        // The page, and what counts where the kernel knows no such page.
+        let by_page = Identity::new();
+        let by_id = Identity {
+            page: None,
+            id: Identity::process_id(),
+        };
+        in_a_bare_child(|| !own.is_current() && !by_page.is_own() && !by_id.is_own());
+        assert!(own.is_current() && by_page.is_own() && by_id.is_own());
+        assert!(ptr::eq(own, Process::current()));
+    }
+
+    #[test]
+    fn limit_fork_what_a_process_makes_is_made_once_and_anew_in_a_child() {
+        struct Counted<'a>(&'a AtomicUsize);
+        impl Drop for Counted<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        let alive = AtomicUsize::new(0);
+        let make = || {
+            alive.fetch_add(1, Ordering::SeqCst);
+            Counted(&alive)
+        };
+        let made = PerProcess::new();
+        assert!(made.get().is_none());
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| made.get_or_make(make));
+            }
+        });
+        assert_eq!(alive.load(Ordering::SeqCst), 1);
+        in_a_bare_child(|| made.get().is_none());
+        drop(made);
+        assert_eq!(alive.load(Ordering::SeqCst), 0);
+    }
+}

@@ -1,0 +1,430 @@
+//! What is subscribed to, in whichever session: made again in each new one,
+//! and again when that was refused for a reason that may pass.
+//!
+//! A subscription is one of the host's that a server has accepted, or has put
+//! off. The library makes it again by itself, by one message a channel; what the
+//! host subscribes to beside that joins it and ends with it.
+
+use std::collections::BTreeMap;
+
+use super::backoff::{Backoff, Jitter};
+use super::{Millis, OperationId, RequestId};
+use crate::bayeux::replay;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The server has accepted it in this session.
+    Live,
+    /// It must be made again: the session is new, or the last try failed.
+    Wanted,
+    /// It is in line to be made again.
+    Planned,
+    /// It is being made again.
+    Underway,
+}
+
+/// A subscribe of the host's that ends with the next renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Joined {
+    pub operation: OperationId,
+    /// The server has asked for another try; it waits for as many as it takes.
+    pub patient: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    /// The host's subscribe that made it first; 0 while none has.
+    pub operation: OperationId,
+    pub standing: Standing,
+    pub joined: Vec<Joined>,
+}
+
+/// What the host's own commands for a channel that wait or are under way come
+/// to.
+#[derive(Debug, Default)]
+struct Asked {
+    subscribes: usize,
+    /// Those of them that no later unsubscribe takes back.
+    in_force: usize,
+    /// Those of these that no lost session has left behind.
+    current: usize,
+    unsubscribes: usize,
+    /// Calls up to this one are taken back.
+    revoked_up_to: u64,
+    /// The session in which the server was last asked for it.
+    asked_in: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Subscriptions {
+    made: BTreeMap<String, Subscription>,
+    asked: BTreeMap<String, Asked>,
+    last_call: u64,
+    /// Some may be `Wanted`.
+    some_wanted: bool,
+    /// When those whose renewal failed are tried again.
+    next_renewal: Option<Millis>,
+    /// Requests with renewals that failed in a row.
+    failed_requests: u32,
+    backoff: Backoff,
+    /// The wait after the renewals of this request that have failed just now.
+    last_wait: Option<(Millis, RequestId, Millis)>,
+}
+
+impl Subscriptions {
+    pub(super) fn new(backoff: Backoff) -> Self {
+        Self {
+            made: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            last_call: 0,
+            some_wanted: false,
+            next_renewal: None,
+            failed_requests: 0,
+            backoff,
+            last_wait: None,
+        }
+    }
+
+    // What the host calls.
+
+    /// Whether a subscribe to this channel can end with the renewal that is
+    /// about to be made, or is under way; then it does. One that waits for
+    /// another try in this session is not waited for.
+    pub(super) fn joins(
+        &mut self,
+        channel: &str,
+        operation: OperationId,
+        has_session: bool,
+    ) -> bool {
+        if self.asked.get(channel).is_some_and(|it| it.current > 0) {
+            return false;
+        }
+        let Some(subscription) = self.made.get_mut(channel) else {
+            return false;
+        };
+        let soon = match subscription.standing {
+            Standing::Planned | Standing::Underway => true,
+            Standing::Wanted => !has_session,
+            Standing::Live => false,
+        };
+        if soon {
+            let patient = false;
+            subscription.joined.push(Joined { operation, patient });
+        }
+        soon
+    }
+
+    /// A subscribe of the host's waits to be sent; the number of its call.
+    pub(super) fn subscribe_called(&mut self, channel: &str) -> u64 {
+        self.last_call += 1;
+        let asked = self.asked.entry(channel.to_owned()).or_default();
+        asked.subscribes += 1;
+        asked.in_force += 1;
+        asked.current += 1;
+        self.last_call
+    }
+
+    /// The host wants this channel no more, whatever is under way for it.
+    /// Whether a server may know of it, and which subscribes end here.
+    pub(super) fn unsubscribe_called(
+        &mut self,
+        channel: &str,
+        session: u64,
+    ) -> (bool, Vec<OperationId>) {
+        let made = self.made.remove(channel);
+        let asked = self.asked.entry(channel.to_owned()).or_default();
+        let is_ours = made.is_some() || asked.subscribes > 0;
+        asked.unsubscribes += 1;
+        asked.in_force = 0;
+        asked.current = 0;
+        asked.revoked_up_to = self.last_call;
+        let Some(made) = made else {
+            return (is_ours, Vec::new());
+        };
+        if matches!(made.standing, Standing::Live | Standing::Underway) {
+            asked.asked_in = session;
+        }
+        let ended = made.joined.iter().map(|it| it.operation);
+        (is_ours, ended.collect())
+    }
+
+    // What is sent.
+
+    /// A subscribe of the host's is sent.
+    pub(super) fn subscribe_sent(&mut self, channel: &str, session: u64) {
+        if let Some(asked) = self.asked.get_mut(channel) {
+            asked.asked_in = session;
+        }
+    }
+
+    /// An unsubscribe is about to be sent; whether this session's server knows
+    /// of the subscription.
+    pub(super) fn unsubscribe_sent(&mut self, channel: &str, session: u64) -> bool {
+        let Some(asked) = self.asked.get_mut(channel) else {
+            return false;
+        };
+        asked.unsubscribes = asked.unsubscribes.saturating_sub(1);
+        let known = asked.asked_in == session;
+        self.forget_if_done(channel);
+        known
+    }
+
+    /// A renewal is about to be sent, if it is still wanted.
+    pub(super) fn renewal_sent(&mut self, channel: &str) -> bool {
+        match self.made.get_mut(channel) {
+            Some(it) if it.standing == Standing::Planned => {
+                it.standing = Standing::Underway;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    // How it ends.
+
+    /// Whether the host has taken this subscribe back since it called it.
+    pub(super) fn is_revoked(&self, channel: &str, call: u64) -> bool {
+        let asked = self.asked.get(channel);
+        asked.is_some_and(|it| call <= it.revoked_up_to)
+    }
+
+    /// The session in which a subscribe of the host's was sent is gone; or it
+    /// `is_back`, to be sent in the next one.
+    pub(super) fn left_behind(&mut self, channel: &str, call: u64, is_back: bool) {
+        let asked = self.asked.get_mut(channel);
+        if let Some(asked) = asked.filter(|it| call > it.revoked_up_to) {
+            match is_back {
+                true => asked.current += 1,
+                false => asked.current = asked.current.saturating_sub(1),
+            }
+        }
+    }
+
+    /// A subscribe of the host's ends, `stale` in a session that is gone;
+    /// whether it was taken back.
+    pub(super) fn subscribe_ended(&mut self, channel: &str, call: u64, stale: bool) -> bool {
+        let Some(asked) = self.asked.get_mut(channel) else {
+            return false;
+        };
+        let revoked = call <= asked.revoked_up_to;
+        asked.subscribes = asked.subscribes.saturating_sub(1);
+        if !revoked {
+            asked.in_force = asked.in_force.saturating_sub(1);
+            asked.current = asked.current.saturating_sub(usize::from(!stale));
+        }
+        self.forget_if_done(channel);
+        revoked
+    }
+
+    fn forget_if_done(&mut self, channel: &str) {
+        let done = |it: &Asked| it.subscribes == 0 && it.unsubscribes == 0;
+        if self.asked.get(channel).is_some_and(done) {
+            self.asked.remove(channel);
+        }
+    }
+
+    /// The server has accepted a subscribe of the host's. The subscribe that
+    /// made it first, when it stands in for a renewal.
+    pub(super) fn accepted(
+        &mut self,
+        channel: &str,
+        operation: OperationId,
+        stale: bool,
+    ) -> Option<(OperationId, Vec<Joined>)> {
+        if stale {
+            // The old session had it; the new one must get it.
+            self.made.entry(channel.to_owned()).or_insert(Subscription {
+                operation,
+                standing: Standing::Wanted,
+                joined: Vec::new(),
+            });
+            self.some_wanted = true;
+            self.next_renewal = None;
+            return None;
+        }
+        let Some(made) = self.made.get_mut(channel) else {
+            let made = Subscription {
+                operation,
+                standing: Standing::Live,
+                joined: Vec::new(),
+            };
+            self.made.insert(channel.to_owned(), made);
+            return None;
+        };
+        let before = std::mem::replace(&mut made.standing, Standing::Live);
+        let joined = std::mem::take(&mut made.joined);
+        let renewed = made.operation;
+        if renewed == 0 {
+            made.operation = operation;
+        }
+        (before != Standing::Live).then_some((renewed, joined))
+    }
+
+    /// The subscription whose renewal has just been answered; `None`: the host
+    /// has taken it back, or it was made in another way.
+    pub(super) fn renewal_answered(&mut self, channel: &str) -> Option<&mut Subscription> {
+        let underway = |it: &&mut Subscription| it.standing == Standing::Underway;
+        self.made.get_mut(channel).filter(underway)
+    }
+
+    /// All is well, unless something still waits for another try.
+    pub(super) fn renewal_accepted(&mut self) {
+        if !self.some_wanted {
+            // One that still fails stays apart, and is not tried at once
+            // because others are well.
+            self.failed_requests = 0;
+            self.backoff.reset();
+        }
+    }
+
+    /// A renewal came to nothing, and another will follow.
+    pub(super) fn want_again(&mut self, channel: &str) {
+        if let Some(subscription) = self.renewal_answered(channel) {
+            subscription.standing = Standing::Wanted;
+            self.some_wanted = true;
+        }
+    }
+
+    /// The host's own subscribe came to nothing; it may have stood in for a
+    /// renewal.
+    pub(super) fn attempt_failed(&mut self, channel: &str) {
+        let made = self.made.get(channel);
+        self.some_wanted |= made.is_some_and(|it| it.standing == Standing::Wanted);
+    }
+
+    /// The server has put a first subscribe off.
+    pub(super) fn put_off(&mut self, channel: &str, operation: OperationId) -> bool {
+        if self.made.contains_key(channel) {
+            return false;
+        }
+        let joined = Joined {
+            operation,
+            patient: true,
+        };
+        let subscription = Subscription {
+            operation: 0,
+            standing: Standing::Wanted,
+            joined: vec![joined],
+        };
+        self.made.insert(channel.to_owned(), subscription);
+        self.some_wanted = true;
+        true
+    }
+
+    pub(super) fn remove(&mut self, channel: &str) {
+        self.made.remove(channel);
+    }
+
+    /// A request that carried renewals has failed: from here on each travels
+    /// alone, as it may be one of them that the server chokes on.
+    pub(super) fn request_failed(&mut self) {
+        self.failed_requests = self.failed_requests.saturating_add(1);
+    }
+
+    /// How long renewals wait that have failed in this request; the same for
+    /// all of them.
+    pub(super) fn wait(
+        &mut self,
+        now: Millis,
+        request: RequestId,
+        jitter: &mut Jitter,
+        not_before: Millis,
+    ) -> Millis {
+        let same = |it: &(Millis, RequestId, Millis)| it.0 == now && it.1 == request;
+        if let Some((_, _, wait)) = self.last_wait.filter(same) {
+            return wait;
+        }
+        let wait = jitter.add(self.backoff.after()).max(not_before);
+        self.next_renewal = Some(now.saturating_add(wait));
+        self.last_wait = Some((now, request, wait));
+        wait
+    }
+
+    // Sessions.
+
+    /// What was subscribed belongs to a session that is gone.
+    pub(super) fn session_ended(&mut self) {
+        for subscription in self.made.values_mut() {
+            subscription.standing = Standing::Wanted;
+        }
+        self.some_wanted = true;
+    }
+
+    /// The channels to subscribe to again now, and whether each travels alone.
+    pub(super) fn plan(&mut self) -> (Vec<String>, bool) {
+        if !std::mem::take(&mut self.some_wanted) {
+            return (Vec::new(), false);
+        }
+        self.next_renewal = None;
+        let asked = &self.asked;
+        let own = |channel: &String| asked.get(channel).is_some_and(|it| it.current > 0);
+        let wanted =
+            |it: &(&String, &mut Subscription)| it.1.standing == Standing::Wanted && !own(it.0);
+        let planned = self.made.iter_mut().filter(wanted);
+        let planned = planned.map(|(channel, subscription)| {
+            subscription.standing = Standing::Planned;
+            channel.clone()
+        });
+        (planned.collect(), self.failed_requests > 0)
+    }
+
+    /// Whether renewals that failed are due.
+    pub(super) fn is_due(&self, now: Millis) -> bool {
+        self.some_wanted && self.next_renewal.is_none_or(|at| at <= now)
+    }
+
+    /// When they are.
+    pub(super) fn next_renewal(&self) -> Option<Millis> {
+        self.next_renewal.filter(|_| self.some_wanted)
+    }
+
+    /// The end of the client: which subscribes end with it.
+    pub(super) fn take_all(&mut self) -> Vec<(OperationId, String)> {
+        self.asked.clear();
+        let made = std::mem::take(&mut self.made).into_iter();
+        made.flat_map(|(channel, it)| {
+            let joined = it.joined.into_iter();
+            joined.map(move |it| (it.operation, channel.clone()))
+        })
+        .collect()
+    }
+
+    // What is needed of topics.
+
+    fn is_asked_for(&self, channel: &str) -> bool {
+        self.asked.get(channel).is_some_and(|it| it.in_force > 0)
+    }
+
+    /// What is subscribed to, or may yet be.
+    pub(super) fn channels(&self) -> impl Iterator<Item = &str> {
+        let asked = self.asked.iter().filter(|(_, it)| it.in_force > 0);
+        let asked = asked.map(|(channel, _)| channel.as_str());
+        self.made.keys().map(String::as_str).chain(asked)
+    }
+
+    /// Whether one of those belongs to this topic.
+    pub(super) fn needs_topic(&self, topic: &str) -> bool {
+        let of_topic = |channel: &&String| replay::topic(channel) == topic;
+        // Channels of a topic are itself and those that go on with a query.
+        let query = format!("{topic}?");
+        let made = self.made.range(query.clone()..).map(|it| it.0);
+        let asked = self.asked.range(query..);
+        self.made.contains_key(topic)
+            || self.is_asked_for(topic)
+            || made.take_while(of_topic).next().is_some()
+            || asked
+                .take_while(|it| of_topic(&it.0))
+                .any(|it| it.1.in_force > 0)
+    }
+
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> [usize; 2] {
+        [self.made.len(), self.asked.len()]
+    }
+
+    /// Subscribes that wait for a renewal.
+    #[cfg(test)]
+    pub(super) fn joined(&self) -> usize {
+        self.made.values().map(|it| it.joined.len()).sum()
+    }
+}
