@@ -640,3 +640,28 @@ fn cookies_that_cannot_be_kept_are_told_by_name() {
     );
     assert!(log_lines("secret-value").is_empty());
 }
+
+#[test]
+fn what_the_log_tells_of_responses_holds_no_secret_contract_13() {
+    log_lines("");
+    let script = r#"base /cometd
+        expect handshake
+        answer status=307 header="Location: /cometd/Bearer-s3cr3t-token" :
+        expect handshake path=/cometd/Bearer-s3cr3t-token
+        answer status=500 header="X-Odd s3cr3t-token: 1" header="X-Odd s3cr3t-token too: 1" header="Set-Cookie: s3cr3t-token=1; Domain=other.example" header="Content-Encoding: s3cr3t-token" : []
+        "#;
+    let peer = Peer::start(Script::parse(script).unwrap()).unwrap();
+    let url = peer.url("/cometd");
+    let mut host = Host::new(&url, |builder| {
+        builder.set_bearer_token("s3cr3t-token").unwrap();
+    });
+    host.client.connect().unwrap();
+    host.until("error handshake HttpStatus 500", || peer.failure());
+    assert_eq!(taken(&host.client, "header"), 2);
+    assert_eq!(taken(&host.client, "cookie"), 1);
+    assert_eq!(taken(&host.client, "content_encoding"), 1);
+    assert!(!log_lines("X-Odd \u{2026}").is_empty());
+    assert!(!log_lines("/cometd/Bearer-\u{2026}").is_empty());
+    let all = log_lines("s3cr3t-token");
+    assert!(all.is_empty(), "{all:?}");
+}

@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     hub: Hub,
     board: Board,
     authorization: Arc<Authorization>,
-    secrets: Secrets,
+    secrets: Arc<Secrets>,
     mailbox: Mutex<Mailbox>,
     commands_came: Notify,
     /// Messages accepted of the host whose ending event is not yet queued.
@@ -217,7 +217,7 @@ impl Client {
         builder: &Builder,
         hosts: Vec<String>,
         settings: Settings,
-        secrets: Secrets,
+        secrets: Arc<Secrets>,
     ) -> Result<Self, Error> {
         let hub = Hub::new(builder.limits);
         let positions = builder.positions();

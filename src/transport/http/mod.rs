@@ -179,18 +179,18 @@ impl LongPolling {
             match redirection(at, &response) {
                 Ok(None) => {}
                 Ok(Some(next)) => {
-                    told(at, status, sent, progress);
+                    self.told(at, status, sent, progress);
                     redirected = Some(next);
                     continue;
                 }
                 Err(failure) => {
-                    told(at, status, sent, progress);
+                    self.told(at, status, sent, progress);
                     return Err(through(proxy, failure));
                 }
             }
             let maximum = self.maximum_response;
             let read = response::read(response, maximum, progress, &self.leniencies).await;
-            told(at, status, sent, progress);
+            self.told(at, status, sent, progress);
             return read.map_err(|failure| through(proxy, failure));
         }
         Err(Failure::new(
@@ -262,32 +262,39 @@ impl LongPolling {
     }
 
     fn keep_cookies(&self, target: &Target, base: &Url, headers: &HeaderMap) {
-        if headers.contains_key(SET_COOKIE) {
-            let mut jar = lock(&self.cookies);
-            for value in headers.get_all(SET_COOKIE) {
-                if let Some(why) = jar.store(value, &target.url, base) {
-                    let name = cookies::shown_name(value);
-                    let text = format!("the cookie{name} of a response was passed over: {why}");
-                    self.leniencies.took(Leniency::Cookie, text);
-                }
+        if !headers.contains_key(SET_COOKIE) {
+            return;
+        }
+        let mut passed_over = Vec::new();
+        let mut jar = lock(&self.cookies);
+        for value in headers.get_all(SET_COOKIE) {
+            if let Some(why) = jar.store(value, &target.url, base) {
+                passed_over.push((value, why));
             }
         }
+        // What is told is looked through for cookies.
+        drop(jar);
+        for (value, why) in passed_over {
+            let name = cookies::shown_name(value);
+            let text = format!("the cookie{name} of a response was passed over: {why}");
+            self.leniencies.took(Leniency::Cookie, text);
+        }
     }
-}
 
-/// A line of the log for each response. A URL's query is nobody's business, and
-/// a target has no userinfo.
-fn told(at: &Target, status: u16, sent: Instant, progress: &Progress) {
-    let url = &at.url;
-    tracing::debug!(
-        target: "cometd::http",
-        "{}://{}{}: HTTP {status}, {} ms, {} bytes",
-        url.scheme(),
-        endpoints::host_and_port(url),
-        url.path(),
-        sent.elapsed().as_millis(),
-        progress.so_far().1
-    );
+    /// A line of the log for each response. A URL's query is nobody's business,
+    /// and a target has no userinfo; a redirect's path is the server's.
+    fn told(&self, at: &Target, status: u16, sent: Instant, progress: &Progress) {
+        let line = || {
+            let (scheme, path) = (at.url.scheme(), at.url.path());
+            let host = endpoints::host_and_port(&at.url);
+            let path = one_line(path, 200);
+            let took = sent.elapsed().as_millis();
+            let bytes = progress.so_far().1;
+            let line = format!("{scheme}://{host}{path}: HTTP {status}, {took} ms, {bytes} bytes");
+            self.leniencies.redacted(line)
+        };
+        tracing::debug!(target: "cometd::http", "{}", line());
+    }
 }
 
 /// Where a response sends the request on to: another place of the same server,
