@@ -370,7 +370,7 @@ fn case_which_client_each_response_is_a_line_without_userinfo_and_query() {
     let places = [
         begins("/cometd/some.where", 503),
         begins("/cometd/some.where", 307),
-        begins("/cometd/else.where", 401),
+        begins("/\u{2026} (redirected)", 401),
     ];
     assert_eq!(lines.len(), places.len(), "{lines:?}");
     for ((level, text), begin) in lines.iter().zip(&places) {
@@ -661,7 +661,6 @@ fn what_the_log_tells_of_responses_holds_no_secret_contract_13() {
     assert_eq!(taken(&host.client, "cookie"), 1);
     assert_eq!(taken(&host.client, "content_encoding"), 1);
     assert!(!log_lines("X-Odd \u{2026}").is_empty());
-    assert!(!log_lines("/cometd/Bearer-\u{2026}").is_empty());
     let all = log_lines("s3cr3t-token");
     assert!(all.is_empty(), "{all:?}");
 }

@@ -87,7 +87,7 @@ impl Leniencies {
     }
 
     /// A text for the log, without what must not be read there.
-    pub fn redacted(&self, mut text: String) -> String {
+    fn redacted(&self, mut text: String) -> String {
         if let Some(redact) = &self.redact {
             redact(&mut text);
         }

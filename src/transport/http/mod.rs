@@ -158,7 +158,7 @@ impl LongPolling {
         let repeatable = matches!(endpoint, Endpoint::Handshake | Endpoint::Connect);
         let mut redirected: Option<Target> = None;
         let mut status = 0;
-        for _ in 0..=MAXIMUM_REDIRECTS {
+        for hop in 0..=MAXIMUM_REDIRECTS {
             let at = redirected.as_ref().unwrap_or(target);
             let proxy = self.proxies.of(&at.uri).ok().flatten();
             let sent = Instant::now();
@@ -179,18 +179,18 @@ impl LongPolling {
             match redirection(at, &response) {
                 Ok(None) => {}
                 Ok(Some(next)) => {
-                    self.told(at, status, sent, progress);
+                    self.told(hop, at, status, sent, progress);
                     redirected = Some(next);
                     continue;
                 }
                 Err(failure) => {
-                    self.told(at, status, sent, progress);
+                    self.told(hop, at, status, sent, progress);
                     return Err(through(proxy, failure));
                 }
             }
             let maximum = self.maximum_response;
             let read = response::read(response, maximum, progress, &self.leniencies).await;
-            self.told(at, status, sent, progress);
+            self.told(hop, at, status, sent, progress);
             return read.map_err(|failure| through(proxy, failure));
         }
         Err(Failure::new(
@@ -282,18 +282,18 @@ impl LongPolling {
     }
 
     /// A line of the log for each response. A URL's query is nobody's business,
-    /// and a target has no userinfo; a redirect's path is the server's.
-    fn told(&self, at: &Target, status: u16, sent: Instant, progress: &Progress) {
-        let line = || {
-            let (scheme, path) = (at.url.scheme(), at.url.path());
-            let host = endpoints::host_and_port(&at.url);
-            let path = one_line(path, 200);
-            let took = sent.elapsed().as_millis();
-            let bytes = progress.so_far().1;
-            let line = format!("{scheme}://{host}{path}: HTTP {status}, {took} ms, {bytes} bytes");
-            self.leniencies.redacted(line)
-        };
-        tracing::debug!(target: "cometd::http", "{}", line());
+    /// and a target has no userinfo. Where a redirect led to is the server's
+    /// word, which may be what it was sent at any time before.
+    fn told(&self, hop: usize, at: &Target, status: u16, sent: Instant, progress: &Progress) {
+        tracing::debug!(
+            target: "cometd::http",
+            "{}://{}{}: HTTP {status}, {} ms, {} bytes",
+            at.url.scheme(),
+            endpoints::host_and_port(&at.url),
+            if hop == 0 { at.url.path() } else { "/\u{2026} (redirected)" },
+            sent.elapsed().as_millis(),
+            progress.so_far().1
+        );
     }
 }
 
