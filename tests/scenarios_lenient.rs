@@ -370,7 +370,7 @@ fn case_which_client_each_response_is_a_line_without_userinfo_and_query() {
     let places = [
         begins("/cometd/some.where", 503),
         begins("/cometd/some.where", 307),
-        begins("/cometd/else.where", 401),
+        begins("/\u{2026} (redirected)", 401),
     ];
     assert_eq!(lines.len(), places.len(), "{lines:?}");
     for ((level, text), begin) in lines.iter().zip(&places) {
@@ -639,4 +639,28 @@ fn cookies_that_cannot_be_kept_are_told_by_name() {
         "{lines:?}"
     );
     assert!(log_lines("secret-value").is_empty());
+}
+
+#[test]
+fn what_the_log_tells_of_responses_holds_no_secret_contract_13() {
+    log_lines("");
+    let script = r#"base /cometd
+        expect handshake
+        answer status=307 header="Location: /cometd/Bearer-s3cr3t-token" :
+        expect handshake path=/cometd/Bearer-s3cr3t-token
+        answer status=500 header="X-Odd s3cr3t-token: 1" header="X-Odd s3cr3t-token too: 1" header="Set-Cookie: s3cr3t-token=1; Domain=other.example" header="Content-Encoding: s3cr3t-token" : []
+        "#;
+    let peer = Peer::start(Script::parse(script).unwrap()).unwrap();
+    let url = peer.url("/cometd");
+    let mut host = Host::new(&url, |builder| {
+        builder.set_bearer_token("s3cr3t-token").unwrap();
+    });
+    host.client.connect().unwrap();
+    host.until("error handshake HttpStatus 500", || peer.failure());
+    assert_eq!(taken(&host.client, "header"), 2);
+    assert_eq!(taken(&host.client, "cookie"), 1);
+    assert_eq!(taken(&host.client, "content_encoding"), 1);
+    assert!(!log_lines("X-Odd \u{2026}").is_empty());
+    let all = log_lines("s3cr3t-token");
+    assert!(all.is_empty(), "{all:?}");
 }

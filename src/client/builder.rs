@@ -23,6 +23,7 @@ use crate::transport::http::proxy::{Choice, Proxy};
 use crate::transport::http::secrets::Secrets;
 use crate::transport::http::tls::Tls;
 use crate::transport::http::{uri_of, Settings};
+use crate::transport::leniencies::Leniencies;
 
 /// Why the token provider is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -479,13 +480,14 @@ impl Builder {
         for url in self.urls() {
             proxies.of(&uri_of(url)?).map_err(Error::clone)?;
         }
-        let secrets = Secrets::new(
+        let secrets = Arc::new(Secrets::new(
             authorization.clone(),
             cookies.clone(),
             self.headers.values().map(text),
             self.session.handshake_ext.as_ref().map(|it| it.get()),
             &proxies,
-        );
+        ));
+        let told = secrets.clone();
         let request_timeout = Duration::from_millis(self.session.request_timeout);
         let servers = self.urls().map(|url| self.endpoints(url));
         let settings = Settings {
@@ -498,7 +500,7 @@ impl Builder {
             connect_timeout: request_timeout.mul_f32(0.8),
             proxies,
             tls: self.tls.clone(),
-            leniencies: Arc::default(),
+            leniencies: Arc::new(Leniencies::new(move |text| told.redact(text))),
         };
         let hosts = self.urls().map(endpoints::host_and_port).collect();
         Client::new(self, hosts, settings, secrets)

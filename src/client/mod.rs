@@ -79,7 +79,7 @@ impl Client {
         builder: &Builder,
         hosts: Vec<String>,
         settings: Settings,
-        secrets: Secrets,
+        secrets: Arc<Secrets>,
     ) -> Result<Self, Error> {
         let name = builder.name.clone().unwrap_or_else(name::next);
         let hub = Hub::new(builder.limits, name.clone());

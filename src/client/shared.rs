@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     pub(super) hub: Hub,
     pub(super) board: Board,
     pub(super) authorization: Arc<Authorization>,
-    pub(super) secrets: Secrets,
+    pub(super) secrets: Arc<Secrets>,
     pub(super) mailbox: Mutex<Mailbox>,
     pub(super) commands_came: Notify,
     /// Messages accepted of the host whose ending event is not yet queued.

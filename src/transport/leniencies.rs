@@ -50,29 +50,52 @@ impl Leniency {
     }
 }
 
+/// Takes out of a text what must not be read anywhere.
+type Redact = dyn Fn(&mut String) + Send + Sync;
+
 /// Of one client.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Leniencies {
     counts: [AtomicU64; ALL.len()],
+    redact: Option<Box<Redact>>,
 }
 
 impl Leniencies {
-    /// Something was taken: `what` says it in one line, without what the host
-    /// or the server keeps secret. The first of a kind is a warning, the later
-    /// ones are for who looks for them.
+    /// Servers may send back what is secret, and in a name or a path as well.
+    pub fn new(redact: impl Fn(&mut String) + Send + Sync + 'static) -> Self {
+        Self {
+            counts: Default::default(),
+            redact: Some(Box::new(redact)),
+        }
+    }
+
+    /// Something was taken: `what` says it in one line. The first of a kind is
+    /// a warning, the later ones are for who looks for them.
+    ///
+    /// The caller holds no lock of the client's cookies.
     pub fn took(&self, kind: Leniency, what: impl Display) {
         let Some(count) = self.counts.get(kind as usize) else {
             return;
         };
         if count.fetch_add(1, Ordering::Relaxed) == 0 {
+            let what = self.redacted(what.to_string());
             tracing::warn!(
                 target: "cometd::http",
                 "{what}; from now on this is told at the level debug, and counted as \
                  \"{}\" in the statistics' leniencies", kind.name()
             );
         } else {
-            tracing::debug!(target: "cometd::http", "{what}");
+            let what = || self.redacted(what.to_string());
+            tracing::debug!(target: "cometd::http", "{}", what());
         }
+    }
+
+    /// A text for the log, without what must not be read there.
+    fn redacted(&self, mut text: String) -> String {
+        if let Some(redact) = &self.redact {
+            redact(&mut text);
+        }
+        text
     }
 
     /// How often each kind was taken, without those that never were.

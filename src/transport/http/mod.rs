@@ -150,7 +150,7 @@ impl LongPolling {
         let repeatable = matches!(endpoint, Endpoint::Handshake | Endpoint::Connect);
         let mut redirected: Option<Target> = None;
         let mut status = 0;
-        for _ in 0..=MAXIMUM_REDIRECTS {
+        for hop in 0..=MAXIMUM_REDIRECTS {
             let at = redirected.as_ref().unwrap_or(target);
             let proxy = self.proxies.of(&at.uri).ok().flatten();
             let sent = Instant::now();
@@ -171,18 +171,18 @@ impl LongPolling {
             match redirection(at, &response) {
                 Ok(None) => {}
                 Ok(Some(next)) => {
-                    told(at, status, sent, progress);
+                    self.told(hop, at, status, sent, progress);
                     redirected = Some(next);
                     continue;
                 }
                 Err(failure) => {
-                    told(at, status, sent, progress);
+                    self.told(hop, at, status, sent, progress);
                     return Err(through(proxy, failure));
                 }
             }
             let maximum = self.maximum_response;
             let read = response::read(response, maximum, progress, &self.leniencies).await;
-            told(at, status, sent, progress);
+            self.told(hop, at, status, sent, progress);
             return read.map_err(|failure| through(proxy, failure));
         }
         Err(Failure::new(
@@ -259,33 +259,48 @@ impl LongPolling {
     }
 
     fn keep_cookies(&self, target: &Target, base: &Url, headers: &HeaderMap) {
-        if headers.contains_key(SET_COOKIE) {
-            let mut jar = lock(&self.cookies);
-            let said = Said {
-                now: clock::now(),
-                calendar: response::calendar(headers),
-            };
-            for value in headers.get_all(SET_COOKIE) {
-                if let Some(why) = jar.store(value, &target.url, base, said) {
-                    let name = cookies::shown_name(value);
-                    let text = format!("the cookie{name} of a response was passed over: {why}");
-                    self.leniencies.took(Leniency::Cookie, text);
-                }
+        if !headers.contains_key(SET_COOKIE) {
+            return;
+        }
+        let said = Said {
+            now: clock::now(),
+            calendar: response::calendar(headers),
+        };
+        let mut passed_over = Vec::new();
+        let mut jar = lock(&self.cookies);
+        for value in headers.get_all(SET_COOKIE) {
+            if let Some(why) = jar.store(value, &target.url, base, said) {
+                passed_over.push((value, why));
             }
         }
+        // What is told is looked through for cookies.
+        drop(jar);
+        for (value, why) in passed_over {
+            let name = cookies::shown_name(value);
+            let text = format!("the cookie{name} of a response was passed over: {why}");
+            self.leniencies.took(Leniency::Cookie, text);
+        }
     }
-}
 
-/// A line of the log for each response. A URL's query is nobody's business, and
-/// a target has no userinfo.
-fn told(at: &Target, status: u16, sent: Instant, progress: &Progress) {
-    if !tracing::event_enabled!(target: "cometd::http", tracing::Level::DEBUG) {
-        return;
+    /// A line of the log for each response. A URL's query is nobody's business,
+    /// and a target has no userinfo. Where a redirect led to is the server's
+    /// word, which may be what it was sent at any time before.
+    fn told(&self, hop: usize, at: &Target, status: u16, sent: Instant, progress: &Progress) {
+        if !tracing::event_enabled!(target: "cometd::http", tracing::Level::DEBUG) {
+            return;
+        }
+        let url = match hop {
+            0 => at.shown(),
+            _ => format!(
+                "{}://{}/\u{2026} (redirected)",
+                at.url.scheme(),
+                endpoints::host_and_port(&at.url)
+            ),
+        };
+        let ms = u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let bytes = progress.so_far().1;
+        tracing::debug!(target: "cometd::http", url, status, ms, bytes, "response");
     }
-    let url = at.shown();
-    let ms = u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let bytes = progress.so_far().1;
-    tracing::debug!(target: "cometd::http", url, status, ms, bytes, "response");
 }
 
 /// Where a response sends the request on to: another place of the same server,
