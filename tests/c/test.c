@@ -955,6 +955,10 @@ char *describe(const cometd_event *event)
     int32_t type = cometd_event_type(event);
     const char *name = type >= 1 && type <= 8 ? types[type] : types[0];
     const char *channel = cometd_event_channel(event);
+    const char *message = cometd_error_message(cometd_event_error(event));
+    /* Without the client and the URL behind it, whose port differs each time. */
+    const char *where = cometd_event_error(event) ? strstr(message, " [client ") : NULL;
+    int length = (int)(where ? (size_t)(where - message) : strlen(message));
     switch (type) {
     case COMETD_EVENT_STATE:
         return text("STATE %d", cometd_event_state(event, NULL));
@@ -966,11 +970,11 @@ char *describe(const cometd_event *event)
     case COMETD_EVENT_CLOSED:
         return text("CLOSED");
     default:
-        return text("%s %llu %s%s%s%s", name, (unsigned long long)cometd_event_id(event),
+        return text("%s %llu %s%s%s%.*s", name, (unsigned long long)cometd_event_id(event),
                     channel ? channel : "-",
                     cometd_error_is_fatal(cometd_event_error(event)) ? " fatal" : "",
                     type == COMETD_EVENT_ERROR ? " " : "",
-                    cometd_error_message(cometd_event_error(event)));
+                    length, message);
     }
 }
 
