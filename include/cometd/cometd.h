@@ -38,9 +38,10 @@
  *   threads are not cancelled.
  * - pthread_exit inside a callback, a provider, an extension, a log sink or any
  *   other function that was given to the library ends the call of that function
- *   and not the thread; no function that was given with the same `user` is called
- *   again, but for its free_user. So a program whose runtime ends its threads so,
- *   as CPython does, ends with its own status. (With glibc, on x86-64 and AArch64.)
+ *   and not the thread. The library takes it as the end of what the program runs
+ *   on, as it is in CPython, and calls no such function again, whichever it is, but
+ *   for a free_user. So the process ends with its own status. (With glibc, on x86-64
+ *   and AArch64.)
  * - The end of the process: it may come at any moment, with clients alive. The
  *   library installs no exit handler. If OpenSSL does, because the program has
  *   initialised it, the library's threads stand still from then on.

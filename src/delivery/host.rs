@@ -32,13 +32,16 @@ impl Drop for HostCode {
     }
 }
 
+/// A function of the host's has ended the thread that it ran on. That is how
+/// CPython treats threads that come back to it while it ends, and soon after
+/// there is nothing left for its functions to run on: no other one is called.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
 /// A pointer of the host's, and the function that frees it: called once, when
 /// the last user of the pointer is gone.
 pub struct HostData {
     user: *mut c_void,
     free: OnceLock<FreeUser>,
-    /// A function with this pointer has ended its thread; none is called again.
-    ended: AtomicBool,
 }
 
 /// A function that frees a pointer of the host's.
@@ -61,7 +64,6 @@ impl HostData {
         Self {
             user,
             free: OnceLock::new(),
-            ended: AtomicBool::new(false),
         }
     }
 
@@ -71,17 +73,16 @@ impl HostData {
         }
     }
 
-    /// Calls a function of the host's with this pointer. `None` when it has ended
-    /// the thread, this time or before: a program that is about to end does that,
-    /// as CPython does, and what it stands on may be gone soon.
+    /// Calls a function of the host's with this pointer. `None` when it, or another
+    /// one before, has ended its thread.
     pub fn call<T>(&self, function: impl FnOnce(*mut c_void) -> T) -> Option<T> {
-        if self.ended.load(Ordering::SeqCst) {
+        if ENDING.load(Ordering::SeqCst) {
             return None;
         }
         let _host = HostCode::enter();
         let result = unwind::contain(|| function(self.user));
         if result.is_none() {
-            self.ended.store(true, Ordering::SeqCst);
+            ENDING.store(true, Ordering::SeqCst);
         }
         result
     }

@@ -392,7 +392,11 @@ TEST(limit_bare_fork_old_handles_are_dead_and_new_clients_work)
     in_bare_child(use_old_handles, &it);
     in_bare_child(use_new_client, &it);
     in_bare_child(do_both, &it);
-    end_family(&it);
+    server_do(it.server, "/publish?channel=/a");
+    cometd_event_free(wait_event(it.client, COMETD_EVENT_MESSAGE, "/a", 0));
+    cometd_client_free(it.client);
+    cometd_receiver_free(it.receiver);
+    server_stop(it.server);
 }
 
 static void *build_https(void *argument)
