@@ -49,6 +49,14 @@
 #include <utility>
 #include <vector>
 
+/* What pthread_exit unwinds with must be caught by nobody. */
+#ifdef __GLIBCXX__
+#include <cxxabi.h>
+#define COMETD_LET_THREAD_END catch (const abi::__forced_unwind &) { throw; }
+#else
+#define COMETD_LET_THREAD_END
+#endif
+
 namespace cometd {
 
 using milliseconds = std::chrono::milliseconds;
@@ -390,11 +398,11 @@ using event_callback = std::function<void(event_view)>;
 
 namespace detail {
 
-inline void call_event(void *user, const cometd_event *event) noexcept {
+inline void call_event(void *user, const cometd_event *event) {
     const auto &self = *static_cast<callback<event_callback> *>(user);
     try {
         self.function(event_view(event));
-    } catch (...) {
+    } COMETD_LET_THREAD_END catch (...) {
         self.report();
     }
 }
@@ -666,7 +674,7 @@ using token_provider = std::function<std::optional<std::string>(std::int32_t rea
 
 namespace detail {
 
-inline cometd_status call_token_provider(void *user, std::int32_t reason, cometd_token *token) noexcept {
+inline cometd_status call_token_provider(void *user, std::int32_t reason, cometd_token *token) {
     const auto &self = *static_cast<callback<token_provider> *>(user);
     try {
         const std::optional<std::string> value = self.function(reason);
@@ -674,7 +682,7 @@ inline cometd_status call_token_provider(void *user, std::int32_t reason, cometd
             return COMETD_E_CREDENTIALS;
         }
         return cometd_token_set_authorization(token, text(*value, "token provider"));
-    } catch (...) {
+    } COMETD_LET_THREAD_END catch (...) {
         self.report();
         return COMETD_E_CREDENTIALS;
     }
@@ -696,7 +704,7 @@ struct replay_store {
     replay_saver save;
 };
 
-inline cometd_status call_replay_load(void *user, const char *channel, std::int64_t *position) noexcept {
+inline cometd_status call_replay_load(void *user, const char *channel, std::int64_t *position) {
     const auto &self = *static_cast<callback<replay_store> *>(user);
     try {
         const std::optional<std::int64_t> stored = self.function.load(channel);
@@ -705,7 +713,7 @@ inline cometd_status call_replay_load(void *user, const char *channel, std::int6
         }
         *position = *stored;
         return COMETD_OK;
-    } catch (const error &thrown) {
+    } COMETD_LET_THREAD_END catch (const error &thrown) {
         self.report();
         return thrown.status();
     } catch (...) {
@@ -714,12 +722,12 @@ inline cometd_status call_replay_load(void *user, const char *channel, std::int6
     }
 }
 
-inline cometd_status call_replay_save(void *user, const char *channel, std::int64_t position) noexcept {
+inline cometd_status call_replay_save(void *user, const char *channel, std::int64_t position) {
     const auto &self = *static_cast<callback<replay_store> *>(user);
     try {
         self.function.save(channel, position);
         return COMETD_OK;
-    } catch (...) {
+    } COMETD_LET_THREAD_END catch (...) {
         self.report();
         return COMETD_E_SYSTEM;
     }
@@ -788,12 +796,12 @@ struct extension_functions {
 };
 
 template <extension extension_functions::*Direction>
-cometd_status call_extension(void *user, cometd_extension_message *message) noexcept {
+cometd_status call_extension(void *user, cometd_extension_message *message) {
     const auto &self = *static_cast<callback<extension_functions> *>(user);
     try {
         (self.function.*Direction)(extension_message(message));
         return COMETD_OK;
-    } catch (const error &thrown) {
+    } COMETD_LET_THREAD_END catch (const error &thrown) {
         self.report();
         return thrown.status();
     } catch (...) {
@@ -802,12 +810,12 @@ cometd_status call_extension(void *user, cometd_extension_message *message) noex
     }
 }
 
-inline cometd_status call_handshake_provider(void *user, cometd_handshake *of) noexcept {
+inline cometd_status call_handshake_provider(void *user, cometd_handshake *of) {
     const auto &self = *static_cast<callback<handshake_provider> *>(user);
     try {
         self.function(handshake(of));
         return COMETD_OK;
-    } catch (const error &thrown) {
+    } COMETD_LET_THREAD_END catch (const error &thrown) {
         self.report();
         return thrown.status();
     } catch (...) {
@@ -1054,11 +1062,11 @@ using log_sink = std::function<void(std::int32_t level, std::string_view target,
 
 namespace detail {
 
-inline void call_log(void *user, std::int32_t level, const char *target, const char *text) noexcept {
+inline void call_log(void *user, std::int32_t level, const char *target, const char *text) {
     const auto &self = *static_cast<callback<log_sink> *>(user);
     try {
         self.function(level, target, text);
-    } catch (...) {
+    } COMETD_LET_THREAD_END catch (...) {
         self.report();
     }
 }
@@ -1084,5 +1092,7 @@ inline void set_runtime_threads(std::uint32_t threads) {
 }
 
 }  // namespace cometd
+
+#undef COMETD_LET_THREAD_END
 
 #endif  // COMETD_HPP

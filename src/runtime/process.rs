@@ -295,4 +295,30 @@ mod tests {
         drop(made);
         assert_eq!(alive.load(Ordering::SeqCst), 0);
     }
+
+    /// As the settings of the first https client are, and whatever else takes time.
+    #[test]
+    fn limit_fork_tls_what_is_being_made_at_the_fork_is_made_by_the_child() {
+        use std::sync::mpsc::sync_channel;
+        static MADE: PerProcess<u32> = PerProcess::new();
+        let (begun, has_begun) = sync_channel(0);
+        let (go, may_go) = sync_channel::<()>(0);
+        let making = std::thread::spawn(move || {
+            *MADE.get_or_make(|| {
+                begun.send(()).unwrap();
+                may_go.recv().unwrap();
+                1
+            })
+        });
+        has_begun.recv().unwrap();
+        in_a_bare_child(|| {
+            // Were it to wait for a thread that is not there, this ends it.
+            unsafe { libc::alarm(20) };
+            *MADE.get_or_make(|| 2) == 2 && MADE.get() == Some(&2)
+        });
+        go.send(()).unwrap();
+        assert_eq!(making.join().unwrap(), 1);
+        in_a_bare_child(|| *MADE.get_or_make(|| 3) == 3);
+        assert_eq!(MADE.get(), Some(&1));
+    }
 }

@@ -3,6 +3,8 @@
 #undef NDEBUG
 #include <cometd/cometd.hpp>
 
+#include <pthread.h>
+
 #include <atomic>
 #include <cassert>
 #include <cstring>
@@ -389,6 +391,28 @@ static void the_rest() {
     assert(thrown([] { cometd::set_log(99, [](std::int32_t, std::string_view, std::string_view) {}); }).status() == COMETD_E_OUT_OF_RANGE);
 }
 
+/* The last of all: nothing of the program's is called behind it. */
+static void a_callback_that_ends_its_thread() {
+    std::atomic<int> calls{0}, cleaned{0};
+    cometd::client client = cometd::builder(url).build();
+    struct counter {
+        std::atomic<int> &count;
+        ~counter() { count++; }
+    };
+    client.set_callback([&](cometd::event_view) {
+        counter cleans_up{cleaned};
+        calls++;
+        pthread_exit(nullptr);
+    });
+    client.connect();
+    for (auto end = std::chrono::steady_clock::now() + 30s; cleaned == 0;) {
+        assert(std::chrono::steady_clock::now() < end);
+        std::this_thread::yield();
+    }
+    client.disconnect(10s);
+    assert(calls == 1 && cleaned == 1);
+}
+
 int main(int, char **argv) {
     url = argv[1];
     errors_tell_what_is_known();
@@ -401,5 +425,6 @@ int main(int, char **argv) {
     replay_stores();
     extensions_and_handshakes();
     the_rest();
+    a_callback_that_ends_its_thread();
     std::cout << "ok\n";
 }
