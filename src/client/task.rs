@@ -1,7 +1,6 @@
 //! The task that drives one session over its transport.
 
 use std::collections::VecDeque;
-use std::ffi::CStr;
 use std::future::{poll_fn, Future};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::pin::{pin, Pin};
@@ -206,10 +205,7 @@ impl Task {
                     self.session.handle_reply(now, request, &Arc::new(body));
                 }
             }
-            Err(mut failure) => {
-                failure.temporary = may_resolve_later(&failure);
-                self.session.handle_failure(now, request, &failure);
-            }
+            Err(failure) => self.session.handle_failure(now, request, &failure),
         }
     }
 
@@ -470,23 +466,6 @@ impl Task {
     }
 }
 
-/// Whether the name could not be looked up, rather than that there is none. The
-/// system's resolver tells the two apart by its text only, which is in the
-/// language that the host has chosen.
-fn may_resolve_later(failure: &Failure) -> bool {
-    if failure.kind != ErrorKind::Dns {
-        return false;
-    }
-    // SAFETY: it gives a text of its own for any number, or NULL.
-    let again = unsafe { libc::gai_strerror(libc::EAI_AGAIN) };
-    if again.is_null() {
-        return false;
-    }
-    // SAFETY: not NULL, and such a text ends in NUL and stays where it is.
-    let again = unsafe { CStr::from_ptr(again) };
-    failure.text.contains(&*again.to_string_lossy())
-}
-
 /// Ends the client when its task is dropped before its end: by a panic.
 struct Ending {
     shared: Arc<Shared>,
@@ -519,22 +498,5 @@ impl Drop for Ending {
             let publish = AssertUnwindSafe(|| self.shared.publish(event));
             let _ = catch_unwind(publish);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn case_never_works_a_resolver_out_of_reach_is_told_from_a_name_that_is_none() {
-        let failed = |kind, text: &str| Failure::new(kind, text);
-        let again = "dns lookup for a:80: failed to lookup address information: \
-                     Temporary failure in name resolution";
-        assert!(may_resolve_later(&failed(ErrorKind::Dns, again)));
-        let none = "dns lookup for a:80: failed to lookup address information: \
-                    Name or service not known";
-        assert!(!may_resolve_later(&failed(ErrorKind::Dns, none)));
-        assert!(!may_resolve_later(&failed(ErrorKind::Tcp, again)));
     }
 }

@@ -291,10 +291,13 @@ TEST(contract_06_each_channel_ends_in_exactly_one_event_through_a_storm)
         CHECK_INT(id, ==, first + (uint64_t)i);
         test_yield();
     }
-    CHECK_OK(cometd_client_disconnect(client, limit_ms(), NULL));
+    /* Publishes that met a lost session have failed, and nobody has heard of it. */
+    cometd_status ended = cometd_client_disconnect(client, limit_ms(), NULL);
+    CHECK(ended == COMETD_OK || ended == COMETD_E_UNDELIVERED);
     cometd_event *event;
     while (cometd_client_poll(client, limit_ms(), &event) == COMETD_OK) {
-        if (cometd_event_id(event) != 0) {
+        /* A subscription that is back has its first subscribe's id as well. */
+        if (cometd_event_id(event) != 0 && !cometd_event_is_renewed(event)) {
             char *channel = text("/storm/%d", (int)(cometd_event_id(event) - first));
             CHECK_STR(cometd_event_channel(event), channel);
             free(channel);

@@ -32,6 +32,8 @@ pub struct ConnectFailure {
     pub text: String,
     /// Of the proxy's response; 0 when there was none.
     pub http_status: u16,
+    /// Nothing is wrong with what was asked for: the resolver had no answer.
+    pub temporary: bool,
 }
 
 impl fmt::Display for ConnectFailure {
@@ -48,11 +50,15 @@ impl ConnectFailure {
             kind,
             text: text.into(),
             http_status: 0,
+            temporary: false,
         }
     }
 
     pub fn to_failure(&self) -> Failure {
-        Failure::new(self.kind, self.text.clone()).with_status(self.http_status)
+        let mut failure = Failure::new(self.kind, self.text.clone());
+        failure.http_status = self.http_status;
+        failure.temporary = self.temporary;
+        failure
     }
 }
 

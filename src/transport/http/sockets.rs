@@ -1,6 +1,7 @@
 //! Names and sockets: from a host and a port to a TCP connection.
 
 use std::error::Error as StdError;
+use std::ffi::CStr;
 use std::future::{ready, Future, Ready};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -115,7 +116,11 @@ pub async fn connect(place: &Place, deadline: Deadline) -> Result<Tcp, ConnectFa
         Err(_) => {
             let looked_up = deadline.within(look_up(place)).await;
             looked_up.unwrap_or_else(|| {
-                Err(place.failed(ErrorKind::Dns, "dns lookup for", &deadline.words()))
+                let failure = place.failed(ErrorKind::Dns, "dns lookup for", &deadline.words());
+                Err(ConnectFailure {
+                    temporary: true,
+                    ..failure
+                })
             })?
         }
     };
@@ -209,15 +214,35 @@ async fn look_up(place: &Place) -> Result<Vec<IpAddr>, ConnectFailure> {
         let why = format!("no thread could be started: {}", plain(&error));
         place.failed(ErrorKind::System, "dns lookup for", &why)
     })?;
-    let failed = |why: &str| Err(place.failed(ErrorKind::Dns, "dns lookup for", why));
+    let failed = |why: &str, temporary| {
+        let failure = place.failed(ErrorKind::Dns, "dns lookup for", why);
+        Err(ConnectFailure {
+            temporary,
+            ..failure
+        })
+    };
     match found.await {
         Ok(Ok(addresses)) => Ok(addresses.map(|it| it.ip()).collect()),
         Ok(Err(error)) if lacks(&error) => {
             Err(place.failed(ErrorKind::System, "dns lookup for", &plain(&error)))
         }
-        Ok(Err(error)) => failed(&resolvers_words(&error)),
-        Err(_) => failed("it ended without an answer"),
+        Ok(Err(error)) => failed(&resolvers_words(&error), has_no_answer(&error)),
+        Err(_) => failed("it ended without an answer", true),
     }
+}
+
+/// Whether the name could not be looked up, rather than that there is none. The
+/// standard library gives the resolver's text only, which is in the language
+/// that the host has chosen.
+fn has_no_answer(error: &io::Error) -> bool {
+    // SAFETY: it gives a text of its own for any number, or NULL.
+    let again = unsafe { libc::gai_strerror(libc::EAI_AGAIN) };
+    if again.is_null() {
+        return false;
+    }
+    // SAFETY: not NULL, and such a text ends in NUL and stays where it is.
+    let again = unsafe { CStr::from_ptr(again) };
+    error.to_string().contains(&*again.to_string_lossy())
 }
 
 /// "failed to lookup address information: Name or service not known", less what
@@ -319,6 +344,16 @@ mod tests {
             failure.text,
             format!("tcp connect to {address}: timed out after 300 ms")
         );
+    }
+
+    #[test]
+    fn a_resolver_that_is_out_of_reach_says_nothing_of_the_name() {
+        let said = |text: &str| {
+            let text = format!("failed to lookup address information: {text}");
+            has_no_answer(&io::Error::other(text))
+        };
+        assert!(said("Temporary failure in name resolution"));
+        assert!(!said("Name or service not known"));
     }
 
     #[test]
