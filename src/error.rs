@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::bayeux::ErrorText;
+use crate::bayeux::{Advice, ErrorText};
 
 /// The kind of an error; the C interface gives each a status of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +158,11 @@ pub struct Failure {
     pub http_status: u16,
     /// The error of a message that came with the status.
     pub bayeux: Option<ErrorText>,
+    /// The `ext` of that message, and the whole of its `error`, JSON.
+    pub reply_ext: Option<Box<str>>,
+    pub reply_error: Option<Box<str>>,
+    /// What it advises, and its channel.
+    pub advice: Option<Box<(String, Advice)>>,
     /// Of a kind that is final, but this one may pass: a resolver that could
     /// not be asked.
     pub temporary: bool,
@@ -173,6 +178,9 @@ impl Failure {
             text: text.into(),
             http_status: 0,
             bayeux: None,
+            reply_ext: None,
+            reply_error: None,
+            advice: None,
             temporary: false,
             retry_after: None,
         }
@@ -189,6 +197,14 @@ impl Failure {
         let mut error = Error::new(self.kind, phase, format!("{}: {}", phase.name(), self.text));
         error.http_status = self.http_status;
         error.bayeux.clone_from(&self.bayeux);
+        error.reply_ext.clone_from(&self.reply_ext);
+        error.reply_error.clone_from(&self.reply_error);
         error
+    }
+
+    /// What a message on this channel advises that came with the status.
+    pub fn advice_on(&self, channel: &str) -> Option<&Advice> {
+        let advice = self.advice.as_deref();
+        advice.filter(|it| it.0 == channel).map(|it| &it.1)
     }
 }

@@ -9,7 +9,7 @@ use super::{
     retry_after, Attempt, Exchange, Millis, Session, State, StoredAdvice, MAXIMUM_HOLD,
     MAXIMUM_INTERVAL,
 };
-use crate::bayeux::{json, Advice, ErrorText, Message, Reconnect, LONG_POLLING};
+use crate::bayeux::{json, meta, Advice, ErrorText, Message, Reconnect, LONG_POLLING};
 use crate::error::{Error, ErrorKind, Failure, Phase};
 
 /// How many failures in a row a session is held on to, where there are other
@@ -298,22 +298,31 @@ impl Session {
 
     /// Like a failed one, but no server is to blame.
     pub(super) fn handshake_not_made(&mut self, now: Millis, failure: &Failure) {
+        // Some servers refuse by a status, and say in a message what now.
+        let advice = failure.advice_on(meta::HANDSHAKE);
+        let is_final = advice.and_then(|it| it.reconnect) == Some(Reconnect::None);
         self.setback(
             now,
             Attempt::Handshake,
             Setback {
                 error: failure.to_error(Phase::Handshake),
-                action: Reconnect::Handshake,
-                interval: 0,
+                action: match is_final || wants_no_more(advice) {
+                    true => Reconnect::None,
+                    false => Reconnect::Handshake,
+                },
+                interval: interval_of(advice),
                 retry_after: retry_after(failure),
                 credentials: failure.kind == ErrorKind::Unauthorized,
-                ended: true,
+                ended: false,
             },
         );
     }
 
     pub(super) fn connect_failed(&mut self, now: Millis, failure: &Failure) {
-        let mut action = Reconnect::Retry;
+        // Some servers refuse by a status, and say in a message what now.
+        let advice = failure.advice_on(meta::CONNECT);
+        let advised = advice.and_then(|it| it.reconnect);
+        let mut action = advised.unwrap_or(Reconnect::Retry);
         let mut not_before = retry_after(failure);
         if is_unusable(failure.kind) {
             // A connect in between that brings nothing makes it no better.
@@ -325,16 +334,17 @@ impl Session {
             // A server that was deployed anew knows neither URL nor session
             // for a moment, and then no longer the session.
             self.gone = self.gone.saturating_add(1);
-            if self.gone > 1 {
+            if self.gone > 1 && advised.is_none() {
                 action = Reconnect::Handshake;
             }
         } else {
             self.gone = 0;
         }
-        if self.advice.ends {
-            // The server wants no connect behind the first, which has failed.
+        if self.advice.ends || wants_no_more(advice) {
+            // The server wants no further connect.
             action = Reconnect::None;
-        } else if self.servers.count() > 1 && self.failures >= PATIENCE {
+        } else if action != Reconnect::None && self.servers.count() > 1 && self.failures >= PATIENCE
+        {
             // A session is worth some patience; another server has another.
             action = Reconnect::Handshake;
             if !self.connected_since_handshake && failure.kind != ErrorKind::MessageDeleted {
@@ -348,10 +358,10 @@ impl Session {
             Setback {
                 error: failure.to_error(Phase::Connect),
                 action,
-                interval: self.advice.interval,
+                interval: advice.map_or(self.advice.interval, |it| interval_of(Some(it))),
                 retry_after: not_before,
                 credentials: failure.kind == ErrorKind::Unauthorized,
-                ended: true,
+                ended: advised != Some(Reconnect::None),
             },
         );
     }

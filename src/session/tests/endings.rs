@@ -258,3 +258,51 @@ fn each_event_of_a_reply_has_its_ext() {
     world.answer(&sent, &replies(&sent, &successful(8)));
     assert_eq!(world.exts(), [r#"Unsubscribed {"n":8}"#]);
 }
+
+/// A status, with a message that advises.
+fn status_that_advises(channel: &str, advice: &str) -> Failure {
+    let mut failure = Failure::new(ErrorKind::HttpStatus, "HTTP 400 Bad Request");
+    failure.http_status = 400;
+    failure.bayeux = Some(crate::bayeux::ErrorText::parse("402::unknown"));
+    failure.reply_ext = Some(r#"{"a":1}"#.into());
+    let advice = crate::bayeux::Advice::parse(advice, crate::bayeux::LONG_POLLING).unwrap();
+    failure.advice = Some(Box::new((channel.to_owned(), advice)));
+    failure
+}
+
+#[test]
+fn advice_that_comes_with_an_http_status_is_followed() {
+    for (advice, state) in [
+        (r#"{"reconnect":"handshake"}"#, State::Rehandshaking),
+        (
+            r#"{"reconnect":"retry","interval":3000}"#,
+            State::Unconnected,
+        ),
+        (r#"{"reconnect":"none"}"#, State::Closed),
+        (r#"{"reconnect":"retry","interval":-1}"#, State::Closed),
+        (r#"{}"#, State::Unconnected),
+    ] {
+        let (mut world, held) = World::connected();
+        world.fail_with(&held, &status_that_advises(meta::CONNECT, advice));
+        assert_eq!(world.state(), state, "{advice}");
+        let error = world.last_error();
+        assert_eq!(error.reply_ext.as_deref(), Some(r#"{"a":1}"#));
+        if advice.contains("3000") {
+            assert_within(error.retry_in.unwrap(), 4_100..=4_200);
+        }
+        // Of another message it is not the connect's.
+        let (mut world, held) = World::connected();
+        world.fail_with(&held, &status_that_advises("/meta/subscribe", advice));
+        assert_eq!(world.state(), State::Unconnected, "{advice}");
+    }
+    for (advice, state) in [
+        (r#"{"reconnect":"handshake"}"#, State::Handshaking),
+        (r#"{"reconnect":"retry"}"#, State::Handshaking),
+        (r#"{"reconnect":"none"}"#, State::Closed),
+        (r#"{"interval":-1}"#, State::Closed),
+    ] {
+        let (mut world, handshake) = World::handshaking(|_| {});
+        world.fail_with(&handshake, &status_that_advises(meta::HANDSHAKE, advice));
+        assert_eq!(world.state(), state, "{advice}");
+    }
+}

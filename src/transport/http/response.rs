@@ -12,7 +12,7 @@ use super::http_failure;
 use super::progress::Progress;
 use crate::bayeux::body::Text;
 use crate::bayeux::error_text::one_line;
-use crate::bayeux::{Body, BodyError};
+use crate::bayeux::{Body, BodyError, LONG_POLLING};
 use crate::error::{ErrorKind, Failure};
 use crate::transport::leniencies::{Leniencies, Leniency};
 
@@ -203,17 +203,16 @@ pub(super) fn too_large(maximum: usize) -> Failure {
 
 fn refusal(status: StatusCode, headers: &HeaderMap, body: Vec<u8>) -> Failure {
     let reason = status.canonical_reason().unwrap_or("");
-    let mut bayeux = None;
+    let mut message = None;
     let start = shown(&beginning(&body));
     let explanation = match Body::parse(body) {
         Err(BodyError::Html(title)) if !title.is_empty() => format!(" (HTML page \"{title}\")"),
         // Some servers refuse by status and by a message; the message knows why.
         Ok(body) if holds_messages(&body) => {
-            bayeux = body.messages().find_map(|message| message.error());
-            bayeux
-                .as_ref()
-                .map(|error| format!(" ({})", error.text))
-                .unwrap_or_default()
+            let index = body.messages().position(|it| it.error().is_some());
+            let error = index.and_then(|index| body.message(index)?.error());
+            message = Some((body, index.unwrap_or(0)));
+            error.map_or_else(String::new, |error| format!(" ({})", error.text))
         }
         Err(BodyError::Empty) => String::new(),
         // A page without a title, and JSON: the explanation of something else than Bayeux.
@@ -229,7 +228,17 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: Vec<u8>) -> Failure {
         format!("HTTP {} {reason}{explanation}", status.as_u16()),
     );
     failure.http_status = status.as_u16();
-    failure.bayeux = bayeux;
+    if let Some(message) = message
+        .as_ref()
+        .and_then(|(body, index)| body.message(*index))
+    {
+        failure.bayeux = message.error();
+        failure.reply_ext = message.ext().filter(|it| *it != "null").map(Into::into);
+        failure.reply_error = message.error_json().map(Into::into);
+        let channel = message.channel().unwrap_or_default().to_owned();
+        let advice = message.advice(LONG_POLLING);
+        failure.advice = advice.map(|advice| Box::new((channel, advice)));
+    }
     if says_when(status) {
         failure.retry_after = retry_after(headers, calendar(headers));
     }
@@ -307,6 +316,13 @@ mod tests {
         let message = br#"[{"channel":"/meta/connect","error":"403::Unknown client"}]"#.to_vec();
         let failure = refusal(StatusCode::FORBIDDEN, &HeaderMap::new(), message);
         assert_eq!(failure.text, "HTTP 403 Forbidden (403::Unknown client)");
+        let message = br#"[{"channel":"/x","data":1},{"channel":"/meta/connect","error":"402::x","ext":{"a":1},"advice":{"reconnect":"handshake"}}]"#;
+        let failure = refusal(StatusCode::FORBIDDEN, &HeaderMap::new(), message.to_vec());
+        assert_eq!(failure.reply_ext.as_deref(), Some(r#"{"a":1}"#));
+        assert_eq!(failure.reply_error.as_deref(), Some(r#""402::x""#));
+        let advised = failure.advice_on("/meta/connect").unwrap().reconnect;
+        assert_eq!(advised, Some(crate::bayeux::Reconnect::Handshake));
+        assert!(failure.advice_on("/meta/handshake").is_none());
     }
 
     #[test]
