@@ -73,13 +73,16 @@ while IFS= read -r line; do
         [ "$lost" -eq 0 ] || after=$((after + 1))
         ;;
     'state IDLE '*) note='the program connects' ;;
-    'subscribed '*) note='from here on the server sends what comes on it' ;;
+    'subscribed '*)
+        note='from here on the server sends what comes on it'
+        [ "$lost" -eq 0 ] || note='and has subscribed again; what came in between is missed'
+        ;;
     *session_unknown*) note='the server does not know the client any more' ;;
     'state CONNECTED -> REHANDSHAKING')
         lost=$((lost + 1))
         note='the library makes a new session by itself'
         ;;
-    'state REHANDSHAKING -> CONNECTING') note='and has subscribed again' ;;
+    'state REHANDSHAKING -> CONNECTING') note='there is one' ;;
     'state '*' -> CONNECTED') note='events can arrive' ;;
     'state CONNECTED -> DISCONNECTING') note='Ctrl-C: the program tells the server that it goes' ;;
     'state '*' -> CLOSED') note='the end' ;;

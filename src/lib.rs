@@ -12,15 +12,18 @@
 //! - [`bayeux`]: the wire. Messages, channels, advice, error texts. Pure.
 //! - [`session`]: the protocol's state machine. What happened and when goes in,
 //!   what to do comes out; it never touches a socket, a clock or a thread, so
-//!   that its tests run a year of failures in a blink.
-//! - [`transport`]: long polling over HTTP, with connector, TLS, cookies and
-//!   authorization.
+//!   that its tests run a year of failures in a blink. Its documentation has the
+//!   tables of what is tried again, and by which clock (`rules.md`).
+//! - [`transport`]: long polling over HTTP, with connector, proxies, TLS, cookies,
+//!   authorization, and what is mended in responses.
 //! - [`client`]: the builder, the tokio task that drives one session over its
 //!   transport, and the thread that runs the host's extensions in between.
 //! - [`delivery`]: events, the bounded queue of each receiver, its file
 //!   descriptor, and the threads that call back.
-//! - [`runtime`]: what the process has once, and what a fork does to it;
-//!   [`aside`]: the threads for what would keep the I/O thread too long.
+//! - [`runtime`]: what the process has once, and what a fork, the end of the
+//!   process and threads that the host ends do to it; [`aside`]: the threads for
+//!   what would keep the I/O thread too long; [`clock`]: the one clock that
+//!   sessions live by.
 //! - [`capi`]: `extern "C"` only; the header is generated from it.
 //! - [`error`] and [`log`]: errors in the words that the host reads, and the
 //!   sink for log lines; [`speaker`] says whose lines they are.

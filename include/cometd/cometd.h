@@ -97,7 +97,7 @@
 /// The client has been disconnected or has ended.
 #define COMETD_E_CLOSED -9
 
-/// Too many messages wait for their outcome.
+/// Too many messages wait for their outcome, or outcomes for the program to read them.
 #define COMETD_E_FULL -10
 
 /// A function that blocks was called inside a callback.
@@ -287,8 +287,10 @@
 #define COMETD_EVENT_PUBLISHED 5
 
 /// Something failed; see cometd_event_error. With the id and the channel of a
-/// subscribe, unsubscribe or publish it is the end of that. With the id 0 it is
-/// about the client itself; unless it is fatal, the client tries again.
+/// subscribe, unsubscribe, publish or remote call it is the end of that. With the id 0
+/// it is about the client itself: unless it is fatal, the client tries again. With the
+/// id 0 and a channel it is about a subscription that the library makes again:
+/// cometd_error_retry_in_ms tells when, or that it is lost for good.
 #define COMETD_EVENT_ERROR 6
 
 /// Messages were dropped here because the queue was full; see
@@ -319,7 +321,7 @@
 /// The changes of clients' states.
 #define COMETD_LOG_INFO 3
 
-/// Each request.
+/// Each request and each response.
 #define COMETD_LOG_DEBUG 4
 
 /// Everything.
@@ -486,7 +488,8 @@ const char *cometd_status_text(cometd_status status);
 cometd_status cometd_error_status(const cometd_error *error);
 
 /// What happened, on one line with the whole chain of causes:
-/// "connect: tcp connect to 127.0.0.1:9: connection refused".
+/// "connect: tcp connect to 127.0.0.1:9: connection refused". An error of a client ends with its name and the URL, as in
+/// " [client 1, http://127.0.0.1:9/cometd/connect]".
 ///
 /// It never holds a token, a cookie or a handshake extension.
 ///
@@ -543,7 +546,8 @@ const char *cometd_error_client(const cometd_error *error);
 /// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
 const char *cometd_error_url(const cometd_error *error);
 
-/// The `ext` of the reply that was the error: JSON, as the server sent it. Some servers say there why.
+/// The `ext` of the reply that was the error: JSON, as the server sent it, but for secrets of
+/// the client's that it sends back. Some servers say there why.
 /// One of more than 65536 bytes is not given.
 ///
 /// `*len` (may be NULL) receives its length in bytes.
@@ -553,8 +557,9 @@ const char *cometd_error_url(const cometd_error *error);
 const char *cometd_error_ext(const cometd_error *error,
                              size_t *len);
 
-/// The whole `error` of the reply that was the error: JSON, as the server sent it. For most servers it is the string of
-/// cometd_error_bayeux, with its quotes; others send an object.
+/// The whole `error` of the reply that was the error: JSON, as the server sent it, but for secrets of
+/// the client's that it sends back. For most servers it is the string of cometd_error_bayeux, with its quotes; others send
+/// an object.
 /// One of more than 65536 bytes is not given.
 ///
 /// `*len` (may be NULL) receives its length in bytes.
@@ -803,7 +808,8 @@ cometd_status cometd_client_builder_set_interval_ms(cometd_client_builder *build
                                                     int32_t interval_ms);
 
 /// Sets how long a request may take, on top of the time for which the server holds it.
-/// Then it has failed. Connecting, DNS and TLS count.
+/// Then it has failed. Connecting, DNS and TLS count. A response that is arriving at 1024 bytes a second or
+/// more is waited for, up to ten times as long.
 ///
 /// `request_timeout_ms` is at least 1; the default is 10000.
 ///
@@ -1373,7 +1379,9 @@ cometd_status cometd_client_publish(cometd_client *client,
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a channel, has a wildcard, or is a
 /// meta channel; COMETD_E_INVALID_JSON: `json` is not JSON, or is nested more than 128 levels deep;
 /// COMETD_E_OUT_OF_RANGE: `timeout_ms` is 0 or less than -1, or `attempts` is 0; COMETD_E_TOO_LARGE: it is above
-/// cometd_client_builder_set_request_capacity; COMETD_E_FULL: too many wait for their outcome; COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
+/// cometd_client_builder_set_request_capacity; COMETD_E_FULL: too many wait for their outcome, or for the program to
+/// read it, see cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or has ended;
+/// COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
 cometd_status cometd_client_publish_with_retries(cometd_client *client,
                                                  const char *channel,
@@ -1399,8 +1407,8 @@ cometd_status cometd_client_publish_with_retries(cometd_client *client,
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a service's; COMETD_E_INVALID_JSON:
 /// `json` is not JSON, or is nested more than 128 levels deep; COMETD_E_OUT_OF_RANGE: `timeout_ms` is less
 /// than 1; COMETD_E_TOO_LARGE: it is above cometd_client_builder_set_request_capacity; COMETD_E_FULL: too many
-/// wait for their outcome; COMETD_E_CLOSED: the client has been disconnected
-/// or has ended; COMETD_E_FORKED.
+/// wait for their outcome, or for the program to read it, see cometd_client_builder_set_commands_capacity;
+/// COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
 cometd_status cometd_client_remote_call(cometd_client *client,
                                         const char *channel,
@@ -1451,18 +1459,25 @@ cometd_status cometd_client_server_time(cometd_client *client,
 
 /// Writes what the client has done so far as a JSON object:
 ///
-/// "requests", "bytes_sent", "bytes_received" (bodies, after decompression), "events_received",
-/// "handshakes", "reconnects"; "round_trip_ms" of the last request that the server did not hold;
-/// "server_time_ms", what cometd_client_server_time gives, or null;
-/// "failures", an object that counts the errors of the client itself by kind, such as "timeout", "tcp" or
-/// "http_status", "extension", functions of an extension that failed, and "replay_store", positions that were not saved; "leniencies", an object that counts by kind what was taken from the server although it
-/// is not as it should be: "header", headers that cannot be read and were passed over or mended, "transfer_encoding",
-/// "content_encoding", codings that were passed over, "gzip_tail" and "body_tail", bytes behind the end of a gzip and of
-/// the JSON, "not_utf8", responses in which something that is no UTF-8 became U+FFFD, "cookie", cookies that cannot be kept; the first of a kind is a line of the log (COMETD_LOG_WARN), the later ones are with COMETD_LOG_DEBUG;
-/// "receivers", an array with "queued", "queued_most", "delivered" and "dropped" of each
-/// receiver, the client's own first, with "unread_outcomes", those of them that end a call of the program's, and "full",
-/// whether the client waits for it to be read; "blocked", whether nothing is sent at this moment because a receiver is
-/// full, and "times_blocked", how often that began. More may come.
+/// - "requests", "bytes_sent", "bytes_received" (bodies, after decompression), "events_received", "handshakes",
+///   "reconnects";
+/// - "round_trip_ms" of the last request that the server did not hold; "server_time_ms", what
+///   cometd_client_server_time gives, or null;
+/// - "failures", an object that counts the errors of the client itself by kind, such as "timeout", "tcp" or
+///   "http_status"; "extension", functions of an extension that failed, and "replay_store", positions that were not
+///   saved;
+/// - "leniencies", an object that counts by kind what was taken from the server although it is not as it should be:
+///   "header", headers that cannot be read and were passed over or mended; "transfer_encoding" and "content_encoding",
+///   codings that were passed over; "gzip_tail" and "body_tail", bytes behind the end of a gzip and of the JSON;
+///   "not_utf8", responses in which something that is no UTF-8 became U+FFFD; "cookie", cookies that cannot be kept. The
+///   first of a kind is a line of the log with COMETD_LOG_WARN, the later ones are with COMETD_LOG_DEBUG;
+/// - "blocked", whether nothing is sent at this moment because a receiver is full, and "times_blocked", how often that
+///   began;
+/// - "receivers", an array with an object for each receiver, the client's own first: "queued", events that wait to be
+///   read, "unread_outcomes", those of them that end a call of the program's, "queued_most", "delivered", "dropped", and
+///   "full", whether the client waits for it to be read.
+///
+/// More may come.
 ///
 /// `buf` has room for `cap` bytes and may be NULL when `cap` is 0; the text is written with a NUL, and cut
 /// off where it does not fit. `*needed` (may be NULL) receives how many bytes the whole text needs, NUL
@@ -1783,7 +1798,8 @@ const cometd_error *cometd_event_error(const cometd_event *event);
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 cometd_state cometd_event_state(const cometd_event *event, cometd_state *previous);
 
-/// Which subscribe, unsubscribe, publish or remote call the event ends.
+/// Which subscribe, unsubscribe, publish or remote call the event ends. When the library has
+/// subscribed again by itself, it is the first subscribe; see cometd_event_is_renewed.
 ///
 /// **Returns** the id that the call gave; 0 for events about nothing that was
 /// called, and for NULL.
@@ -1819,8 +1835,9 @@ const char *cometd_event_advice(const cometd_event *event,
 const char *cometd_event_ext(const cometd_event *event,
                              size_t *len);
 
-/// Whether a COMETD_EVENT_SUBSCRIBED tells that the library has subscribed again by itself, in a new session: events that
-/// came meanwhile are missed. Its id is that of the first subscribe, which has ended before.
+/// Whether a COMETD_EVENT_SUBSCRIBED tells that the library has subscribed again by itself, in a new session: messages that
+/// were published meanwhile are missed, unless replay brings them. Its id is that of the first subscribe, which has ended
+/// before.
 ///
 /// **Returns** true when it is a renewal; false for the answer to a subscribe, for events of other types, and for NULL.
 /// **Threads** any. **Blocks** never. **Since** 0.1.

@@ -445,7 +445,9 @@ pub unsafe extern "C" fn cometd_client_publish(
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a channel, has a wildcard, or is a
 /// meta channel; COMETD_E_INVALID_JSON: `json` is not JSON, or is nested more than 128 levels deep;
 /// COMETD_E_OUT_OF_RANGE: `timeout_ms` is 0 or less than -1, or `attempts` is 0; COMETD_E_TOO_LARGE: it is above
-/// cometd_client_builder_set_request_capacity; COMETD_E_FULL: too many wait for their outcome; COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
+/// cometd_client_builder_set_request_capacity; COMETD_E_FULL: too many wait for their outcome, or for the program to
+/// read it, see cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or has ended;
+/// COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_publish_with_retries(
@@ -499,8 +501,8 @@ pub unsafe extern "C" fn cometd_client_publish_with_retries(
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a service's; COMETD_E_INVALID_JSON:
 /// `json` is not JSON, or is nested more than 128 levels deep; COMETD_E_OUT_OF_RANGE: `timeout_ms` is less
 /// than 1; COMETD_E_TOO_LARGE: it is above cometd_client_builder_set_request_capacity; COMETD_E_FULL: too many
-/// wait for their outcome; COMETD_E_CLOSED: the client has been disconnected
-/// or has ended; COMETD_E_FORKED.
+/// wait for their outcome, or for the program to read it, see cometd_client_builder_set_commands_capacity;
+/// COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
 /// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_remote_call(
@@ -612,18 +614,25 @@ pub unsafe extern "C" fn cometd_client_server_time(
 
 /// Writes what the client has done so far as a JSON object:
 ///
-/// "requests", "bytes_sent", "bytes_received" (bodies, after decompression), "events_received",
-/// "handshakes", "reconnects"; "round_trip_ms" of the last request that the server did not hold;
-/// "server_time_ms", what cometd_client_server_time gives, or null;
-/// "failures", an object that counts the errors of the client itself by kind, such as "timeout", "tcp" or
-/// "http_status", "extension", functions of an extension that failed, and "replay_store", positions that were not saved; "leniencies", an object that counts by kind what was taken from the server although it
-/// is not as it should be: "header", headers that cannot be read and were passed over or mended, "transfer_encoding",
-/// "content_encoding", codings that were passed over, "gzip_tail" and "body_tail", bytes behind the end of a gzip and of
-/// the JSON, "not_utf8", responses in which something that is no UTF-8 became U+FFFD, "cookie", cookies that cannot be kept; the first of a kind is a line of the log (COMETD_LOG_WARN), the later ones are with COMETD_LOG_DEBUG;
-/// "receivers", an array with "queued", "queued_most", "delivered" and "dropped" of each
-/// receiver, the client's own first, with "unread_outcomes", those of them that end a call of the program's, and "full",
-/// whether the client waits for it to be read; "blocked", whether nothing is sent at this moment because a receiver is
-/// full, and "times_blocked", how often that began. More may come.
+/// - "requests", "bytes_sent", "bytes_received" (bodies, after decompression), "events_received", "handshakes",
+///   "reconnects";
+/// - "round_trip_ms" of the last request that the server did not hold; "server_time_ms", what
+///   cometd_client_server_time gives, or null;
+/// - "failures", an object that counts the errors of the client itself by kind, such as "timeout", "tcp" or
+///   "http_status"; "extension", functions of an extension that failed, and "replay_store", positions that were not
+///   saved;
+/// - "leniencies", an object that counts by kind what was taken from the server although it is not as it should be:
+///   "header", headers that cannot be read and were passed over or mended; "transfer_encoding" and "content_encoding",
+///   codings that were passed over; "gzip_tail" and "body_tail", bytes behind the end of a gzip and of the JSON;
+///   "not_utf8", responses in which something that is no UTF-8 became U+FFFD; "cookie", cookies that cannot be kept. The
+///   first of a kind is a line of the log with COMETD_LOG_WARN, the later ones are with COMETD_LOG_DEBUG;
+/// - "blocked", whether nothing is sent at this moment because a receiver is full, and "times_blocked", how often that
+///   began;
+/// - "receivers", an array with an object for each receiver, the client's own first: "queued", events that wait to be
+///   read, "unread_outcomes", those of them that end a call of the program's, "queued_most", "delivered", "dropped", and
+///   "full", whether the client waits for it to be read.
+///
+/// More may come.
 ///
 /// `buf` has room for `cap` bytes and may be NULL when `cap` is 0; the text is written with a NUL, and cut
 /// off where it does not fit. `*needed` (may be NULL) receives how many bytes the whole text needs, NUL

@@ -81,7 +81,8 @@ pub unsafe extern "C" fn cometd_error_status(error: *const cometd_error) -> come
 }
 
 /// What happened, on one line with the whole chain of causes:
-/// "connect: tcp connect to 127.0.0.1:9: connection refused".
+/// "connect: tcp connect to 127.0.0.1:9: connection refused". An error of a client ends with its name and the URL, as in
+/// " [client 1, http://127.0.0.1:9/cometd/connect]".
 ///
 /// It never holds a token, a cookie or a handshake extension.
 ///
@@ -207,7 +208,8 @@ pub unsafe extern "C" fn cometd_error_url(error: *const cometd_error) -> *const 
     })
 }
 
-/// The `ext` of the reply that was the error: JSON, as the server sent it. Some servers say there why.
+/// The `ext` of the reply that was the error: JSON, as the server sent it, but for secrets of
+/// the client's that it sends back. Some servers say there why.
 /// One of more than 65536 bytes is not given.
 ///
 /// `*len` (may be NULL) receives its length in bytes.
@@ -222,8 +224,9 @@ pub unsafe extern "C" fn cometd_error_ext(
     unsafe { json(error, len, |it| it.ext.as_ref()) }
 }
 
-/// The whole `error` of the reply that was the error: JSON, as the server sent it. For most servers it is the string of
-/// cometd_error_bayeux, with its quotes; others send an object.
+/// The whole `error` of the reply that was the error: JSON, as the server sent it, but for secrets of
+/// the client's that it sends back. For most servers it is the string of cometd_error_bayeux, with its quotes; others send
+/// an object.
 /// One of more than 65536 bytes is not given.
 ///
 /// `*len` (may be NULL) receives its length in bytes.

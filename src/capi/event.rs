@@ -22,8 +22,10 @@ pub const COMETD_EVENT_UNSUBSCRIBED: i32 = 4;
 /// The server has accepted what was published.
 pub const COMETD_EVENT_PUBLISHED: i32 = 5;
 /// Something failed; see cometd_event_error. With the id and the channel of a
-/// subscribe, unsubscribe or publish it is the end of that. With the id 0 it is
-/// about the client itself; unless it is fatal, the client tries again.
+/// subscribe, unsubscribe, publish or remote call it is the end of that. With the id 0
+/// it is about the client itself: unless it is fatal, the client tries again. With the
+/// id 0 and a channel it is about a subscription that the library makes again:
+/// cometd_error_retry_in_ms tells when, or that it is lost for good.
 pub const COMETD_EVENT_ERROR: i32 = 6;
 /// Messages were dropped here because the queue was full; see
 /// cometd_event_dropped.
@@ -273,7 +275,8 @@ pub unsafe extern "C" fn cometd_event_state(
     })
 }
 
-/// Which subscribe, unsubscribe, publish or remote call the event ends.
+/// Which subscribe, unsubscribe, publish or remote call the event ends. When the library has
+/// subscribed again by itself, it is the first subscribe; see cometd_event_is_renewed.
 ///
 /// **Returns** the id that the call gave; 0 for events about nothing that was
 /// called, and for NULL.
@@ -368,8 +371,9 @@ pub unsafe extern "C" fn cometd_event_ext(
     })
 }
 
-/// Whether a COMETD_EVENT_SUBSCRIBED tells that the library has subscribed again by itself, in a new session: events that
-/// came meanwhile are missed. Its id is that of the first subscribe, which has ended before.
+/// Whether a COMETD_EVENT_SUBSCRIBED tells that the library has subscribed again by itself, in a new session: messages that
+/// were published meanwhile are missed, unless replay brings them. Its id is that of the first subscribe, which has ended
+/// before.
 ///
 /// **Returns** true when it is a renewal; false for the answer to a subscribe, for events of other types, and for NULL.
 /// **Threads** any. **Blocks** never. **Since** 0.1.

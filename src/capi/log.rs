@@ -22,7 +22,7 @@ pub const COMETD_LOG_ERROR: i32 = 1;
 pub const COMETD_LOG_WARN: i32 = 2;
 /// The changes of clients' states.
 pub const COMETD_LOG_INFO: i32 = 3;
-/// Each request.
+/// Each request and each response.
 pub const COMETD_LOG_DEBUG: i32 = 4;
 /// Everything.
 pub const COMETD_LOG_TRACE: i32 = 5;

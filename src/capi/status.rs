@@ -32,7 +32,7 @@ pub const COMETD_E_OUT_OF_RANGE: i32 = -7;
 pub const COMETD_E_INVALID_STATE: i32 = -8;
 /// The client has been disconnected or has ended.
 pub const COMETD_E_CLOSED: i32 = -9;
-/// Too many messages wait for their outcome.
+/// Too many messages wait for their outcome, or outcomes for the program to read them.
 pub const COMETD_E_FULL: i32 = -10;
 /// A function that blocks was called inside a callback.
 pub const COMETD_E_WOULD_DEADLOCK: i32 = -11;

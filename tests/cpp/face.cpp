@@ -90,7 +90,9 @@ static void errors_tell_what_is_known() {
     assert(thrown([&] { client.poll(event, -2ms); }).status() == COMETD_E_OUT_OF_RANGE);
     assert(thrown([&] { client.disconnect(cometd::forever); }).status() == COMETD_E_OUT_OF_RANGE);
     client.connect();
-    assert(thrown([&] { client.connect(); }).status() == COMETD_E_INVALID_STATE);
+    // Where the refusal is quicker, the client has ended.
+    const cometd_status again = thrown([&] { client.connect(); }).status();
+    assert(again == COMETD_E_INVALID_STATE || again == COMETD_E_CLOSED);
     // The server refuses who does not have the token.
     const cometd::event refused = next(client, COMETD_EVENT_ERROR);
     assert(refused.error()->bayeux() == "403::handshake_denied" && refused.error()->bayeux_code() == 403);

@@ -17,7 +17,7 @@ in_order() {
     done
 }
 in_order 'state IDLE -> HANDSHAKING' 'subscribed /ticks' ' -> CONNECTED' '/ticks {"tick":' \
-    '402::session_unknown' 'CONNECTED -> REHANDSHAKING' 'REHANDSHAKING -> CONNECTING' ' -> CONNECTED' \
+    '402::session_unknown' 'CONNECTED -> REHANDSHAKING' 'REHANDSHAKING -> CONNECTING' 'has subscribed again' ' -> CONNECTED' \
     '/ticks {"tick":' 'CONNECTED -> DISCONNECTING' 'DISCONNECTING -> CLOSED' 'events arrived'
 [[ -z $ERRORS ]] || fail "it complained: $ERRORS"
 

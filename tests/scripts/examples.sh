@@ -15,7 +15,7 @@ for source in examples-c/*.c examples-c/*.cpp; do
     */subscribe.c | */subscribe.cpp | */callback.c | */event_loop.c | */publish.c | */authorization.c) ;;
     */acknowledgement.c | */batch.c | */remote_call.c | */statistics.c) ;;
     */retries.c | */server_time.c | */failover.c | */replay.c) ;;
-    */extension.c | */handshake.c) ;;
+    */extension.c | */handshake.c | */sessions.c) ;;
     *) fail "$source has no test here" ;;
     esac
     [[ $source == *.cpp ]] && name=${name}_cpp
@@ -148,6 +148,39 @@ kill -INT "$STARTED"
 ended "$STARTED" 0
 disconnects=$((disconnects + 1))
 wait_until 60 "the disconnect of failover" counted disconnects "$disconnects"
+
+# sessions: what was missed is asked for when the subscription is back; what is in
+# the way of a session is told with the client and the URL, and ends the program
+# when it does not pass by itself.
+expect 2 "$BIN/sessions" "$URL" /ticks
+contains "$ERRORS" "usage: sessions "
+expect 1 "$BIN/sessions" ftp://localhost/ /ticks /service/echo
+contains "$ERRORS" "url: has the scheme ftp"
+start sessions "$BIN/sessions" "$URL" /ticks /service/echo
+seen sessions '{"tick":'
+! has sessions "subscribed again" || fail "sessions told the first subscribe as a renewal"
+control /forget >/dev/null
+seen sessions "error connect: the server refused: 402::session_unknown [sessions.c, $URL/connect]"
+seen sessions "subscribed again, in a new session"
+seen sessions 'missed: {"after":{"tick":'
+asked=$(sed -n 's/^missed: {"after":\(.*\)}$/\1/p' "$WORK/sessions.out")
+before=$(sed '/^missed: /,$d' "$WORK/sessions.out")
+[[ $before == *"$asked"* ]] || fail "sessions asked for what came after $asked, which it has not printed: $before"
+kill -INT "$STARTED"
+ended "$STARTED" 0
+disconnects=$((disconnects + 1))
+wait_until 60 "the disconnect of sessions" counted disconnects "$disconnects"
+expect 1 "$BIN/sessions" "$URL" /denied /service/echo
+contains "$ERRORS" "403:denied_by_security_policy:subscribe_denied"
+disconnects=$((disconnects + 1))
+wait_until 60 "the disconnect of sessions" counted disconnects "$disconnects"
+start sessions "$BIN/sessions" "$NOWHERE" /ticks /service/echo
+seen sessions "sessions.c has no session at $NOWHERE/handshake: handshake: tcp connect to 127.0.0.1:9: connection refused"
+kill -TERM "$STARTED"
+ended "$STARTED" 0
+expect 1 "$BIN/sessions" "${URL%cometd}nothing" /ticks /service/echo
+contains "$ERRORS" "sessions.c has no session at ${URL%cometd}nothing/handshake: "
+contains "$ERRORS" "will not pass by itself"
 
 # event_loop: a line typed is published, and comes back; a bad one is refused.
 mkfifo "$WORK/keyboard"
