@@ -158,7 +158,7 @@ impl Session {
         self.store_advice(advice.as_ref());
         self.connect_at_once = true;
         self.set_state_by(State::Connecting, ext_of(reply));
-        self.resubscribe();
+        self.resubscribe(now);
         // At once: the advised interval is for the connects after this one. What
         // the server delivers with the handshake comes first, in this response
         // or another, but is not waited for longer than for a response.
