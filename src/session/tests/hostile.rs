@@ -120,6 +120,67 @@ fn an_unsubscribe_is_sent_when_the_server_may_have_taken_a_stand_in() {
 }
 
 #[test]
+fn new_credentials_do_not_hurry_a_server_that_wants_to_be_left_alone() {
+    let refused = r#","error":"401::expired","advice":{"reconnect":"handshake","interval":7000}"#;
+    let mut failure = Failure::new(ErrorKind::Unauthorized, "HTTP 401").with_status(401);
+    failure.retry_after = Some(7_000);
+    for answer in [Ok(()), Err("no")] {
+        for in_reply in [true, false] {
+            // A handshake.
+            let (mut world, handshake) = World::handshaking(|it| it.has_token_provider = true);
+            match in_reply {
+                true => world.answer(&handshake, &handshake_refused(refused)),
+                false => world.fail_with(&handshake, &failure),
+            }
+            assert!(world.last_error().retry_in.unwrap() >= 7_000);
+            world.credentials(answer);
+            let (wait, _) = world.next_request(Endpoint::Handshake);
+            assert!(wait >= 7_000, "{wait}");
+            // A connect.
+            let (mut world, held) = World::connected_with(|it| it.has_token_provider = true);
+            match in_reply {
+                true => world.answer(&held, &connect_refused(refused)),
+                false => world.fail_with(&held, &failure),
+            }
+            world.credentials(answer);
+            let start = world.now;
+            while world.inbox.is_empty() {
+                assert!(world.next_timer());
+            }
+            assert!(world.now - start >= 7_000, "{}", world.now - start);
+        }
+    }
+}
+
+#[test]
+fn a_session_that_follows_one_that_was_ended_comes_when_the_server_wants_it() {
+    let advice = r#","advice":{"reconnect":"none","interval":7000}"#;
+    let ended = format!(r#"[{{"channel":"/meta/disconnect"{advice}}}]"#);
+    for (what, text) in [
+        ("refused", connect_refused(advice)),
+        ("successful", connect_ok(advice)),
+        ("disconnect", ended),
+        (
+            "both",
+            r#"[{"channel":"/meta/disconnect"},{"channel":"/meta/connect","id":"$id","successful":false,"advice":{"interval":7000}}]"#
+                .to_owned(),
+        ),
+    ] {
+        let (mut world, held) = World::connected_with(|it| it.restart = true);
+        world.answer(&held, &text);
+        if what == "refused" {
+            // That refuses this client.
+            assert_eq!(world.state(), State::Closed);
+            continue;
+        }
+        let told = world.last_error().retry_in.unwrap();
+        let (wait, _) = world.next_request(Endpoint::Handshake);
+        assert!(wait >= 7_000, "{what}: {wait}");
+        assert_eq!(wait, told, "{what}");
+    }
+}
+
+#[test]
 fn each_subscribe_that_the_advice_puts_off_waits_for_as_long_as_it_takes() {
     // Two at once to one channel: both are put off.
     let (mut world, _) = World::connected();
@@ -170,6 +231,22 @@ fn a_put_off_that_comes_late_is_tried_in_the_new_session() {
     assert_eq!(again.summary(), ["/meta/subscribe /a"]);
     world.accept(&again);
     assert_eq!(world.events().last().unwrap(), "Subscribed 1 /a");
+}
+
+#[test]
+fn a_goodbye_behind_a_session_that_cannot_be_used_ends_nothing_more() {
+    for restart in [true, false] {
+        let (mut world, handshake) = World::handshaking(|it| it.restart = restart);
+        let unusable =
+            r#"{"channel":"/meta/handshake","id":"$id","successful":true,"version":"1.0"}"#;
+        let text = format!(r#"[{unusable},{{"channel":"/meta/disconnect"}}]"#);
+        world.answer(&handshake, &text);
+        assert_eq!(
+            world.events(),
+            ["-> Handshaking", "Error handshake Protocol"]
+        );
+        world.next_request(Endpoint::Handshake);
+    }
 }
 
 #[test]
