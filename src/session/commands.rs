@@ -9,7 +9,7 @@ use super::backoff::Backoff;
 use super::calls::Calls;
 use super::flights::Purpose;
 use super::pending::{Pending, PendingMessages};
-use super::replay::Start;
+use super::replay::{Start, Started};
 use super::retries::{Retried, Retries};
 use super::subscriptions::Subscriptions;
 use super::{Command, Event, Millis, OperationId, Output, RequestId, Session, State};
@@ -92,6 +92,10 @@ impl Queued {
 pub(super) struct Commands {
     /// Goes before the queue: renewals, and what is sent a second time.
     again: VecDeque<Queued>,
+    /// Renewals that travel alone. They take turns with all else: each may hang
+    /// for as long as a request can.
+    alone: VecDeque<Queued>,
+    others_turn: bool,
     queue: VecDeque<Queued>,
     /// Subscribes that were refused with advice of the session, and how; the next
     /// connect tells whether it is lost.
@@ -111,6 +115,8 @@ impl Commands {
     pub(super) fn new(backoff: Backoff) -> Self {
         Self {
             again: VecDeque::new(),
+            alone: VecDeque::new(),
+            others_turn: false,
             queue: VecDeque::new(),
             undecided: Vec::new(),
             request: None,
@@ -140,7 +146,7 @@ impl Commands {
 
     /// Nothing is being sent and nothing waits to be.
     pub(super) fn is_idle(&self) -> bool {
-        self.again.is_empty() && self.queue.is_empty() && self.request.is_none()
+        self.front().is_none() && self.request.is_none()
     }
 
     /// What was subscribed belongs to a session that is gone. A request that is
@@ -190,12 +196,23 @@ impl Commands {
         self.queue.push_back(queued);
     }
 
+    fn is_turn_of_alone(&self) -> bool {
+        let others = !self.again.is_empty() || !self.queue.is_empty();
+        !self.alone.is_empty() && !(others && self.others_turn)
+    }
+
     fn front(&self) -> Option<&Queued> {
-        self.again.front().or_else(|| self.queue.front())
+        match self.is_turn_of_alone() {
+            true => self.alone.front(),
+            false => self.again.front().or_else(|| self.queue.front()),
+        }
     }
 
     fn pop_front(&mut self) -> Option<Queued> {
-        self.again.pop_front().or_else(|| self.queue.pop_front())
+        match self.is_turn_of_alone() {
+            true => self.alone.pop_front(),
+            false => self.again.pop_front().or_else(|| self.queue.pop_front()),
+        }
     }
 
     /// Takes those of these operations out of the line.
@@ -222,6 +239,7 @@ impl Commands {
     /// The end: takes all that waits.
     pub(super) fn take_line(&mut self) -> impl Iterator<Item = Queued> {
         self.request = None;
+        self.alone.clear();
         let again = std::mem::take(&mut self.again).into_iter();
         again
             .chain(
@@ -235,7 +253,7 @@ impl Commands {
     /// How much is waiting, pending and subscribed.
     #[cfg(test)]
     pub(super) fn counts(&self) -> [usize; 3] {
-        let line = self.again.len() + self.queue.len() + self.undecided.len();
+        let line = self.again.len() + self.alone.len() + self.queue.len() + self.undecided.len();
         [
             line + self.retries.counts()[0] + self.subscriptions.joined(),
             self.pending.len(),
@@ -251,6 +269,7 @@ impl Commands {
     /// Forgets what the library itself would still have sent.
     pub(super) fn drop_renewals(&mut self) {
         self.again.retain(|queued| queued.operation != 0);
+        self.alone.clear();
     }
 }
 
@@ -375,7 +394,7 @@ impl Session {
         let subscriptions = &mut self.commands.subscriptions;
         match queued.verb {
             Verb::Subscribe(_) if queued.operation == 0 => {
-                subscriptions.renewal_sent(&queued.channel)
+                subscriptions.renewal_sent(&queued.channel, self.sessions)
             }
             Verb::Subscribe(_) => {
                 subscriptions.subscribe_sent(&queued.channel, self.sessions);
@@ -458,13 +477,13 @@ impl Session {
                 _ => self.next_message_id(),
             };
             let channel = &queued.channel;
-            let mut position = None;
+            let mut started = Started::default();
             match &queued.verb {
                 Verb::Subscribe(start) => {
                     let subscriptions = &self.commands.subscriptions;
                     let revoked = subscriptions.is_revoked(channel, queued.call);
-                    position = self.replay.subscribes(channel, *start, revoked);
-                    let field = position.and_then(|it| replay::field(channel, it));
+                    started = self.replay.subscribes(channel, *start, revoked);
+                    let field = started.position.and_then(|it| replay::field(channel, it));
                     let ext = self.meta_ext(now, field);
                     messages.subscribe(id, &client_id, channel, ext.as_deref());
                 }
@@ -479,16 +498,18 @@ impl Session {
                     messages.publish(id, &client_id, channel, &retried.data);
                 }
             }
-            sent.push((id, queued, position));
+            sent.push((id, queued, started));
         }
         if messages.is_empty() {
             return;
         }
         let request = self.send(now, Purpose::Commands, messages, limit);
         self.commands.request = Some(request);
+        let first = sent.first().map(|it| &it.1);
+        self.commands.others_turn = first.is_some_and(|it| it.operation == 0 && it.alone);
         let deadline = self.flights.get(&request).map_or(now, |it| it.deadline);
         let count = sent.len();
-        for (id, queued, position) in sent {
+        for (id, queued, started) in sent {
             if matches!(queued.verb, Verb::Call(_)) {
                 let (operation, channel) = (queued.operation, queued.channel);
                 self.commands.calls.sent(id, operation, channel, request);
@@ -504,7 +525,7 @@ impl Session {
                     second_try: queued.second_try,
                     stale: false,
                     request,
-                    position,
+                    started,
                     retried: match queued.verb {
                         Verb::PublishRetried(mut retried) => {
                             retried.travelled(count);
@@ -532,14 +553,22 @@ impl Session {
         }
     }
 
-    /// Plans to subscribe again, before whatever else waits, to all that the
-    /// lost session had or whose renewal failed.
-    pub(super) fn resubscribe(&mut self) {
-        let (channels, alone) = self.commands.subscriptions.plan();
+    /// Plans to subscribe again to all that the lost session had or whose renewal
+    /// failed: before whatever else waits, or in turns with it where each travels
+    /// alone.
+    pub(super) fn resubscribe(&mut self, now: Millis) {
+        let (channels, alone) = self.commands.subscriptions.plan(now);
+        if channels.is_empty() {
+            return;
+        }
         let renewals = channels.into_iter().map(|channel| {
             let queued = Queued::new(0, channel, Verb::Subscribe(Start::Usual));
             Queued { alone, ..queued }
         });
+        if alone {
+            self.commands.alone.extend(renewals);
+            return;
+        }
         let mut again: VecDeque<Queued> = renewals.collect();
         again.append(&mut self.commands.again);
         self.commands.again = again;
@@ -547,8 +576,8 @@ impl Session {
 
     /// Tries the renewals that failed again, when it is time.
     pub(super) fn renew(&mut self, now: Millis) {
-        if self.state == State::Connected && self.commands.subscriptions.is_due(now) {
-            self.resubscribe();
+        if self.state == State::Connected {
+            self.resubscribe(now);
         }
     }
 }

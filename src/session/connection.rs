@@ -158,7 +158,7 @@ impl Session {
         self.store_advice(advice.as_ref());
         self.connect_at_once = true;
         self.set_state_by(State::Connecting, ext_of(reply));
-        self.resubscribe();
+        self.resubscribe(now);
         // At once: the advised interval is for the connects after this one. What
         // the server delivers with the handshake comes first, in this response
         // or another, but is not waited for longer than for a response.
@@ -185,8 +185,14 @@ impl Session {
     }
 
     /// A refused connect; `ending` is what the server says when it has ended the
-    /// session as well.
-    pub(super) fn connect_refused(&mut self, now: Millis, reply: &Message, ending: Option<Error>) {
+    /// session as well, `interval` the longest pause that it asks for.
+    pub(super) fn connect_refused(
+        &mut self,
+        now: Millis,
+        reply: &Message,
+        ending: Option<Error>,
+        interval: Millis,
+    ) {
         if self.disconnecting.is_some() {
             return;
         }
@@ -218,7 +224,7 @@ impl Session {
             Setback {
                 credentials: code == 401 || (code == 403 && advised == Some(Reconnect::None)),
                 action,
-                interval: interval_of(advice.as_ref()),
+                interval,
                 retry_after: 0,
                 ended: ended || advised != Some(Reconnect::None),
                 error,
@@ -278,7 +284,7 @@ impl Session {
                 format!("connect: {why}"),
             );
             error.reply_ext = ext_of(reply);
-            self.ended_by_server(now, error);
+            self.ended_by_server(now, error, self.advice.interval);
             return;
         }
         let pause = self.connect_limit.pause(took, events);
@@ -383,7 +389,7 @@ impl Session {
 }
 
 /// The interval that a failed message itself asks for.
-fn interval_of(advice: Option<&Advice>) -> Millis {
+pub(super) fn interval_of(advice: Option<&Advice>) -> Millis {
     advice
         .and_then(|it| it.interval)
         .and_then(|it| Millis::try_from(it).ok())

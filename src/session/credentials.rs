@@ -86,9 +86,9 @@ impl Session {
             }
             return;
         };
-        let (attempt, last) = match refreshing.then {
-            Some(then) => (Some(then.attempt), then.last),
-            None => (None, None),
+        let (attempt, not_before, last) = match refreshing.then {
+            Some(then) => (Some(then.attempt), then.wait, then.last),
+            None => (None, 0, None),
         };
         let phase = match attempt {
             Some(Attempt::Connect) => Phase::Connect,
@@ -105,12 +105,12 @@ impl Session {
         );
         if let Some((last, ended)) = last {
             self.emit_error(error);
-            self.end(now, last, ended);
+            self.end(now, last, ended, not_before);
             return;
         }
         if let Some(attempt) = attempt {
             let wait = self.handshake_backoff.after();
-            let wait = self.jitter.add(wait);
+            let wait = self.jitter.add(wait).max(not_before);
             error.retry_in = Some(self.attempt_after(now, attempt, wait));
         }
         self.emit_error(error);

@@ -113,7 +113,7 @@ impl Session {
         if code == 401 {
             self.refresh_for_a_command(now);
         }
-        let fallback = match pending.position {
+        let fallback = match pending.started.position {
             Some(position) if !revoked => self.fall_back(&pending.channel, position, &error),
             _ => None,
         };
@@ -137,29 +137,39 @@ impl Session {
             }
             if advised == Some(Reconnect::Retry)
                 && !revoked
-                && !pending.stale
                 && self.put_off(now, &pending, error.clone())
             {
                 return;
             }
         }
-        let subscriptions = &mut self.commands.subscriptions;
-        subscriptions.subscribe_ended(&pending.channel, pending.call, pending.stale);
-        if !revoked {
-            subscriptions.attempt_failed(&pending.channel);
-        }
+        self.subscribe_failed(&pending);
         self.emit_failed(pending.operation, pending.channel, error);
     }
 
-    /// The server wants a first subscribe to be tried again: from here on it is
-    /// one of the library's.
-    fn put_off(&mut self, now: Millis, pending: &Pending, error: Error) -> bool {
+    /// A subscribe of the host's came to nothing.
+    fn subscribe_failed(&mut self, pending: &Pending) {
+        let channel = &pending.channel;
         let subscriptions = &mut self.commands.subscriptions;
-        if !subscriptions.put_off(&pending.channel, pending.operation) {
-            return false;
+        if !subscriptions.subscribe_ended(channel, pending.call, pending.stale) {
+            subscriptions.attempt_failed(channel);
         }
-        subscriptions.subscribe_ended(&pending.channel, pending.call, pending.stale);
-        let wait = subscriptions.wait(now, pending.request, &mut self.jitter, 0);
+        self.replay.not_subscribed(channel, pending.started);
+    }
+
+    /// The server wants a subscribe to be tried again: from here on it is one of
+    /// the library's. Not where an earlier one lives, which must not be risked.
+    fn put_off(&mut self, now: Millis, pending: &Pending, error: Error) -> bool {
+        let channel = &pending.channel;
+        let subscriptions = &mut self.commands.subscriptions;
+        let Some(standing) = subscriptions.put_off(channel, pending.operation) else {
+            return false;
+        };
+        subscriptions.subscribe_ended(channel, pending.call, pending.stale);
+        let mut wait = 0;
+        if standing == Standing::Wanted {
+            wait = subscriptions.wait(now, pending.request, &mut self.jitter, 0);
+            subscriptions.want_again(channel, now.saturating_add(wait));
+        }
         self.emit_put_off(pending.channel.clone(), error, wait);
         true
     }
@@ -195,12 +205,13 @@ impl Session {
             self.emit_renewed(renewed, joined, &channel, reply);
             return;
         }
+        subscription.asked_in = 0;
         let error = refused(Phase::Subscribe, reply);
         let advised = reply.advice(LONG_POLLING).and_then(|it| it.reconnect);
         if error.bayeux.as_ref().is_some_and(|it| it.code == 401) {
             self.refresh_for_a_command(now);
         }
-        let fallback = match pending.position {
+        let fallback = match pending.started.position {
             Some(position) => self.fall_back(&channel, position, &error),
             None => None,
         };
@@ -248,8 +259,9 @@ impl Session {
             .collect();
         let mut wait = None;
         if goes_on {
-            subscriptions.want_again(&channel);
-            wait = Some(subscriptions.wait(now, request, &mut self.jitter, not_before));
+            let then = subscriptions.wait(now, request, &mut self.jitter, not_before);
+            subscriptions.want_again(&channel, now.saturating_add(then));
+            wait = Some(then);
         } else {
             subscriptions.remove(&channel);
         }
@@ -386,17 +398,7 @@ impl Session {
                     self.renewal_put_off(now, channel, request, not_before, error, |it| it.patient);
                     continue;
                 }
-                Phase::Subscribe => {
-                    let subscriptions = &mut self.commands.subscriptions;
-                    let revoked = subscriptions.subscribe_ended(
-                        &pending.channel,
-                        pending.call,
-                        pending.stale,
-                    );
-                    if !revoked {
-                        subscriptions.attempt_failed(&pending.channel);
-                    }
-                }
+                Phase::Subscribe => self.subscribe_failed(&pending),
                 Phase::Unsubscribe if pending.stale => {
                     let (id, channel) = (pending.operation, pending.channel);
                     let ext = None;

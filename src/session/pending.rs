@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::replay::Started;
 use super::retries::Retried;
 use super::{Millis, OperationId, RequestId};
 use crate::error::Phase;
@@ -19,8 +20,8 @@ pub(super) struct Pending {
     /// Was sent in a session that is gone.
     pub stale: bool,
     pub request: RequestId,
-    /// The position that a subscribe asked the server for.
-    pub position: Option<i64>,
+    /// From where a subscribe starts.
+    pub started: Started,
     /// A publish that is sent again when this attempt fails.
     pub retried: Option<Box<Retried>>,
 }

@@ -22,6 +22,15 @@ pub(super) enum Start {
     Given(i64),
 }
 
+/// From where a subscribe starts that is sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Started {
+    /// The position that the server is asked for.
+    pub position: Option<i64>,
+    /// Where its topic stood for others, and where it stands from now on.
+    moved: Option<(i64, i64)>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Replay {
     policy: Option<ReplayPolicy>,
@@ -94,13 +103,13 @@ impl Replay {
         }
     }
 
-    /// A subscribe is about to be sent; `None`: without a position. From here
-    /// on the topic stands where the subscribe starts.
-    pub(super) fn subscribes(&mut self, channel: &str, start: Start, revoked: bool) -> Option<i64> {
-        let policy = self.policy?;
-        if !replay::has_position(channel) {
-            return None;
-        }
+    /// A subscribe is about to be sent. From here on the topic stands where the
+    /// subscribe starts.
+    pub(super) fn subscribes(&mut self, channel: &str, start: Start, revoked: bool) -> Started {
+        let with_position = self.policy.filter(|_| replay::has_position(channel));
+        let Some(policy) = with_position else {
+            return Started::default();
+        };
         let topic = replay::topic(channel);
         let known = self.topics.get(topic).copied();
         let position = match start {
@@ -109,10 +118,26 @@ impl Replay {
             Start::Usual => known.unwrap_or(policy.start),
         };
         // One that the host has taken back leaves no trace.
-        if known != Some(position) && !revoked {
+        let moves = known != Some(position) && !revoked;
+        if moves {
             self.topics.insert(topic.to_owned(), position);
         }
-        self.supported.then_some(position)
+        Started {
+            position: self.supported.then_some(position),
+            moved: known.filter(|_| moves).map(|from| (from, position)),
+        }
+    }
+
+    /// A subscribe came to nothing. What others of its topic have had they have
+    /// had all the same, unless events have come since.
+    pub(super) fn not_subscribed(&mut self, channel: &str, started: Started) {
+        let Some((from, to)) = started.moved else {
+            return;
+        };
+        let position = self.topics.get_mut(replay::topic(channel));
+        if let Some(position) = position.filter(|it| **it == to) {
+            *position = from;
+        }
     }
 
     /// Whether a subscribe starts where a renewal would.

@@ -9,9 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::connection::interval_of;
 use super::flights::{Flight, Purpose, Stage};
 use super::{Event, Exchange, Millis, RequestId, Session, State};
-use crate::bayeux::{channel, meta, Body, Message};
+use crate::bayeux::{channel, meta, Body, Message, LONG_POLLING};
 use crate::error::{Error, ErrorKind, Failure, Phase};
 
 /// The id of a message, as far as it can be one of ours.
@@ -70,7 +71,9 @@ struct Said {
     items: Vec<Item>,
     events: u64,
     unusable: usize,
-    /// The awaited handshake was refused.
+    /// The awaited handshake was accepted.
+    handshake_accepted: bool,
+    /// It was refused.
     handshake_refusal: Option<u32>,
     connect: Option<u32>,
     /// The server's own disconnect.
@@ -144,6 +147,7 @@ impl Session {
                     if message.successful() == Some(true) {
                         // An end that came before is that of another session.
                         said.ending = None;
+                        said.handshake_accepted = true;
                         said.items.push(Item::Handshake(index));
                     } else {
                         said.handshake_refusal = Some(index);
@@ -331,7 +335,12 @@ impl Session {
             return;
         }
         let message = |index: Option<u32>| index.and_then(|it| body.message(it as usize));
-        let ending = message(said.ending);
+        // A session that could not be used has already had its end.
+        let useless = said.handshake_accepted && self.client_id.is_none();
+        let ending = message(said.ending).filter(|_| !useless);
+        let advised =
+            |it| message(it).map_or(0, |it| interval_of(it.advice(LONG_POLLING).as_ref()));
+        let interval = advised(said.ending).max(advised(said.connect));
         if said.disconnected {
             self.disconnect_replied(now);
         }
@@ -345,14 +354,14 @@ impl Session {
         } else if let Some(reply) = message(said.connect) {
             let took = now.saturating_sub(flight.sent);
             if reply.successful() != Some(true) {
-                self.connect_refused(now, &reply, ending.as_ref().map(ended));
+                self.connect_refused(now, &reply, ending.as_ref().map(ended), interval);
             } else if let Some(ending) = &ending {
-                self.ended_by_server(now, ended(ending));
+                self.ended_by_server(now, ended(ending), interval);
             } else {
                 self.connect_succeeded(now, &reply, took, said.events > 0);
             }
         } else if let Some(ending) = &ending {
-            self.ended_by_server(now, ended(ending));
+            self.ended_by_server(now, ended(ending), interval);
         } else {
             self.missing_reply(now, request);
         }

@@ -29,8 +29,8 @@ pub(super) struct Setback {
 
 impl Session {
     /// The server wants no more of this session; without a reason why another
-    /// one should not be asked for.
-    pub(super) fn ended_by_server(&mut self, now: Millis, mut error: Error) {
+    /// one should not be asked for, after the pause that it asks for.
+    pub(super) fn ended_by_server(&mut self, now: Millis, mut error: Error, interval: Millis) {
         self.may_have_worked(now);
         self.failures = self.failures.saturating_add(1);
         let retries = self.configuration.number_of_retries;
@@ -42,7 +42,7 @@ impl Session {
         self.handshake = None;
         // It was not for nothing: never at once, whatever has worked before.
         let wait = self.wait_after_session(Backoff::after);
-        let wait = self.jitter.add(wait);
+        let wait = self.jitter.add(wait).saturating_add(interval);
         let at = self.handshake_limit.earliest(now.saturating_add(wait));
         error.retry_in = Some(at.saturating_sub(now));
         self.emit_error(error);
@@ -98,6 +98,7 @@ impl Session {
                 0 => 0,
                 _ => self.handshake_backoff.before(),
             };
+            let wait = self.pause(wait, interval, retry_after);
             let attempt = match (failed, action) {
                 (Attempt::Connect, Reconnect::Retry) => Attempt::Connect,
                 _ => Attempt::Handshake,
@@ -123,7 +124,7 @@ impl Session {
             && failed == Attempt::Connect
             && self.connected_since_handshake;
         if action == Reconnect::None {
-            self.end(now, error, ended);
+            self.end(now, error, ended, interval);
             return;
         }
         if !ordinary {
@@ -158,11 +159,7 @@ impl Session {
             (Attempt::Connect, _) => self.wait_after_session(Backoff::before),
             (Attempt::Handshake, _) => self.handshake_backoff.before(),
         };
-        let wait = self
-            .jitter
-            .add(wait)
-            .saturating_add(interval)
-            .max(retry_after);
+        let wait = self.pause(wait, interval, retry_after);
         if action == Reconnect::Retry && failed == Attempt::Connect {
             error.retry_in = Some(wait);
             let ext = error.reply_ext.clone();
@@ -178,6 +175,12 @@ impl Session {
             self.state_before(Attempt::Handshake, ext);
             self.rehandshake(now, wait);
         }
+    }
+
+    /// A wait of this client's, and no less than the server asks for.
+    fn pause(&mut self, wait: Millis, interval: Millis, retry_after: Millis) -> Millis {
+        let wait = self.jitter.add(wait).saturating_add(interval);
+        wait.max(retry_after)
     }
 
     /// Gives the session up and plans a handshake.
@@ -207,9 +210,9 @@ impl Session {
     }
 
     /// It goes no further.
-    pub(super) fn end(&mut self, now: Millis, error: Error, ended: bool) {
+    pub(super) fn end(&mut self, now: Millis, error: Error, ended: bool, interval: Millis) {
         match ended {
-            true => self.ended_by_server(now, error),
+            true => self.ended_by_server(now, error, interval),
             false => self.close(Some(error)),
         }
     }

@@ -37,6 +37,22 @@ pub(super) struct Subscription {
     pub operation: OperationId,
     pub standing: Standing,
     pub joined: Vec<Joined>,
+    /// The session in which a server was last asked for it and did not say no.
+    pub asked_in: u64,
+    /// While it is wanted: when it is tried again.
+    at: Millis,
+}
+
+impl Subscription {
+    fn new(operation: OperationId, standing: Standing) -> Self {
+        Self {
+            operation,
+            standing,
+            joined: Vec::new(),
+            asked_in: 0,
+            at: 0,
+        }
+    }
 }
 
 /// What the host's own commands for a channel that wait or are under way come
@@ -60,10 +76,8 @@ pub(super) struct Subscriptions {
     made: BTreeMap<String, Subscription>,
     asked: BTreeMap<String, Asked>,
     last_call: u64,
-    /// Some may be `Wanted`.
-    some_wanted: bool,
-    /// When those whose renewal failed are tried again.
-    next_renewal: Option<Millis>,
+    /// When the first of those that are `Wanted` is due.
+    due: Option<Millis>,
     /// Requests with renewals that failed in a row.
     failed_requests: u32,
     backoff: Backoff,
@@ -77,8 +91,7 @@ impl Subscriptions {
             made: BTreeMap::new(),
             asked: BTreeMap::new(),
             last_call: 0,
-            some_wanted: false,
-            next_renewal: None,
+            due: None,
             failed_requests: 0,
             backoff,
             last_wait: None,
@@ -141,9 +154,10 @@ impl Subscriptions {
         let Some(made) = made else {
             return (is_ours, Vec::new());
         };
-        if matches!(made.standing, Standing::Live | Standing::Underway) {
-            asked.asked_in = session;
-        }
+        asked.asked_in = asked.asked_in.max(match made.standing {
+            Standing::Live => session,
+            _ => made.asked_in,
+        });
         let ended = made.joined.iter().map(|it| it.operation);
         (is_ours, ended.collect())
     }
@@ -154,6 +168,9 @@ impl Subscriptions {
     pub(super) fn subscribe_sent(&mut self, channel: &str, session: u64) {
         if let Some(asked) = self.asked.get_mut(channel) {
             asked.asked_in = session;
+        }
+        if let Some(made) = self.made.get_mut(channel) {
+            made.asked_in = session;
         }
     }
 
@@ -170,10 +187,11 @@ impl Subscriptions {
     }
 
     /// A renewal is about to be sent, if it is still wanted.
-    pub(super) fn renewal_sent(&mut self, channel: &str) -> bool {
+    pub(super) fn renewal_sent(&mut self, channel: &str, session: u64) -> bool {
         match self.made.get_mut(channel) {
             Some(it) if it.standing == Standing::Planned => {
                 it.standing = Standing::Underway;
+                it.asked_in = session;
                 true
             }
             _ => false,
@@ -233,21 +251,15 @@ impl Subscriptions {
     ) -> Option<(OperationId, Vec<Joined>)> {
         if stale {
             // The old session had it; the new one must get it.
-            self.made.entry(channel.to_owned()).or_insert(Subscription {
-                operation,
-                standing: Standing::Wanted,
-                joined: Vec::new(),
-            });
-            self.some_wanted = true;
-            self.next_renewal = None;
+            if !self.made.contains_key(channel) {
+                let made = Subscription::new(operation, Standing::Wanted);
+                self.made.insert(channel.to_owned(), made);
+                self.due = Some(0);
+            }
             return None;
         }
         let Some(made) = self.made.get_mut(channel) else {
-            let made = Subscription {
-                operation,
-                standing: Standing::Live,
-                joined: Vec::new(),
-            };
+            let made = Subscription::new(operation, Standing::Live);
             self.made.insert(channel.to_owned(), made);
             return None;
         };
@@ -269,7 +281,7 @@ impl Subscriptions {
 
     /// All is well, unless something still waits for another try.
     pub(super) fn renewal_accepted(&mut self) {
-        if !self.some_wanted {
+        if self.due.is_none() {
             // One that still fails stays apart, and is not tried at once
             // because others are well.
             self.failed_requests = 0;
@@ -277,38 +289,44 @@ impl Subscriptions {
         }
     }
 
-    /// A renewal came to nothing, and another will follow.
-    pub(super) fn want_again(&mut self, channel: &str) {
-        if let Some(subscription) = self.renewal_answered(channel) {
+    /// A try came to nothing, and another will follow, then.
+    pub(super) fn want_again(&mut self, channel: &str, at: Millis) {
+        if let Some(subscription) = self.made.get_mut(channel) {
             subscription.standing = Standing::Wanted;
-            self.some_wanted = true;
+            subscription.at = at;
+            self.is_wanted_at(at);
         }
+    }
+
+    fn is_wanted_at(&mut self, at: Millis) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
     /// The host's own subscribe came to nothing; it may have stood in for a
     /// renewal.
     pub(super) fn attempt_failed(&mut self, channel: &str) {
         let made = self.made.get(channel);
-        self.some_wanted |= made.is_some_and(|it| it.standing == Standing::Wanted);
+        let wanted = made.filter(|it| it.standing == Standing::Wanted);
+        if let Some(at) = wanted.map(|it| it.at) {
+            self.is_wanted_at(at);
+        }
     }
 
-    /// The server has put a first subscribe off.
-    pub(super) fn put_off(&mut self, channel: &str, operation: OperationId) -> bool {
-        if self.made.contains_key(channel) {
-            return false;
+    /// The server has put a subscribe of the host's off: where it stands that it
+    /// waits for from now on, unless the channel has one that lives.
+    pub(super) fn put_off(&mut self, channel: &str, operation: OperationId) -> Option<Standing> {
+        let made = self
+            .made
+            .entry(channel.to_owned())
+            .or_insert_with(|| Subscription::new(0, Standing::Wanted));
+        if made.standing == Standing::Live {
+            return None;
         }
-        let joined = Joined {
+        made.joined.push(Joined {
             operation,
             patient: true,
-        };
-        let subscription = Subscription {
-            operation: 0,
-            standing: Standing::Wanted,
-            joined: vec![joined],
-        };
-        self.made.insert(channel.to_owned(), subscription);
-        self.some_wanted = true;
-        true
+        });
+        Some(made.standing)
     }
 
     pub(super) fn remove(&mut self, channel: &str) {
@@ -335,7 +353,6 @@ impl Subscriptions {
             return wait;
         }
         let wait = jitter.add(self.backoff.after()).max(not_before);
-        self.next_renewal = Some(now.saturating_add(wait));
         self.last_wait = Some((now, request, wait));
         wait
     }
@@ -346,36 +363,37 @@ impl Subscriptions {
     pub(super) fn session_ended(&mut self) {
         for subscription in self.made.values_mut() {
             subscription.standing = Standing::Wanted;
+            subscription.at = 0;
         }
-        self.some_wanted = true;
+        self.due = (!self.made.is_empty()).then_some(0);
     }
 
     /// The channels to subscribe to again now, and whether each travels alone.
-    pub(super) fn plan(&mut self) -> (Vec<String>, bool) {
-        if !std::mem::take(&mut self.some_wanted) {
-            return (Vec::new(), false);
+    pub(super) fn plan(&mut self, now: Millis) -> (Vec<String>, bool) {
+        let mut planned = Vec::new();
+        if self.due.is_some_and(|at| at <= now) {
+            self.due = None;
+            for (channel, subscription) in &mut self.made {
+                let asked = self.asked.get(channel);
+                let own = asked.is_some_and(|it| it.current > 0);
+                if own || subscription.standing != Standing::Wanted {
+                    continue;
+                }
+                if subscription.at <= now {
+                    subscription.standing = Standing::Planned;
+                    planned.push(channel.clone());
+                } else {
+                    let due = self.due.unwrap_or(Millis::MAX);
+                    self.due = Some(due.min(subscription.at));
+                }
+            }
         }
-        self.next_renewal = None;
-        let asked = &self.asked;
-        let own = |channel: &String| asked.get(channel).is_some_and(|it| it.current > 0);
-        let wanted =
-            |it: &(&String, &mut Subscription)| it.1.standing == Standing::Wanted && !own(it.0);
-        let planned = self.made.iter_mut().filter(wanted);
-        let planned = planned.map(|(channel, subscription)| {
-            subscription.standing = Standing::Planned;
-            channel.clone()
-        });
-        (planned.collect(), self.failed_requests > 0)
+        (planned, self.failed_requests > 0)
     }
 
-    /// Whether renewals that failed are due.
-    pub(super) fn is_due(&self, now: Millis) -> bool {
-        self.some_wanted && self.next_renewal.is_none_or(|at| at <= now)
-    }
-
-    /// When they are.
+    /// When the next renewal is due.
     pub(super) fn next_renewal(&self) -> Option<Millis> {
-        self.next_renewal.filter(|_| self.some_wanted)
+        self.due
     }
 
     /// The end of the client: which subscribes end with it.

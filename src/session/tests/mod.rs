@@ -15,6 +15,7 @@ mod endings;
 mod faults;
 mod handshake;
 mod hooks;
+mod hostile;
 mod liveness;
 mod log;
 mod longevity;

@@ -1,0 +1,289 @@
+//! Servers that refuse, choke and contradict themselves, all at once or for
+//! long: nothing starves, nothing is forgotten, and what is told is kept.
+
+use super::*;
+
+const RETRY: &str = r#"{"reconnect":"retry"}"#;
+
+/// Connected, with these subscriptions made again in a second session, which is
+/// open: the renewal, and the connect that the server holds.
+fn renewing(channels: &[&str], configure: impl FnOnce(&mut Configuration)) -> (World, Sent, Sent) {
+    let (mut world, held) = World::connected_with(configure);
+    for (id, channel) in (1..).zip(channels) {
+        world.subscribe(id, &[channel]);
+        let sent = world.request(Endpoint::Messages);
+        world.accept(&sent);
+    }
+    world.answer(&held, &connect_refused(UNKNOWN));
+    let (_, handshake) = world.next_request(Endpoint::Handshake);
+    world.answer(&handshake, &handshake_ok("c2", ""));
+    let renewal = world.request(Endpoint::Messages);
+    let connect = world.request(Endpoint::Connect);
+    world.answer(&connect, &connect_ok(""));
+    let held = world.request(Endpoint::Connect);
+    world.events();
+    (world, renewal, held)
+}
+
+/// The next request that is no connect: those are held.
+fn next_commands(world: &mut World) -> Sent {
+    loop {
+        if let Some(at) = world
+            .inbox
+            .iter()
+            .position(|it| it.endpoint == Endpoint::Messages)
+        {
+            return world.inbox.remove(at).unwrap();
+        }
+        assert!(world.next_timer());
+        let connects = |it: &&Sent| it.endpoint == Endpoint::Connect;
+        let connect = world.inbox.iter().find(connects).cloned();
+        if let Some(connect) = connect {
+            world.inbox.retain(|it| it.id != connect.id);
+            world.answer(&connect, &connect_ok(""));
+        }
+    }
+}
+
+#[test]
+fn each_subscribe_that_is_put_off_is_tried_when_it_was_told() {
+    let (mut world, _) = World::connected();
+    world.subscribe(1, &["/a"]);
+    let sent = world.request(Endpoint::Messages);
+    world.refuse(&sent, "503::busy", RETRY);
+    let told = world.last_error().retry_in.unwrap();
+    let due = world.now + told;
+    // Others that are put off later do not move it.
+    for id in 2..5 {
+        world.wait(200);
+        let channel = format!("/b{id}");
+        world.subscribe(id, &[&channel]);
+        let sent = world.request(Endpoint::Messages);
+        world.refuse(&sent, "503::busy", RETRY);
+    }
+    let (_, again) = world.next_request(Endpoint::Messages);
+    assert_eq!(again.summary(), ["/meta/subscribe /a"]);
+    assert_eq!(world.now, due);
+}
+
+#[test]
+fn what_the_host_sends_is_not_held_up_by_renewals_that_hang() {
+    let (mut world, renewal, _) = renewing(&["/a", "/b", "/c"], |it| it.backoff_maximum = 1_000);
+    world.fail(&renewal, ErrorKind::Timeout);
+    let first = next_commands(&mut world);
+    world.publish(7, "/x", "1");
+    world.wait(5_000);
+    world.fail(&first, ErrorKind::Timeout);
+    let next = next_commands(&mut world);
+    assert_eq!(next.summary(), ["/x"]);
+}
+
+#[test]
+fn renewals_that_hang_leave_every_channel_its_turn() {
+    let (mut world, renewal, _) = renewing(&["/a", "/b", "/c"], |it| it.backoff_maximum = 1_000);
+    world.fail(&renewal, ErrorKind::Timeout);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..6 {
+        let next = next_commands(&mut world);
+        seen.extend(next.summary());
+        world.wait(5_000);
+        world.fail(&next, ErrorKind::Timeout);
+    }
+    assert_eq!(seen.len(), 3, "{seen:?}");
+}
+
+#[test]
+fn an_unsubscribe_is_sent_when_the_server_may_have_taken_a_renewal() {
+    let (mut world, renewal, _) = renewing(&["/a"], |_| {});
+    world.fail(&renewal, ErrorKind::Timeout);
+    world.unsubscribe(7, &["/a"]);
+    let sent = world.request(Endpoint::Messages);
+    assert_eq!(sent.summary(), ["/meta/unsubscribe /a"]);
+}
+
+#[test]
+fn an_unsubscribe_is_sent_when_the_server_may_have_taken_a_stand_in() {
+    let (mut world, renewal, _) = renewing(&["/a"], |_| {});
+    world.refuse(&renewal, "503::busy", "");
+    world.subscribe(7, &["/a"]);
+    let own = world.request(Endpoint::Messages);
+    world.fail(&own, ErrorKind::Timeout);
+    world.unsubscribe(8, &["/a"]);
+    // The renewal that follows at once may be before it.
+    let sent = world.request(Endpoint::Messages);
+    let mut summary = sent.summary();
+    if summary == ["/meta/subscribe /a"] {
+        world.accept(&sent);
+        summary = world.request(Endpoint::Messages).summary();
+    }
+    assert_eq!(summary, ["/meta/unsubscribe /a"]);
+}
+
+#[test]
+fn new_credentials_do_not_hurry_a_server_that_wants_to_be_left_alone() {
+    let refused = r#","error":"401::expired","advice":{"reconnect":"handshake","interval":7000}"#;
+    let mut failure = Failure::new(ErrorKind::Unauthorized, "HTTP 401").with_status(401);
+    failure.retry_after = Some(7_000);
+    for answer in [Ok(()), Err("no")] {
+        for in_reply in [true, false] {
+            // A handshake.
+            let (mut world, handshake) = World::handshaking(|it| it.has_token_provider = true);
+            match in_reply {
+                true => world.answer(&handshake, &handshake_refused(refused)),
+                false => world.fail_with(&handshake, &failure),
+            }
+            assert!(world.last_error().retry_in.unwrap() >= 7_000);
+            world.credentials(answer);
+            let (wait, _) = world.next_request(Endpoint::Handshake);
+            assert!(wait >= 7_000, "{wait}");
+            // A connect.
+            let (mut world, held) = World::connected_with(|it| it.has_token_provider = true);
+            match in_reply {
+                true => world.answer(&held, &connect_refused(refused)),
+                false => world.fail_with(&held, &failure),
+            }
+            world.credentials(answer);
+            let start = world.now;
+            while world.inbox.is_empty() {
+                assert!(world.next_timer());
+            }
+            assert!(world.now - start >= 7_000, "{}", world.now - start);
+        }
+    }
+}
+
+#[test]
+fn a_session_that_follows_one_that_was_ended_comes_when_the_server_wants_it() {
+    let advice = r#","advice":{"reconnect":"none","interval":7000}"#;
+    let ended = format!(r#"[{{"channel":"/meta/disconnect"{advice}}}]"#);
+    for (what, text) in [
+        ("refused", connect_refused(advice)),
+        ("successful", connect_ok(advice)),
+        ("disconnect", ended),
+        (
+            "both",
+            r#"[{"channel":"/meta/disconnect"},{"channel":"/meta/connect","id":"$id","successful":false,"advice":{"interval":7000}}]"#
+                .to_owned(),
+        ),
+    ] {
+        let (mut world, held) = World::connected_with(|it| it.restart = true);
+        world.answer(&held, &text);
+        if what == "refused" {
+            // That refuses this client.
+            assert_eq!(world.state(), State::Closed);
+            continue;
+        }
+        let told = world.last_error().retry_in.unwrap();
+        let (wait, _) = world.next_request(Endpoint::Handshake);
+        assert!(wait >= 7_000, "{what}: {wait}");
+        assert_eq!(wait, told, "{what}");
+    }
+}
+
+#[test]
+fn each_subscribe_that_the_advice_puts_off_waits_for_as_long_as_it_takes() {
+    // Two at once to one channel: both are put off.
+    let (mut world, _) = World::connected();
+    world.subscribe(1, &["/a"]);
+    world.subscribe(2, &["/a"]);
+    let first = world.request(Endpoint::Messages);
+    world.refuse(&first, "503::busy", RETRY);
+    let second = world.request(Endpoint::Messages);
+    world.refuse(&second, "503::busy", RETRY);
+    assert_eq!(
+        world.events(),
+        ["PutOff subscribe Refused /a", "PutOff subscribe Refused /a"]
+    );
+    let (_, again) = world.next_request(Endpoint::Messages);
+    assert_eq!(again.summary(), ["/meta/subscribe /a"]);
+    world.accept(&again);
+    assert_eq!(world.events(), ["Subscribed 1 /a", "Subscribed 2 /a"]);
+    world.assert_quiet(50_000);
+}
+
+#[test]
+fn a_subscribe_beside_a_renewal_that_the_advice_puts_off_joins_it() {
+    let (mut world, renewal, _) = renewing(&["/a"], |_| {});
+    world.refuse(&renewal, "503::busy", "");
+    world.subscribe(7, &["/a"]);
+    let own = world.request(Endpoint::Messages);
+    world.refuse(&own, "503::busy", RETRY);
+    world.events();
+    let (_, again) = world.next_request(Endpoint::Messages);
+    assert_eq!(again.summary(), ["/meta/subscribe /a"]);
+    world.accept(&again);
+    assert_eq!(world.events(), ["Renewed 1 /a", "Subscribed 7 /a"]);
+}
+
+#[test]
+fn a_put_off_that_comes_late_is_tried_in_the_new_session() {
+    let (mut world, held) = World::connected();
+    world.subscribe(1, &["/a"]);
+    let sent = world.request(Endpoint::Messages);
+    world.answer(&held, &connect_refused(UNKNOWN));
+    let (_, handshake) = world.next_request(Endpoint::Handshake);
+    world.answer(&handshake, &handshake_ok("c2", ""));
+    let connect = world.request(Endpoint::Connect);
+    world.answer(&connect, &connect_ok(""));
+    world.request(Endpoint::Connect);
+    world.refuse(&sent, "503::busy", RETRY);
+    let (_, again) = world.next_request(Endpoint::Messages);
+    assert_eq!(again.summary(), ["/meta/subscribe /a"]);
+    world.accept(&again);
+    assert_eq!(world.events().last().unwrap(), "Subscribed 1 /a");
+}
+
+#[test]
+fn a_goodbye_behind_a_session_that_cannot_be_used_ends_nothing_more() {
+    for restart in [true, false] {
+        let (mut world, handshake) = World::handshaking(|it| it.restart = restart);
+        let unusable =
+            r#"{"channel":"/meta/handshake","id":"$id","successful":true,"version":"1.0"}"#;
+        let text = format!(r#"[{unusable},{{"channel":"/meta/disconnect"}}]"#);
+        world.answer(&handshake, &text);
+        assert_eq!(
+            world.events(),
+            ["-> Handshaking", "Error handshake Protocol"]
+        );
+        world.next_request(Endpoint::Handshake);
+    }
+}
+
+#[test]
+fn a_subscribe_that_was_refused_leaves_the_position_where_it_was() {
+    let position = |sent: &Sent| sent.messages[0]["ext"]["replay"].clone();
+    for outcome in ["refused", "failed"] {
+        let (mut world, handshake) = World::handshaking(|it| {
+            it.replay = Some(ReplayPolicy {
+                start: -1,
+                fallback: Some(-2),
+            });
+        });
+        let ext = r#","ext":{"replay":true}"#;
+        world.answer(&handshake, &handshake_ok("c1", ext));
+        let connect = world.request(Endpoint::Connect);
+        world.answer(&connect, &connect_ok(""));
+        let held = world.request(Endpoint::Connect);
+        world.subscribe(1, &["/t"]);
+        let sent = world.request(Endpoint::Messages);
+        world.accept(&sent);
+        let event = r#"{"channel":"/t","data":{"event":{"replayId":100}}}"#;
+        let ok = connect_ok("");
+        let ok = ok.trim_matches(['[', ']']);
+        world.answer(&held, &format!("[{event},{ok}]"));
+        let held = world.request(Endpoint::Connect);
+        world.replay_from("/t", -1, false);
+        world.subscribe(2, &["/t?x=1"]);
+        let sent = world.request(Endpoint::Messages);
+        match outcome {
+            "refused" => world.refuse(&sent, "403::no", ""),
+            _ => world.fail(&sent, ErrorKind::ConnectionLost),
+        }
+        world.answer(&held, &connect_refused(UNKNOWN));
+        let (_, handshake) = world.next_request(Endpoint::Handshake);
+        world.answer(&handshake, &handshake_ok("c2", ext));
+        let renewal = world.request(Endpoint::Messages);
+        assert_eq!(renewal.summary(), ["/meta/subscribe /t"]);
+        assert_eq!(position(&renewal)["/t"], 100, "{outcome}");
+    }
+}
