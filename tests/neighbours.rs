@@ -511,6 +511,56 @@ fn limit_cookies_redaction_of_many_errors_costs_the_neighbour_little() {
 }
 
 #[test]
+fn neighbour_of_many_refusals_with_a_long_ext() {
+    let _alone = alone();
+    const REFUSED: usize = 100;
+    let url = server(move |messages, stream| {
+        if !channel(messages).starts_with("/a") {
+            return accept(messages, stream);
+        }
+        let refused: Vec<Value> = messages
+            .iter()
+            .zip(0_u64..)
+            .map(|(message, index)| {
+                // Of all sorts of letters, so that all that is looked for seems to be there.
+                let part = |at: u64| {
+                    let mixed = (index << 32 | at).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                    format!("{mixed:016x}")
+                };
+                let ext: String = (0..3_900).map(part).collect();
+                let mut reply = ok(message);
+                reply["successful"] = json!(false);
+                reply["ext"] = json!({"why": ext});
+                reply
+            })
+            .collect();
+        respond(stream, "", serde_json::to_string(&refused)?.as_bytes())
+    });
+    let seen = beside("100 refusals with an ext of 62 KB", move || {
+        let client = client(&url, |builder| {
+            for number in 0..200 {
+                let name = format!("c{number}");
+                let value = format!("{number}-{}", "v".repeat(20));
+                builder.add_cookie(&name, &value).unwrap();
+            }
+        });
+        client.connect().unwrap();
+        let queue = client.receiver().unwrap().clone();
+        client.begin_batch().unwrap();
+        for _ in 0..REFUSED {
+            client.publish("/a", b"1").unwrap();
+        }
+        client.end_batch().unwrap();
+        let mut errors = 0;
+        take(&queue, |event| {
+            errors += usize::from(is_error(event));
+            errors == REFUSED
+        });
+    });
+    assert_short(&seen);
+}
+
+#[test]
 fn neighbour_of_interim_responses_without_end() {
     let _alone = alone();
     let url = hostile(1, |_, stream| {

@@ -83,10 +83,18 @@ impl<'a> Fields<'a> {
 /// An advice of these fields only, each as short as what is read of it.
 pub fn shortened(advice: &str) -> Option<String> {
     let fields = Fields::of(advice)?;
+    // A section has none inside: there may be a million, one in the other.
+    let section = fields.long_polling.and_then(|it| Fields::of(it.get()));
+    Some(short_fields(
+        &fields,
+        section.map(|it| short_fields(&it, None)),
+    ))
+}
+
+fn short_fields(fields: &Fields, section: Option<String>) -> String {
     let hosts = fields
         .hosts()
         .and_then(|it| serde_json::to_string(&it).ok());
-    let section = fields.long_polling.and_then(|it| shortened(it.get()));
     let short = |raw: Option<&'_ RawValue>| {
         let text = raw?.get();
         (text.len() <= LONGEST_FIELD).then(|| text.to_owned())
@@ -101,9 +109,7 @@ pub fn shortened(advice: &str) -> Option<String> {
         (LONG_POLLING, section),
     ];
     let given = fields.iter();
-    Some(json::object(given.filter_map(|(name, value)| {
-        Some((*name, value.as_deref()?))
-    })))
+    json::object(given.filter_map(|(name, value)| Some((*name, value.as_deref()?))))
 }
 
 /// A number or a word that is written longer is none.
@@ -222,5 +228,14 @@ mod tests {
     fn a_field_twice_or_with_an_odd_name_costs_no_other() {
         let odd = advice(r#"{"interval":1,"\ud83d":2,"interval":3,"time\u006fut":4}"#).unwrap();
         assert_eq!((odd.interval, odd.timeout), (Some(3), Some(4)));
+    }
+
+    #[test]
+    fn sections_inside_one_another_cost_no_more_than_one() {
+        const DEEP: usize = 200_000;
+        let open = r#"{"interval":7,"long-polling":"#;
+        let advice = format!("{}1{}", open.repeat(DEEP), "}".repeat(DEEP));
+        let short = shortened(&advice).unwrap();
+        assert_eq!(short, r#"{"interval":7,"long-polling":{"interval":7}}"#);
     }
 }

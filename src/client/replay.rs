@@ -40,7 +40,8 @@ struct Topics {
 /// A topic that the host has subscribed to. The session knows better where it
 /// stands, unless it has forgotten it in the meantime.
 struct Subscribed {
-    channels: BTreeSet<String>,
+    /// Each with whether the server has accepted it.
+    channels: BTreeMap<String, bool>,
     position: Option<i64>,
 }
 
@@ -163,10 +164,10 @@ impl Positions {
                 .subscribed
                 .entry(topic.to_owned())
                 .or_insert_with(|| Subscribed {
-                    channels: BTreeSet::new(),
+                    channels: BTreeMap::new(),
                     position: None,
                 });
-            subscribed.channels.insert(channel.clone());
+            subscribed.channels.entry(channel.clone()).or_default();
             subscribed.position = position;
         }
         if let Some(tracker) = &self.tracker {
@@ -179,7 +180,28 @@ impl Positions {
         commands
     }
 
-    /// The host has unsubscribed, or a subscribe has failed.
+    /// The server has accepted a subscribe.
+    pub(super) fn accepted(&self, channel: &str) {
+        let mut topics = lock(&self.topics);
+        let subscribed = topics.subscribed.get_mut(replay::topic(channel));
+        if let Some(accepted) = subscribed.and_then(|it| it.channels.get_mut(channel)) {
+            *accepted = true;
+        }
+    }
+
+    /// A subscribe of the host's has failed. One that was accepted before goes on.
+    pub(super) fn refused(&self, channel: &str) {
+        let has_another = {
+            let topics = lock(&self.topics);
+            let subscribed = topics.subscribed.get(replay::topic(channel));
+            subscribed.is_some_and(|it| it.channels.get(channel) == Some(&true))
+        };
+        if !has_another {
+            self.ended(channel);
+        }
+    }
+
+    /// The host has unsubscribed, or there is no subscription any more.
     pub(super) fn ended(&self, channel: &str) {
         let mut topics = lock(&self.topics);
         let topic = replay::topic(channel);
@@ -195,6 +217,8 @@ impl Positions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Phase;
+    use crate::session::Event;
 
     fn names(channels: &[&str]) -> Vec<String> {
         channels.iter().map(|it| (*it).to_owned()).collect()
@@ -270,6 +294,47 @@ mod tests {
         ] {
             assert_eq!(positions.give(channel, position).unwrap_err().kind, kind);
         }
+    }
+
+    #[test]
+    fn a_further_subscribe_that_is_refused_ends_no_subscription_that_there_is() {
+        let mut builder = crate::client::Builder::new("http://127.0.0.1:9/").unwrap();
+        let asked = Arc::new(Mutex::new(0));
+        let times = asked.clone();
+        let load: Arc<LoadPosition> = Arc::new(move |_| {
+            *lock(&times) += 1;
+            Ok(None)
+        });
+        builder.set_replay(replay::NEW).unwrap();
+        builder.set_replay_store(ReplayStore {
+            load: Some(load),
+            save: None,
+        });
+        let client = builder.build().unwrap();
+        let subscribe = || {
+            client.subscribe(names(&["/a"])).unwrap();
+            *lock(&asked)
+        };
+        let refused = |id| {
+            let error = Error::new(ErrorKind::Refused, Phase::Subscribe, "refused");
+            let error = error.on_channel("/a");
+            client.shared.publish(Event::Error { id, error });
+        };
+        assert_eq!(subscribe(), 1);
+        client.shared.publish(Event::Subscribed {
+            id: 1,
+            channel: "/a".into(),
+            ext: None,
+            renewed: false,
+        });
+        assert_eq!(subscribe(), 1);
+        refused(2);
+        assert_eq!(subscribe(), 1, "the first one goes on");
+        // A renewal that is refused for good is its end.
+        refused(0);
+        assert_eq!(subscribe(), 2);
+        refused(4);
+        assert_eq!(subscribe(), 3, "there was none before");
     }
 
     #[test]

@@ -85,7 +85,13 @@ impl Shared {
             }
             // A renewed one is not the end of an operation.
             Event::Subscribed { renewed: true, .. } => {}
-            Event::Subscribed { .. } | Event::Unsubscribed { .. } | Event::Published { .. } => {
+            Event::Subscribed { channel, .. } => {
+                if let Some(positions) = &self.positions {
+                    positions.accepted(channel);
+                }
+                self.outstanding.fetch_sub(1, Ordering::SeqCst);
+            }
+            Event::Unsubscribed { .. } | Event::Published { .. } => {
                 self.outstanding.fetch_sub(1, Ordering::SeqCst);
             }
             Event::Error { id, error } => {
@@ -98,7 +104,10 @@ impl Shared {
                 // With a further try to come it is not the end of a subscribe.
                 if error.phase == Phase::Subscribe && error.retry_in.is_none() {
                     if let (Some(positions), Some(channel)) = (&self.positions, &error.channel) {
-                        positions.ended(channel);
+                        match *id {
+                            0 => positions.ended(channel),
+                            _ => positions.refused(channel),
+                        }
                     }
                 }
                 if error.kind == ErrorKind::Timeout && error.phase == Phase::Disconnect {
@@ -184,9 +193,9 @@ impl Shared {
     }
 
     pub(super) fn redact(&self, error: &mut Error) {
-        self.secrets.redact(&mut error.message);
+        self.redact_text(&mut error.message);
         if let Some(bayeux) = &mut error.bayeux {
-            self.secrets.redact(&mut bayeux.text);
+            self.redact_text(&mut bayeux.text);
         }
         for json in [&mut error.reply_ext, &mut error.reply_error] {
             bound(json);
@@ -196,18 +205,31 @@ impl Shared {
         }
     }
 
+    /// A text may hold JSON as the server has written it.
+    fn redact_text(&self, text: &mut String) {
+        self.secrets.redact(text);
+        if let Some(redacted) = self.redacted_inside(text) {
+            *text = one_line(&redacted, redacted.len());
+        }
+    }
+
     /// What a server has sent stays as it is but for secrets, however it has
     /// written them.
     fn redact_json(&self, mut json: String) -> String {
         self.secrets.redact(&mut json);
-        if let Some(plain) = unescaped(&json) {
-            let mut redacted = plain.clone();
-            self.secrets.redact(&mut redacted);
-            if redacted != plain {
-                return r#""…""#.to_owned();
-            }
+        match self.redacted_inside(&json) {
+            Some(_) => r#""…""#.to_owned(),
+            None => json,
         }
-        json
+    }
+
+    /// The text as it is meant, less the secrets; `None` when its escapes hide
+    /// none.
+    fn redacted_inside(&self, text: &str) -> Option<String> {
+        let plain = unescaped(text)?;
+        let mut redacted = plain.clone();
+        self.secrets.redact(&mut redacted);
+        (redacted != plain).then_some(redacted)
     }
 
     /// Says which client it was, and where.
@@ -356,7 +378,6 @@ mod tests {
         let read = |json| unescaped(json).unwrap();
         assert_eq!(read(r#"a\/b\"c\\d\ne\tf\rg"#), "a/b\"c\\d\ne\tf\rg");
         assert_eq!(read(r"\u0041B\u00e4"), "ABä");
-        // What is no JSON makes no trouble.
         assert_eq!(read(r"a\ud83d\ude00b"), "a😀b");
         assert_eq!(read(r"\ud83dx\ude00"), "\u{fffd}x\u{fffd}");
         // What is no JSON makes no trouble.
@@ -435,5 +456,21 @@ mod tests {
             assert_eq!(error.reply_ext.as_deref(), Some(told), "{sent}");
             assert_eq!(error.reply_error.as_deref(), Some(told), "{sent}");
         }
+        // An error that is an object is told as it was written.
+        for sent in [
+            r#"{"a":"very\/secret\/token"}"#,
+            r#"{"a":"\u0076ery\u002fsecret/token"}"#,
+        ] {
+            let message = format!("connect: refused: {sent}");
+            let mut error = Error::new(ErrorKind::Refused, Phase::Connect, message);
+            error.bayeux = Some(crate::bayeux::error_text::ErrorText::parse(sent));
+            client.shared.redact(&mut error);
+            assert_eq!(error.message, r#"connect: refused: {"a":"…"}"#);
+            assert_eq!(error.bayeux.unwrap().text, r#"{"a":"…"}"#);
+        }
+        let message = r#"connect: refused: {"a":"b\/c"}"#;
+        let mut error = Error::new(ErrorKind::Refused, Phase::Connect, message);
+        client.shared.redact(&mut error);
+        assert_eq!(error.message, message);
     }
 }

@@ -60,9 +60,11 @@ type Credentials = oneshot::Receiver<Result<hyper::header::HeaderValue, String>>
 const LONGEST_SLEEP: Millis = 20_000;
 
 /// So many commands, or outputs of the session, and so many events of a response
-/// are dealt with in a turn; then other clients have theirs.
+/// are dealt with in a turn; then other clients have theirs. Outputs may be large,
+/// so that a turn of them has its time as well.
 const TURN: usize = 256;
 const EVENTS: usize = 8_192;
+const TURN_TIME: Duration = Duration::from_millis(2);
 
 pub(super) struct Task {
     pub session: Session,
@@ -293,10 +295,13 @@ impl Task {
         // Before anybody is told of the state that it belongs to.
         self.shared.session_is(self.session.client_id());
         let mut count = 0;
+        let mut since = Instant::now();
         while let Some(output) = self.session.poll_output() {
             count += 1;
-            if count % TURN == 0 {
+            if count == TURN || since.elapsed() >= TURN_TIME {
                 yield_now().await;
+                count = 0;
+                since = Instant::now();
             }
             match output {
                 Output::Event(Event::Messages { body, range }) if range.len() > EVENTS => {

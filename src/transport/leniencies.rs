@@ -90,6 +90,13 @@ impl Leniencies {
         }
     }
 
+    /// One of very many was taken: it is only counted.
+    pub fn took_another(&self, kind: Leniency) {
+        if let Some(count) = self.counts.get(kind as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// A text for the log, without what must not be read there.
     fn redacted(&self, mut text: String) -> String {
         if let Some(redact) = &self.redact {

@@ -5,9 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::SystemTime;
 
-use cookie_store::{
-    Cookie, CookieDomain, CookieError, CookieExpiration, CookiePath, CookieStore, StoreAction,
-};
+use cookie_store::{Cookie, CookieError, CookieExpiration, CookieStore, StoreAction};
 use hyper::header::HeaderValue;
 use url::Url;
 
@@ -41,15 +39,30 @@ const PAST: usize = 8;
 /// Until when a cookie is sent, by this machine's clock.
 #[derive(Clone)]
 struct Age {
-    domain: CookieDomain,
-    path: CookiePath,
-    name: String,
+    place: Place,
     until: Millis,
 }
 
-impl Age {
-    fn is_of(&self, cookie: &Cookie) -> bool {
-        self.name == cookie.name() && self.path == cookie.path && self.domain == cookie.domain
+/// Where the store has a cookie: one of a host alone and one of its domain take
+/// the place of each other.
+#[derive(Clone, PartialEq, Eq)]
+struct Place {
+    domain: String,
+    path: String,
+    name: String,
+}
+
+impl Place {
+    fn of(cookie: &Cookie) -> Self {
+        Self {
+            domain: String::from(&cookie.domain),
+            path: String::from(&cookie.path),
+            name: cookie.name().to_owned(),
+        }
+    }
+
+    fn remove_from(&self, stored: &mut CookieStore) {
+        stored.remove(&self.domain, &self.path, &self.name);
     }
 }
 
@@ -152,23 +165,19 @@ impl Jar {
             CookieError::DomainMismatch => "it is for another server",
             _ => "it cannot be read",
         })?;
-        let name = cookie.name().to_owned();
-        let place = (String::from(&cookie.domain), String::from(&cookie.path));
+        let place = Place::of(&cookie);
         let replaces_given = cookie.matches(ours);
-        let before = self.stored.get_any(&place.0, &place.1, &name);
+        let before = self.stored.get_any(&place.domain, &place.path, &place.name);
         let before = before.map(|it| it.value().to_owned());
         let lifetime = lifetime(&cookie, said.calendar);
         cookie.expires = CookieExpiration::SessionEnd;
-        let age = lifetime.map(|lifetime| Age {
-            domain: cookie.domain.clone(),
-            path: cookie.path.clone(),
-            name: name.clone(),
-            until: said.now.saturating_add(lifetime),
-        });
-        let stored = self.stored.insert(cookie.clone().into_owned(), url);
+        let stored = self.stored.insert(cookie.into_owned(), url);
         let action = stored.map_err(|_| "it is for another server")?;
-        self.ages.retain(|it| !it.is_of(&cookie));
-        self.ages.extend(age);
+        self.ages.retain(|it| it.place != place);
+        self.ages.extend(lifetime.map(|lifetime| Age {
+            place: place.clone(),
+            until: said.now.saturating_add(lifetime),
+        }));
         if let Some(before) = before {
             if self.past.len() == PAST {
                 self.past.pop_front();
@@ -180,12 +189,13 @@ impl Jar {
         if lifetime == Some(0) || !self.has_room(is_new) {
             self.forget_expired(said.now);
             if !self.has_room(is_new) {
-                self.stored.remove(&place.0, &place.1, &name);
+                place.remove_from(&mut self.stored);
+                self.ages.retain(|it| it.place != place);
                 return Err("there are too many");
             }
         }
         if replaces_given {
-            self.given.retain(|(other, _)| *other != name);
+            self.given.retain(|(other, _)| *other != place.name);
         }
         Ok(())
     }
@@ -207,15 +217,15 @@ impl Jar {
         ages.retain(|age| {
             let lasts = age.until > now;
             if !lasts {
-                let (domain, path) = (String::from(&age.domain), String::from(&age.path));
-                stored.remove(&domain, &path, &age.name);
+                age.place.remove_from(stored);
             }
             lasts
         });
     }
 
     fn lasts(&self, cookie: &Cookie, now: Millis) -> bool {
-        let age = self.ages.iter().find(|it| it.is_of(cookie));
+        let place = Place::of(cookie);
+        let age = self.ages.iter().find(|it| it.place == place);
         age.is_none_or(|it| it.until > now)
     }
 
@@ -507,5 +517,31 @@ pub(super) mod tests {
         assert_eq!(sent(&jar, "http://h/"), "a=3; b=2");
         assert!(jar.ages.is_empty());
         assert_eq!(jar.stored.iter_any().count(), 2);
+    }
+
+    #[test]
+    fn a_cookie_that_is_not_kept_leaves_nothing_behind() {
+        let mut jar = Jar::default();
+        for number in 0..3 * MAXIMUM_COOKIES {
+            stored(&mut jar, &format!("c{number}=v; Path=/; Max-Age=60"));
+        }
+        assert_eq!(jar.stored.iter_any().count(), MAXIMUM_COOKIES);
+        assert_eq!(jar.ages.len(), MAXIMUM_COOKIES);
+    }
+
+    #[test]
+    fn a_cookie_outlives_the_age_of_the_one_that_it_replaces() {
+        let mut jar = Jar::default();
+        let h = url("http://h/");
+        let mut store = |cookie: &str, now| {
+            let said = Said { now, ..EARLY };
+            jar.store(&HeaderValue::from_str(cookie).unwrap(), &h, &h, said)
+        };
+        // With its own server as its domain it takes the place of the one without.
+        assert_eq!(store("a=1; Path=/; Max-Age=1", 0), None);
+        assert_eq!(store("a=2; Path=/; Domain=h", 0), None);
+        assert_eq!(store("b=; Path=/; Max-Age=0", 5_000), None);
+        let header = jar.header(&h, 5_000);
+        assert_eq!(header, Some(HeaderValue::from_static("a=2")));
     }
 }

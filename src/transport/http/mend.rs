@@ -16,6 +16,9 @@
 //! length that cannot be read is left for hyper to refuse: what follows would
 //! be taken for something else.
 
+use std::cell::Cell;
+use std::fmt;
+
 use super::heads::MAXIMUM_HEADERS;
 use crate::bayeux::error_text::one_line;
 use crate::transport::leniencies::{Leniencies, Leniency};
@@ -149,10 +152,35 @@ impl Header {
     }
 }
 
+/// So many things of a head are told, each in a line; the others are counted. A
+/// head has room for a hundred thousand.
+const MAXIMUM_TOLD: usize = 16;
+
+/// What is told of one head.
+struct Told<'a> {
+    leniencies: &'a Leniencies,
+    times: Cell<usize>,
+}
+
+impl Told<'_> {
+    fn took(&self, kind: Leniency, what: impl fmt::Display) {
+        let before = self.times.replace(self.times.get().saturating_add(1));
+        if before < MAXIMUM_TOLD {
+            self.leniencies.took(kind, what);
+        } else {
+            self.leniencies.took_another(kind);
+        }
+    }
+}
+
 /// A head that hyper takes, as far as one can be made of it.
 pub fn mend(head: &[u8], leniencies: &Leniencies) -> Vec<u8> {
-    let passed_over = |what: String| {
-        let text = format!("in the head of a response {what} was passed over");
+    let leniencies = &Told {
+        leniencies,
+        times: Cell::new(0),
+    };
+    let passed_over = |what: fmt::Arguments| {
+        let text = format_args!("in the head of a response {what} was passed over");
         leniencies.took(Leniency::Header, text);
     };
     let mut lines = head
@@ -168,41 +196,48 @@ pub fn mend(head: &[u8], leniencies: &Leniencies) -> Vec<u8> {
         if matches!(line.first(), Some(b' ' | b'\t')) {
             match headers.last_mut().filter(|_| !orphaned) {
                 Some(header) => {
-                    let text = format!(
-                        "the header {} of a response goes on in another line; both were taken \
-                         as one",
-                        shown(&header.name)
+                    leniencies.took(
+                        Leniency::Header,
+                        format_args!(
+                            "the header {} of a response goes on in another line; both were \
+                             taken as one",
+                            Shown(&header.name)
+                        ),
                     );
-                    leniencies.took(Leniency::Header, text);
                     header.value.push(b' ');
                     header.value.extend_from_slice(line.trim_ascii());
                 }
-                None => passed_over("a line that belongs to no header".into()),
+                None => passed_over(format_args!("a line that belongs to no header")),
             }
             continue;
         }
         orphaned = true;
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
-            passed_over("a line without a colon".into());
+            passed_over(format_args!("a line without a colon"));
             continue;
         };
         let (name, value) = line.split_at(colon);
         let trimmed = name.trim_ascii_end();
         if trimmed.is_empty() {
-            passed_over("a header without a name".into());
+            passed_over(format_args!("a header without a name"));
             continue;
         }
         if !trimmed.iter().all(is_token) {
-            passed_over(format!("the header {}, which is no name,", shown(trimmed)));
+            passed_over(format_args!(
+                "the header {}, which is no name,",
+                Shown(trimmed)
+            ));
             continue;
         }
         if trimmed.len() < name.len() {
-            let text = format!(
-                "the header {} of a response has white space in front of its colon, which was \
-                 taken away",
-                shown(trimmed)
+            leniencies.took(
+                Leniency::Header,
+                format_args!(
+                    "the header {} of a response has white space in front of its colon, which \
+                     was taken away",
+                    Shown(trimmed)
+                ),
             );
-            leniencies.took(Leniency::Header, text);
         }
         orphaned = false;
         headers.push(Header {
@@ -216,9 +251,9 @@ pub fn mend(head: &[u8], leniencies: &Leniencies) -> Vec<u8> {
         }
         let keep = header.is_framing() || !header.value.iter().any(is_control);
         if !keep {
-            let name = shown(&header.name);
-            passed_over(format!(
-                "the header {name}, which holds a control character,"
+            passed_over(format_args!(
+                "the header {}, which holds a control character,",
+                Shown(&header.name)
             ));
         }
         keep
@@ -248,7 +283,7 @@ pub fn mend(head: &[u8], leniencies: &Leniencies) -> Vec<u8> {
 }
 
 /// "HTTP/1.1 200 OK". What is no status line stays what it is.
-fn mend_status(line: &[u8], leniencies: &Leniencies) -> Vec<u8> {
+fn mend_status(line: &[u8], leniencies: &Told) -> Vec<u8> {
     let mut mended = line.to_vec();
     if let (Some(status), Some(version)) = (Status::of(line), line.get(..8)) {
         let behind = line.get(8..).unwrap_or_default().trim_ascii_start();
@@ -274,7 +309,7 @@ fn mend_status(line: &[u8], leniencies: &Leniencies) -> Vec<u8> {
 }
 
 /// "identity" says that there is none. False when nothing else is left.
-fn mend_transfer_encoding(header: &mut Header, leniencies: &Leniencies) -> bool {
+fn mend_transfer_encoding(header: &mut Header, leniencies: &Told) -> bool {
     let codings = header
         .value
         .split(|byte| *byte == b',')
@@ -296,7 +331,7 @@ fn mend_transfer_encoding(header: &mut Header, leniencies: &Leniencies) -> bool 
 }
 
 /// Leaves so many headers as there is room for.
-fn thin_out(headers: &mut Vec<Header>, leniencies: &Leniencies) {
+fn thin_out(headers: &mut Vec<Header>, leniencies: &Told) {
     let before = headers.len();
     if before <= MAXIMUM_HEADERS {
         return;
@@ -327,8 +362,12 @@ fn thin_out(headers: &mut Vec<Header>, leniencies: &Leniencies) {
 }
 
 /// A header's name for the log.
-fn shown(name: &[u8]) -> String {
-    format!("\"{}\"", one_line(&String::from_utf8_lossy(name), 60))
+struct Shown<'a>(&'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", one_line(&String::from_utf8_lossy(self.0), 60))
+    }
 }
 
 #[cfg(test)]
@@ -461,5 +500,36 @@ mod tests {
                 format!("{left}\r\nA: 1\r\n\r\n")
             );
         }
+    }
+
+    #[test]
+    fn of_a_head_that_is_full_of_odd_lines_a_few_are_told_and_all_counted() {
+        #[derive(Clone, Default)]
+        struct Lines(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+        impl tracing::Subscriber for Lines {
+            fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+                metadata.is_event() && metadata.target() == "cometd::http"
+            }
+            fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+                tracing::span::Id::from_u64(1)
+            }
+            fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+            fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+            fn event(&self, _: &tracing::Event<'_>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+            fn enter(&self, _: &tracing::span::Id) {}
+            fn exit(&self, _: &tracing::span::Id) {}
+        }
+        const ODD: usize = 10_000;
+        let lines = Lines::default();
+        let odd = ["x", ":", "\u{e9}:1", "a :", "c: \0"].map(|it| format!("{it}\r\n"));
+        let odd = odd.concat().repeat(ODD / 5);
+        let head = format!("HTTP/1.1 200 OK\r\n{odd}\r\n");
+        let (_, counts) = tracing::subscriber::with_default(lines.clone(), || mended(&head));
+        // The headers with a space are too many besides.
+        assert_eq!(counts, [("header", ODD as u64 + 1)]);
+        let told = lines.0.load(std::sync::atomic::Ordering::Relaxed);
+        assert!((1..=MAXIMUM_TOLD).contains(&told), "{told} lines");
     }
 }

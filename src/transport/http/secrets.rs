@@ -108,8 +108,10 @@ const ELLIPSIS: &str = "…";
 struct Search<'t> {
     text: &'t str,
     cut: bool,
-    /// One bit for each value of `mixed` that a part of the text has.
+    /// One bit for each value of `place` that a part of the text has.
     parts: Vec<u64>,
+    /// How far `mixed` is shifted for that.
+    shift: u32,
     /// The bytes that are part of a secret; empty as long as there are none.
     found: Vec<bool>,
     suspects: usize,
@@ -117,42 +119,52 @@ struct Search<'t> {
     end: usize,
 }
 
-/// The bits of `Search::parts`.
-const PARTS: usize = 1 << 16;
+/// So many bits of `Search::parts` for each part of the text: with fewer, most
+/// secrets would seem to be in a long one, which is then gone through for each.
+const BITS: usize = 32;
 
-/// A number below `PARTS` for the first bytes of a secret, or of what may be one.
-fn mixed(part: &[u8]) -> Option<usize> {
+/// A number for the first bytes of a secret, or of what may be one.
+fn mixed(part: &[u8]) -> Option<u64> {
     let part: &[u8; MINIMUM] = part.first_chunk()?;
     let number = part.iter().fold(0, |all, it| all << 8 | u64::from(*it));
-    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
-    usize::try_from(mixed).ok()
+    Some(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 impl<'t> Search<'t> {
     fn new(text: &'t str) -> Self {
         let whole = text.len();
         let text = up_to(text, LONGEST_TEXT);
+        let bits = (text.len() * BITS).next_power_of_two().max(64);
         let mut search = Self {
             text,
             cut: text.len() < whole,
-            parts: vec![0; PARTS / 64],
+            parts: vec![0; bits / 64],
+            shift: u64::BITS - bits.trailing_zeros(),
             found: Vec::new(),
             suspects: 0,
             end: text.len(),
         };
         for part in text.as_bytes().windows(MINIMUM) {
-            let bit = mixed(part).unwrap_or_default();
-            if let Some(bits) = search.parts.get_mut(bit / 64) {
-                *bits |= 1 << (bit % 64);
+            if let Some((index, bit)) = search.place(part) {
+                if let Some(bits) = search.parts.get_mut(index) {
+                    *bits |= bit;
+                }
             }
         }
         search
     }
 
+    /// Where a part has its bit.
+    fn place(&self, part: &[u8]) -> Option<(usize, u64)> {
+        let number = mixed(part)? >> self.shift;
+        let index = usize::try_from(number / 64).ok()?;
+        Some((index, 1 << (number % 64)))
+    }
+
     fn has_part(&self, part: &[u8]) -> bool {
-        mixed(part).is_some_and(|bit| {
-            let bits = self.parts.get(bit / 64).copied();
-            bits.unwrap_or_default() & (1 << (bit % 64)) != 0
+        self.place(part).is_some_and(|(index, bit)| {
+            let bits = self.parts.get(index).copied();
+            bits.unwrap_or_default() & bit != 0
         })
     }
 
