@@ -2,6 +2,7 @@
 //! of two things at once.
 
 use super::*;
+use crate::session::subscriptions::Subscriptions;
 
 /// Connected, with these subscriptions being made again in a second session: the
 /// renewal, and the connect that is held.
@@ -132,5 +133,68 @@ fn renewals_wait_as_long_as_the_server_asks_and_a_wait_of_their_own_is_no_shorte
         let (wait, _) = world.next_request(Endpoint::Messages);
         assert_eq!(wait, told);
         assert_within(wait, range);
+    }
+}
+
+#[test]
+fn late_answers_of_several_calls_are_no_events_41() {
+    let (mut world, _) = World::connected();
+    let call = |id| Command::Call {
+        id,
+        channel: "/service/x".to_owned(),
+        data: serde_json::from_str("1").unwrap(),
+        deadline: 1_002_000,
+    };
+    world.command(Command::Batch(vec![call(1), call(2), call(3)]));
+    let sent = world.request(Endpoint::Messages);
+    world.wait(2_000);
+    assert_eq!(world.events().len(), 3, "each has timed out");
+    world.answer(&sent, &replies(&sent, r#""successful":true,"data":7"#));
+    assert_eq!(world.events(), [""; 0]);
+}
+
+#[test]
+fn small_messages_that_wait_share_a_request_whatever_comes_with_each() {
+    for (timestamp, timesync) in [(None, false), (Some(Timestamp::Iso), true)] {
+        let (mut world, handshake) = World::handshaking(|it| {
+            it.timestamp = timestamp;
+            it.timesync = timesync;
+        });
+        world.answer(&handshake, &handshake_ok(&"c".repeat(1_000), ""));
+        let connect = world.request(Endpoint::Connect);
+        world.answer(&connect, &connect_ok(""));
+        world.request(Endpoint::Connect);
+        world.publish(1, "/x", "1");
+        let first = world.request(Endpoint::Messages);
+        let channel = |number| format!("/{}{number}", "a".repeat(200));
+        for id in 2..=8 {
+            world.publish(id, &channel(id), &format!("\"{}\"", "d".repeat(200)));
+        }
+        world.subscribe(9, &[&channel(9)]);
+        world.unsubscribe(10, &[&channel(10)]);
+        world.accept(&first);
+        assert_eq!(world.request(Endpoint::Messages).messages.len(), 9);
+    }
+}
+
+#[test]
+fn a_topic_is_needed_as_long_as_one_of_its_channels_is_wanted() {
+    for channel in ["/t", "/t?a=1"] {
+        let mut subscriptions = Subscriptions::new(Backoff::new(1_000, 60_000));
+        for other in ["/", "/s?t", "/t/u", "/t0", "/t0?a", "/u"] {
+            let call = subscriptions.subscribe_called(other);
+            subscriptions.accepted(other, 1, false);
+            subscriptions.subscribe_ended(other, call, false);
+            subscriptions.subscribe_called(other);
+        }
+        assert!(!subscriptions.needs_topic("/t"));
+        let call = subscriptions.subscribe_called(channel);
+        assert!(subscriptions.needs_topic("/t"), "{channel} is asked for");
+        subscriptions.accepted(channel, 2, false);
+        assert!(subscriptions.needs_topic("/t"), "{channel} is both");
+        subscriptions.subscribe_ended(channel, call, false);
+        assert!(subscriptions.needs_topic("/t"), "{channel} is made");
+        subscriptions.unsubscribe_called(channel, 1);
+        assert!(!subscriptions.needs_topic("/t"), "{channel} is taken back");
     }
 }
