@@ -554,3 +554,15 @@ fn what_is_given_out_is_followed_and_what_a_freed_receiver_throws_away_is_not_21
     let polled = queue.poll(Some(Duration::ZERO));
     assert!(matches!(polled, Polled::Event(Event::Message(_))));
 }
+
+#[test]
+fn what_is_counted_and_does_not_come_keeps_a_poll_only_so_long() {
+    let queue = queue(Overflow::Block, 10, 10_000);
+    queue.events.fetch_add(1, Ordering::SeqCst);
+    let polled = queue.poll(Some(Duration::ZERO));
+    assert!(matches!(polled, Polled::Nothing));
+    // What comes meanwhile is taken.
+    queue.push_messages(&body(1, 0), 0, 1);
+    let polled = queue.poll(Some(Duration::ZERO));
+    assert!(matches!(polled, Polled::Event(_)));
+}

@@ -198,3 +198,23 @@ fn a_topic_is_needed_as_long_as_one_of_its_channels_is_wanted() {
         assert!(!subscriptions.needs_topic("/t"), "{channel} is taken back");
     }
 }
+
+#[test]
+fn a_line_is_slow_or_dead_by_its_last_seconds_and_not_by_its_best_one() {
+    let (mut world, _) = World::connected();
+    world.publish(1, "/x", "1");
+    let sent = world.request(Endpoint::Messages);
+    let since = world.now;
+    world.wait(1_000);
+    world.progress(&sent, since, 10_000);
+    // A great deal within the next second, and nothing more.
+    while world.open.contains_key(&sent.id) {
+        world.now = world.session.poll_timeout().unwrap();
+        assert!(world.now < since + 13_000, "it is long dead");
+        world.progress(&sent, since, 200_000);
+        world.session.handle_timeout(world.now);
+        world.collect();
+    }
+    assert!(world.now >= since + 10_000, "it had its time");
+    assert_eq!(world.events(), ["Error publish Timeout 1 /x"]);
+}
