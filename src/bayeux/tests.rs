@@ -174,3 +174,45 @@ fn advice_that_says_a_thing_twice_is_read_field_by_field() {
         assert!(read.is_none() || read == Some(Advice::default()), "{none}");
     }
 }
+
+/// What is kept of a large ext: fields of 4 KiB, 64 KiB of them.
+#[test]
+fn limit_fields_are_short_up_to_a_bound_and_so_are_all_of_them_together() {
+    let field = |name: char, takes: usize| {
+        let text = "x".repeat(takes - 1 - 4 - 2);
+        format!(r#""{name}":"{text}""#)
+    };
+    let of = |fields: &[String]| json::short_fields(&format!("{{{}}}", fields.join(",")));
+    let long = 4 * 1024;
+    let kept = [field('b', 10), field('c', long)].join(",");
+    let given = [field('a', long + 1), field('b', 10), field('c', long)];
+    assert_eq!(of(&given).unwrap(), format!("{{{kept}}}"));
+    // What does not fit any more is left out, and something smaller taken.
+    let mut many: Vec<String> = ('a'..'p').map(|it| field(it, long)).collect();
+    assert_eq!(many.len(), 15);
+    many.push(field('p', long - 10));
+    let fitting = [field('r', 10)];
+    let kept = format!("{{{}}}", [&many[..], &fitting].concat().join(","));
+    many.push(field('q', 11));
+    many.extend(fitting);
+    many.push(field('s', 10));
+    assert_eq!(of(&many).unwrap(), kept);
+    assert_eq!(json::short_fields("[]"), None);
+}
+
+/// A reply may have data, and has an ext that the library reads.
+#[test]
+fn limit_the_ext_of_a_large_reply_is_looked_into_once_with_data_too() {
+    let large = "x".repeat(300_000);
+    for (more, is_found) in [
+        (r#","data":1,"successful":true"#, false),
+        (r#","data":1"#, true),
+    ] {
+        let text =
+            format!(r#"[{{"channel":"/service/x"{more},"ext":{{"long":"{large}","ack":7}}}}]"#);
+        let body = Body::parse(text.into_bytes()).unwrap();
+        let message = body.message(0).unwrap();
+        assert_eq!(message.ext_field("ack").unwrap().get(), "7");
+        assert_eq!(message.ext_field("long").is_some(), is_found, "{more}");
+    }
+}

@@ -472,3 +472,15 @@ fn limit_memory_of_many_small_messages_is_a_few_times_the_body() {
         );
     }
 }
+
+#[test]
+fn a_body_that_is_json_and_no_messages_is_told_as_what_it_is_154() {
+    let BodyError::NotJson { why, start } = Body::parse(b"7".to_vec()).unwrap_err() else {
+        panic!("it is JSON of another kind");
+    };
+    assert_eq!(start, "7");
+    assert!(
+        why.contains("expected an array of Bayeux messages"),
+        "{why}"
+    );
+}

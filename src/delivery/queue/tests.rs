@@ -502,3 +502,67 @@ fn what_came_before_a_thread_could_be_seen_to_wait_is_not_slept_through() {
     with_callback.set_callback(Some((Box::new(|_| {}), dispatcher)));
     returns_at_once(&with_callback);
 }
+
+/// A queue of this tracker's, with one event for each of these replay ids.
+fn tracked(tracker: &Arc<Tracker>, ids: &[i64]) -> Arc<Queue> {
+    let limits = Limits {
+        events: 100,
+        bytes: 100_000,
+        overflow: Overflow::Block,
+    };
+    let queue = Queue::of(
+        "a test".into(),
+        limits,
+        Arc::new(Notify::new()),
+        Some(tracker.clone()),
+    );
+    for id in ids {
+        let text = format!(r#"[{{"channel":"/e","data":{{"event":{{"replayId":{id}}}}}}}]"#);
+        let body = Arc::new(Body::parse(text.into_bytes()).unwrap());
+        queue.push_messages(&body, 0, 1);
+    }
+    queue
+}
+
+#[test]
+fn what_is_given_out_is_followed_and_what_a_freed_receiver_throws_away_is_not_219() {
+    let saved = Arc::new(Mutex::new(Vec::new()));
+    let log = saved.clone();
+    let tracker = Arc::new(Tracker::new(Arc::new(move |_: &str, position| {
+        lock(&log).push(position);
+        Ok(())
+    })));
+    tracker.follow("/e", |_| true);
+    let finish_one = |queue: &Queue| {
+        let Polled::Event(Event::Tracked(message, ticket)) = queue.poll(Some(Duration::ZERO))
+        else {
+            panic!("nobody would know what becomes of it");
+        };
+        ticket.finish(&message.get().unwrap());
+    };
+    let freed = tracked(&tracker, &[1, 2]);
+    finish_one(&freed);
+    assert_eq!(*lock(&saved), [1]);
+    freed.detach();
+    assert_eq!(*lock(&saved), [1], "nobody was given the second");
+    // Nor does it hold back what others are given.
+    finish_one(&tracked(&tracker, &[3]));
+    assert_eq!(*lock(&saved), [1, 3]);
+    // Who follows nothing gets plain events.
+    let queue = queue(Overflow::Block, 10, 10_000);
+    queue.push_messages(&body(1, 0), 0, 1);
+    let polled = queue.poll(Some(Duration::ZERO));
+    assert!(matches!(polled, Polled::Event(Event::Message(_))));
+}
+
+#[test]
+fn what_is_counted_and_does_not_come_keeps_a_poll_only_so_long() {
+    let queue = queue(Overflow::Block, 10, 10_000);
+    queue.events.fetch_add(1, Ordering::SeqCst);
+    let polled = queue.poll(Some(Duration::ZERO));
+    assert!(matches!(polled, Polled::Nothing));
+    // What comes meanwhile is taken.
+    queue.push_messages(&body(1, 0), 0, 1);
+    let polled = queue.poll(Some(Duration::ZERO));
+    assert!(matches!(polled, Polled::Event(_)));
+}

@@ -11,6 +11,7 @@ mod commands;
 mod connect;
 mod credentials;
 mod disconnect;
+mod edges;
 mod endings;
 mod faults;
 mod handshake;
