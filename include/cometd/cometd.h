@@ -540,9 +540,9 @@ const char *cometd_error_channel(const cometd_error *error);
 /// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
 const char *cometd_error_client(const cometd_error *error);
 
-/// The URL of the request that failed, without user, password and query.
+/// The URL of the request that failed, or that it would have gone to, without user, password and query.
 ///
-/// **Returns** the URL; NULL for an error that is about no request, such as one of an argument, and for NULL.
+/// **Returns** the URL; NULL for an error that a function returns, such as one of an argument, and for NULL.
 /// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
 const char *cometd_error_url(const cometd_error *error);
 

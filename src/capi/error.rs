@@ -195,9 +195,9 @@ pub unsafe extern "C" fn cometd_error_client(error: *const cometd_error) -> *con
     })
 }
 
-/// The URL of the request that failed, without user, password and query.
+/// The URL of the request that failed, or that it would have gone to, without user, password and query.
 ///
-/// **Returns** the URL; NULL for an error that is about no request, such as one of an argument, and for NULL.
+/// **Returns** the URL; NULL for an error that a function returns, such as one of an argument, and for NULL.
 /// **Threads** any. **Blocks** never. **Ownership** the error's. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_error_url(error: *const cometd_error) -> *const c_char {
