@@ -151,6 +151,20 @@ mod tests {
     }
 
     #[test]
+    fn jitter_spreads_for_as_long_as_it_is_asked() {
+        for seed in [0, 1, 7, u64::MAX] {
+            let mut jitter = Jitter::new(seed);
+            for _ in 0..10_000 {
+                jitter.add(1_000);
+            }
+            let mut waits: Vec<_> = (0..200).map(|_| jitter.add(1_000)).collect();
+            waits.sort_unstable();
+            waits.dedup();
+            assert_eq!(waits.len(), 11, "each percentage, by seed {seed}");
+        }
+    }
+
+    #[test]
     fn handshakes_are_limited() {
         let mut limit = HandshakeLimit::default();
         for now in 0..HANDSHAKES_A_MINUTE as Millis {

@@ -218,3 +218,33 @@ fn a_line_is_slow_or_dead_by_its_last_seconds_and_not_by_its_best_one() {
     assert!(world.now >= since + 10_000, "it had its time");
     assert_eq!(world.events(), ["Error publish Timeout 1 /x"]);
 }
+
+#[test]
+fn a_subscribe_in_the_place_of_a_renewal_that_comes_to_nothing_brings_the_renewal() {
+    for is_refused in [true, false] {
+        let (mut world, held) = World::subscribed(&["/a"]);
+        world.publish(5, "/x", "1");
+        world.request(Endpoint::Messages);
+        world.subscribe(7, &["/a"]);
+        world.answer(&held, &connect_refused(UNKNOWN));
+        let (_, handshake) = world.next_request(Endpoint::Handshake);
+        world.answer(&handshake, &handshake_ok("c2", ""));
+        let own = world.request(Endpoint::Messages);
+        assert_eq!(own.summary(), ["/meta/subscribe /a"], "once");
+        let connect = world.request(Endpoint::Connect);
+        world.answer(&connect, &connect_ok(""));
+        world.request(Endpoint::Connect);
+        world.events();
+        match is_refused {
+            true => world.refuse(&own, "403::denied", ""),
+            false => world.http(&own, 500),
+        }
+        let told = world.events();
+        assert!(told[0].starts_with("Error subscribe "), "{told:?}");
+        assert!(told[0].ends_with(" 7 /a"), "{told:?}");
+        let (_, renewal) = world.next_request(Endpoint::Messages);
+        assert_eq!(renewal.summary(), ["/meta/subscribe /a"]);
+        world.accept(&renewal);
+        assert!(world.events().contains(&"Renewed 1 /a".to_owned()));
+    }
+}
