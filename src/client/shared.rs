@@ -439,6 +439,35 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_a_server_names_shows_no_secret_in_capitals_contract_13() {
+        let mut builder = Builder::new("http://127.0.0.1:9/cometd?q").unwrap();
+        builder.set_bearer_token("Very-Secret-Token").unwrap();
+        let client = builder.build().unwrap();
+        for (host, shown) in [
+            ("Other.example.com:8", "http://other.example.com:8/cometd"),
+            (
+                "Very-Secret-Token.example.com:8",
+                "http://….example.com:8/cometd",
+            ),
+        ] {
+            let server = Server::Advised(host.into());
+            let unstarted = lock(&client.unstarted);
+            let transport = &unstarted.as_ref().unwrap().transport;
+            client.shared.goes_to(&server, transport);
+            let mut error = Error::new(
+                ErrorKind::Dns,
+                Phase::Publish,
+                "publish: dns lookup for very-secret-token.example.com:8: no",
+            );
+            client.shared.redact(&mut error);
+            client.shared.identify(&mut error);
+            assert!(!error.message.contains("very-secret-token"));
+            assert_eq!(error.url.as_deref(), Some(shown));
+            assert!(error.message.ends_with(&format!(", {shown}]")), "{error:?}");
+        }
+    }
+
+    #[test]
     fn secrets_are_in_no_part_of_an_error_contract_13() {
         let mut builder = Builder::new("http://127.0.0.1:9/").unwrap();
         builder.set_bearer_token("very/secret/token").unwrap();

@@ -98,7 +98,7 @@ impl Leniencies {
     }
 
     /// A text for the log, without what must not be read there.
-    fn redacted(&self, mut text: String) -> String {
+    pub fn redacted(&self, mut text: String) -> String {
         if let Some(redact) = &self.redact {
             redact(&mut text);
         }

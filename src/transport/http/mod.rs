@@ -297,6 +297,8 @@ impl LongPolling {
                 endpoints::host_and_port(&at.url)
             ),
         };
+        // Its host may be one that a server has named.
+        let url = self.leniencies.redacted(url);
         let ms = u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX);
         let bytes = progress.so_far().1;
         tracing::debug!(target: "cometd::http", url, status, ms, bytes, "response");

@@ -104,7 +104,8 @@ const MAXIMUM_SUSPECTS: usize = 32;
 /// Stands where a text was cut off, and where something was taken out.
 const ELLIPSIS: &str = "…";
 
-/// A text in which secrets are looked for.
+/// A text in which secrets are looked for, in capitals or not: a host that a
+/// server has named is told in small letters.
 struct Search<'t> {
     text: &'t str,
     cut: bool,
@@ -126,7 +127,8 @@ const BITS: usize = 32;
 /// A number for the first bytes of a secret, or of what may be one.
 fn mixed(part: &[u8]) -> Option<u64> {
     let part: &[u8; MINIMUM] = part.first_chunk()?;
-    let number = part.iter().fold(0, |all, it| all << 8 | u64::from(*it));
+    let letters = part.iter().map(u8::to_ascii_lowercase);
+    let number = letters.fold(0, |all, it| all << 8 | u64::from(it));
     Some(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
@@ -193,7 +195,7 @@ impl<'t> Search<'t> {
             return;
         }
         let mut parts = self.text.as_bytes().windows(MINIMUM);
-        let Some(at) = parts.position(|it| it == first) else {
+        let Some(at) = parts.position(|it| it.eq_ignore_ascii_case(first)) else {
             return;
         };
         self.suspects += 1;
@@ -203,7 +205,8 @@ impl<'t> Search<'t> {
         }
         let length = bytes.len().min(self.text.len());
         let whole = whole && length == bytes.len();
-        self.mark(bytes.get(..length).unwrap_or_default(), whole);
+        let form = bytes.get(..length).unwrap_or_default();
+        self.mark(&form.to_ascii_lowercase(), whole);
     }
 
     /// Marks each place of a secret, or of the beginning of one where the text
@@ -213,6 +216,7 @@ impl<'t> Search<'t> {
         let text = self.text.as_bytes();
         let mut matched = 0;
         for (at, byte) in text.iter().enumerate() {
+            let byte = &byte.to_ascii_lowercase();
             let rest = text.get(at..).unwrap_or_default();
             if matched >= MINIMUM && rest.starts_with(ELLIPSIS.as_bytes()) {
                 mark(&mut self.found, text.len(), at - matched..at);
@@ -381,6 +385,7 @@ mod tests {
             ("two  words or two words", "… or …"),
             (r"a\/long\/one or a/long/one", "… or …"),
             ("tökén-1234567", "…"),
+            ("no First-TOKEN here, TöKén-1234567", "no … here, …"),
             ("header-value and ext-token", "… and …"),
             ("proxy-password bWU6cHJveHktcGFzc3dvcmQ=", "… …"),
             ("begins \"Bearer first-to…\"", "begins \"Bearer …\""),
