@@ -87,7 +87,9 @@ impl Session {
     pub(super) fn handshake_refused(&mut self, now: Millis, reply: &Message, ended: bool) {
         let advice = reply.advice(LONG_POLLING);
         self.advised(reply, advice.as_ref(), true);
-        self.handshake_fields.handshake_refused(reply);
+        if self.configuration.has_handshake_provider {
+            self.handshake_fields.handshake_refused(reply);
+        }
         let error = refused(Phase::Handshake, reply);
         let code = error.bayeux.as_ref().map_or(0, |it| it.code);
         let advised = advice.as_ref().and_then(|it| it.reconnect);
@@ -154,6 +156,7 @@ impl Session {
         self.acknowledgement.handshake_replied(reply);
         self.replay_answered(reply);
         // The server keeps this session from now on, whatever was before.
+        self.gone = 0;
         self.unconnected_since = None;
         self.store_advice(advice.as_ref());
         self.connect_at_once = true;

@@ -2,6 +2,7 @@
 //! deadline, or with the client. Each by exactly one event.
 
 use super::commands::Queued;
+use super::connection::interval_of;
 use super::pending::Pending;
 use super::refusals::{ext_of, prospect, refused, Prospect};
 use super::replay::Start;
@@ -51,10 +52,10 @@ impl Session {
             _ => {
                 // Whether the session is lost, the next connect tells.
                 let error = refused(Phase::Publish, reply);
-                let advised = reply.advice(LONG_POLLING).and_then(|it| it.reconnect);
+                let (advised, interval) = advised(reply);
                 let passes = prospect(advised, reply) == Prospect::Passes
                     || advised == Some(Reconnect::Handshake);
-                self.publish_failed(now, pending, error, passes.then_some(0));
+                self.publish_failed(now, pending, error, passes.then_some(interval));
             }
         }
     }
@@ -108,7 +109,7 @@ impl Session {
     /// advises to try again. An earlier one that it has accepted stays.
     fn subscribe_refused(&mut self, now: Millis, pending: Pending, revoked: bool, reply: &Message) {
         let error = refused(Phase::Subscribe, reply);
-        let advised = reply.advice(LONG_POLLING).and_then(|it| it.reconnect);
+        let (advised, interval) = advised(reply);
         let code = error.bayeux.as_ref().map_or(0, |it| it.code);
         if code == 401 {
             self.refresh_for_a_command(now);
@@ -137,7 +138,7 @@ impl Session {
             }
             if advised == Some(Reconnect::Retry)
                 && !revoked
-                && self.put_off(now, &pending, error.clone())
+                && self.put_off(now, &pending, error.clone(), interval)
             {
                 return;
             }
@@ -158,7 +159,13 @@ impl Session {
 
     /// The server wants a subscribe to be tried again: from here on it is one of
     /// the library's. Not where an earlier one lives, which must not be risked.
-    fn put_off(&mut self, now: Millis, pending: &Pending, error: Error) -> bool {
+    fn put_off(
+        &mut self,
+        now: Millis,
+        pending: &Pending,
+        error: Error,
+        not_before: Millis,
+    ) -> bool {
         let channel = &pending.channel;
         let subscriptions = &mut self.commands.subscriptions;
         let Some(standing) = subscriptions.put_off(channel, pending.operation) else {
@@ -167,7 +174,7 @@ impl Session {
         subscriptions.subscribe_ended(channel, pending.call, pending.stale);
         let mut wait = 0;
         if standing == Standing::Wanted {
-            wait = subscriptions.wait(now, pending.request, &mut self.jitter, 0);
+            wait = subscriptions.wait(now, pending.request, &mut self.jitter, not_before);
             subscriptions.want_again(channel, now.saturating_add(wait));
         }
         self.emit_put_off(pending.channel.clone(), error, wait);
@@ -176,7 +183,8 @@ impl Session {
 
     /// Tells of a try that failed and is followed by another.
     fn emit_put_off(&mut self, channel: String, mut error: Error, wait: Millis) {
-        error.retry_in = Some(wait);
+        // While the client ends nothing is tried again.
+        error.retry_in = self.disconnecting.is_none().then_some(wait);
         self.emit_failed(0, channel, error);
     }
 
@@ -205,9 +213,8 @@ impl Session {
             self.emit_renewed(renewed, joined, &channel, reply);
             return;
         }
-        subscription.asked_in = 0;
         let error = refused(Phase::Subscribe, reply);
-        let advised = reply.advice(LONG_POLLING).and_then(|it| it.reconnect);
+        let (advised, interval) = advised(reply);
         if error.bayeux.as_ref().is_some_and(|it| it.code == 401) {
             self.refresh_for_a_command(now);
         }
@@ -228,7 +235,7 @@ impl Session {
         if prospect(advised, reply) == Prospect::Stays {
             self.end_renewal(channel, error);
         } else {
-            self.renewal_put_off(now, channel, pending.request, 0, error, patient);
+            self.renewal_put_off(now, channel, pending.request, interval, error, patient);
         }
     }
 
@@ -437,6 +444,13 @@ impl Session {
             }
         }
     }
+}
+
+/// What a refusal advises, and the pause that it asks for.
+fn advised(reply: &Message) -> (Option<Reconnect>, Millis) {
+    let advice = reply.advice(LONG_POLLING);
+    let interval = interval_of(advice.as_ref());
+    (advice.and_then(|it| it.reconnect), interval)
 }
 
 /// The end of a message that the client's own end has overtaken.

@@ -37,8 +37,8 @@ pub(super) struct Subscription {
     pub operation: OperationId,
     pub standing: Standing,
     pub joined: Vec<Joined>,
-    /// The session in which a server was last asked for it and did not say no.
-    pub asked_in: u64,
+    /// The session in which a server was last asked for it.
+    asked_in: u64,
     /// While it is wanted: when it is tried again.
     at: Millis,
 }
@@ -322,6 +322,8 @@ impl Subscriptions {
         if made.standing == Standing::Live {
             return None;
         }
+        let asked = self.asked.get(channel).map_or(0, |it| it.asked_in);
+        made.asked_in = made.asked_in.max(asked);
         made.joined.push(Joined {
             operation,
             patient: true,
@@ -340,7 +342,7 @@ impl Subscriptions {
     }
 
     /// How long renewals wait that have failed in this request; the same for
-    /// all of them.
+    /// all of them but those of which more is asked.
     pub(super) fn wait(
         &mut self,
         now: Millis,
@@ -350,11 +352,11 @@ impl Subscriptions {
     ) -> Millis {
         let same = |it: &(Millis, RequestId, Millis)| it.0 == now && it.1 == request;
         if let Some((_, _, wait)) = self.last_wait.filter(same) {
-            return wait;
+            return wait.max(not_before);
         }
-        let wait = jitter.add(self.backoff.after()).max(not_before);
+        let wait = jitter.add(self.backoff.after());
         self.last_wait = Some((now, request, wait));
-        wait
+        wait.max(not_before)
     }
 
     // Sessions.

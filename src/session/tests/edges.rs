@@ -248,3 +248,31 @@ fn a_subscribe_in_the_place_of_a_renewal_that_comes_to_nothing_brings_the_renewa
         assert!(world.events().contains(&"Renewed 1 /a".to_owned()));
     }
 }
+
+#[test]
+fn a_late_reply_ends_a_publish_that_stands_in_line_again() {
+    let (mut world, held) = World::connected();
+    world.command(Command::PublishWithRetries {
+        id: 1,
+        channel: "/x".to_owned(),
+        data: serde_json::from_str("1").unwrap(),
+        attempts: None,
+        deadline: None,
+    });
+    let first = world.request(Endpoint::Messages);
+    world.fail(&first, ErrorKind::Tcp);
+    world.room(false);
+    world.wait(5_000);
+    let id = first.field("id").unwrap();
+    world.answer(
+        &held,
+        &format!(
+            r#"[{{"channel":"/x","id":"{id}","successful":true}},
+                {{"channel":"/meta/connect","id":"$id","successful":true}}]"#
+        ),
+    );
+    assert_eq!(world.events(), ["Published 1 /x"]);
+    world.room(true);
+    world.request(Endpoint::Connect);
+    world.assert_nothing_sent();
+}

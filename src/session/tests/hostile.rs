@@ -287,3 +287,225 @@ fn a_subscribe_that_was_refused_leaves_the_position_where_it_was() {
         assert_eq!(position(&renewal)["/t"], 100, "{outcome}");
     }
 }
+
+#[test]
+fn a_refusal_that_asks_for_a_pause_gets_it_before_the_next_try() {
+    const PAUSE: &str = r#"{"reconnect":"retry","interval":7000}"#;
+    // A renewal.
+    let (mut world, renewal, _) = renewing(&["/a", "/b"], |_| {});
+    let reply = |index: usize, advice: &str| {
+        format!(
+            r#"{{"channel":"/meta/subscribe","id":"${index}","successful":false,"error":"503::busy","advice":{advice}}}"#
+        )
+    };
+    let text = format!("[{},{}]", reply(0, RETRY), reply(1, PAUSE));
+    world.answer(&renewal, &text);
+    let (wait, again) = world.next_request(Endpoint::Messages);
+    assert_eq!(again.summary(), ["/meta/subscribe /a"]);
+    assert!(wait < 7_000);
+    world.accept(&again);
+    let (more, again) = world.next_request(Endpoint::Messages);
+    assert_eq!(again.summary(), ["/meta/subscribe /b"]);
+    assert!(wait + more >= 7_000, "{wait} {more}");
+    // A subscribe of the host's.
+    let (mut world, _) = World::connected();
+    world.subscribe(1, &["/a"]);
+    let sent = world.request(Endpoint::Messages);
+    world.refuse(&sent, "503::busy", PAUSE);
+    assert!(world.last_error().retry_in.unwrap() >= 7_000);
+    assert!(world.next_request(Endpoint::Messages).0 >= 7_000);
+    // A publish with retries.
+    let (mut world, _) = World::connected();
+    world.command(Command::PublishWithRetries {
+        id: 1,
+        channel: "/x".to_owned(),
+        data: serde_json::from_str("1").unwrap(),
+        attempts: None,
+        deadline: None,
+    });
+    let sent = world.request(Endpoint::Messages);
+    world.refuse(&sent, "503::busy", PAUSE);
+    assert!(world.next_request(Endpoint::Messages).0 >= 7_000);
+}
+
+#[test]
+fn a_new_session_is_not_given_up_for_what_the_old_one_met() {
+    let (mut world, held) = World::connected();
+    world.http(&held, 404);
+    let (_, connect) = world.next_request(Endpoint::Connect);
+    world.http(&connect, 404);
+    let (_, handshake) = world.next_request(Endpoint::Handshake);
+    world.answer(&handshake, &handshake_ok("c2", ""));
+    let connect = world.request(Endpoint::Connect);
+    world.http(&connect, 404);
+    assert_eq!(world.state(), State::Unconnected);
+    let (_, connect) = world.next_request(Endpoint::Connect);
+    world.http(&connect, 404);
+    world.next_request(Endpoint::Handshake);
+}
+
+#[test]
+fn no_other_try_is_promised_while_the_client_ends() {
+    let (mut world, renewal, _) = renewing(&["/a"], |_| {});
+    world.disconnect(5_000);
+    world.refuse(&renewal, "503::busy", "");
+    assert_eq!(world.last_error().retry_in, None);
+}
+
+#[test]
+fn a_refusal_that_nobody_asks_for_is_not_kept() {
+    let (mut world, handshake) = World::handshaking(|_| {});
+    let long = format!(
+        r#","error":"403::no","challenge":"{}""#,
+        "x".repeat(1_000_000)
+    );
+    let before = super::longevity::allocated();
+    world.answer(&handshake, &handshake_refused(&long));
+    let kept = super::longevity::allocated() - before;
+    assert!(kept < 100_000, "{kept}");
+}
+
+/// What a server knows that does what it is asked, though its answers may be
+/// lost on the way.
+#[derive(Default)]
+struct Truth {
+    session: u64,
+    known: std::collections::BTreeSet<String>,
+}
+
+impl Truth {
+    /// Takes each message that `takes` lets in; the replies.
+    fn replies(&mut self, sent: &Sent, takes: &mut impl FnMut() -> bool) -> String {
+        let mut replies = Vec::new();
+        for message in &sent.messages {
+            let name = message["channel"].as_str().unwrap();
+            let subscription = message["subscription"].as_str().unwrap_or_default();
+            let is_current = sent.client_id() == format!("c{}", self.session);
+            let taken = is_current && takes();
+            match name {
+                meta::SUBSCRIBE if taken => {
+                    self.known.insert(subscription.to_owned());
+                }
+                meta::UNSUBSCRIBE if taken => {
+                    self.known.remove(subscription);
+                }
+                _ => {}
+            }
+            let outcome = match (taken, is_current) {
+                (true, _) => r#""successful":true"#,
+                (false, true) => {
+                    r#""successful":false,"error":"503::busy","advice":{"reconnect":"retry"}"#
+                }
+                _ => r#""successful":false,"error":"402::session_unknown""#,
+            };
+            let id = &message["id"];
+            replies.push(format!(r#"{{"channel":"{name}","id":{id},{outcome}}}"#));
+        }
+        format!("[{}]", replies.join(","))
+    }
+}
+
+/// Channels by the host's last call, whether it was a subscribe, and its id.
+type LastCalls = BTreeMap<String, (bool, OperationId)>;
+
+/// One life: the server refuses, loses answers and sessions for a while, then
+/// all is well; it knows in the end what the host was told.
+fn the_server_knows_what_the_host_was_told(seed: u64) {
+    let mut random = liveness::Random::new(seed);
+    let mut world = World::with(|it| {
+        it.seed = seed;
+        it.backoff_maximum = 3_000;
+    });
+    let mut truth = Truth::default();
+    let mut last = LastCalls::new();
+    let mut outcomes: BTreeMap<(OperationId, String), bool> = BTreeMap::new();
+    let mut waiting: Vec<Sent> = Vec::new();
+    let mut operations = 0;
+    world.connect();
+    for step in 0..400 {
+        let is_well = step > 250;
+        waiting.extend(world.inbox.drain(..));
+        waiting.retain(|it| world.open.contains_key(&it.id));
+        let held = waiting.iter().position(|it| {
+            it.endpoint != Endpoint::Connect || it.at_once() || is_well && random.one_in(20)
+        });
+        match random.below(8) {
+            0 | 1 if !is_well => {
+                let channel = random.pick(&["/a", "/b", "/c"]);
+                operations += 1;
+                let subscribes = random.one_in(2);
+                last.insert(channel.to_owned(), (subscribes, operations));
+                match subscribes {
+                    true => world.subscribe(operations, &[channel]),
+                    false => world.unsubscribe(operations, &[channel]),
+                }
+            }
+            2 if !is_well => {
+                // The session is lost.
+                let connect = waiting.iter().find(|it| it.endpoint == Endpoint::Connect);
+                if let Some(connect) = connect.cloned() {
+                    truth.session += 1;
+                    truth.known.clear();
+                    world.answer(&connect, &connect_refused(UNKNOWN));
+                }
+            }
+            3 => {
+                world.next_timer();
+            }
+            _ => {
+                let Some(sent) = held.map(|it| waiting.remove(it)) else {
+                    world.wait(100);
+                    continue;
+                };
+                match sent.endpoint {
+                    Endpoint::Handshake => {
+                        truth.session += 1;
+                        truth.known.clear();
+                        let client_id = format!("c{}", truth.session);
+                        world.answer(&sent, &handshake_ok(&client_id, ""));
+                    }
+                    Endpoint::Connect => {
+                        let is_known = sent.client_id() == format!("c{}", truth.session);
+                        match is_known {
+                            true => world.answer(&sent, &connect_ok("")),
+                            false => world.answer(&sent, &connect_refused(UNKNOWN)),
+                        }
+                    }
+                    _ => {
+                        let mut takes = || is_well || !random.one_in(3);
+                        let text = truth.replies(&sent, &mut takes);
+                        match is_well || !random.one_in(3) {
+                            true => world.answer(&sent, &text),
+                            false => world.fail(&sent, ErrorKind::ConnectionLost),
+                        }
+                    }
+                }
+            }
+        }
+        for event in world.events() {
+            let words: Vec<&str> = event.split(' ').collect();
+            let (good, id, channel) = match words[..] {
+                ["Subscribed" | "Unsubscribed", id, channel] => (true, id, channel),
+                ["Error", _, _, id, channel] => (false, id, channel),
+                _ => continue,
+            };
+            outcomes.insert((id.parse().unwrap(), channel.to_owned()), good);
+        }
+    }
+    for (channel, (subscribed, id)) in last {
+        let outcome = outcomes.get(&(id, channel.clone()));
+        assert!(outcome.is_some(), "{seed}: {id} {channel} never ends");
+        if outcome == Some(&true) {
+            let known = truth.known.contains(&channel);
+            assert_eq!(known, subscribed, "{seed}: {id} {channel}");
+        }
+    }
+}
+
+#[test]
+fn servers_know_in_the_end_what_hosts_were_told() {
+    let seeds = liveness::number_from_environment("COMETD_SEEDS");
+    for seed in 0..seeds.unwrap_or(200) {
+        the_server_knows_what_the_host_was_told(seed);
+    }
+}

@@ -590,7 +590,7 @@ impl Drop for Seed {
     }
 }
 
-fn number_from_environment(name: &str) -> Option<u64> {
+pub(super) fn number_from_environment(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     match text.parse() {
         Ok(number) => Some(number),

@@ -47,7 +47,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-fn allocated() -> isize {
+pub(super) fn allocated() -> isize {
     ALLOCATED.with(Cell::get)
 }
 
