@@ -198,7 +198,7 @@ impl Commands {
 
     fn is_turn_of_alone(&self) -> bool {
         let others = !self.again.is_empty() || !self.queue.is_empty();
-        !self.alone.is_empty() && !(others && self.others_turn)
+        !self.alone.is_empty() && (!others || !self.others_turn)
     }
 
     fn front(&self) -> Option<&Queued> {
