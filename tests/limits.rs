@@ -127,8 +127,8 @@ fn limit_tls_stall_a_handshake_that_stalls_is_told_with_its_time() {
         builder.set_request_timeout(Duration::from_millis(2500));
     });
     let error = next_error(&client);
-    let told = format!("handshake: tls with {address}: timed out after 2 s");
-    assert_eq!(error.message, told);
+    let told = format!("handshake: tls with {address}: timed out after 2 s [");
+    assert!(error.message.starts_with(&told), "{}", error.message);
     assert_eq!(error.kind, ErrorKind::Timeout);
     assert!(!error.fatal && error.retry_in.is_some());
 }
@@ -145,8 +145,8 @@ fn case_words_of_a_server_that_speaks_no_tls_on_this_port() {
     let told = next_error(&client).message;
     let start = format!("handshake: tls with {address}: wrong version number; ");
     assert!(told.starts_with(&start), "{told}");
-    let end = "does the server speak plain HTTP on this port?";
-    assert!(told.ends_with(end), "{told}");
+    let hint = "does the server speak plain HTTP on this port? [";
+    assert!(told.contains(hint), "{told}");
     // And of one that hangs up.
     loop {
         drop(listener.accept().unwrap());
