@@ -16,10 +16,6 @@ pub enum Server {
     Advised(Arc<str>),
 }
 
-/// A list of more hosts is cut, a name that is longer passed over.
-const MAXIMUM_HOSTS: usize = 16;
-const MAXIMUM_HOST: usize = 255;
-
 /// Advice that is longer is not told to the host: a server can change it with
 /// each reply, and events of this kind are never dropped.
 const MAXIMUM_ADVICE: usize = 4096;
@@ -90,11 +86,6 @@ impl Servers {
     /// The server names other hosts. When it wants a new session at the same
     /// time and is none of them, the first of them is asked.
     fn advise(&mut self, hosts: &[String], wants_handshake: bool) {
-        let hosts: Vec<&String> = hosts
-            .iter()
-            .filter(|host| is_host(host))
-            .take(MAXIMUM_HOSTS)
-            .collect();
         if !self.follow || hosts.is_empty() {
             return;
         }
@@ -103,7 +94,7 @@ impl Servers {
         let goes_on = current.filter(|it| !wants_handshake || is_named(it));
         self.advised.clear();
         // One in use that is not in the list keeps a place all the same.
-        for host in hosts.iter().copied().chain(&goes_on) {
+        for host in hosts.iter().chain(&goes_on) {
             if self.position(host).is_none() {
                 self.advised.push(host.as_str().into());
             }
@@ -112,18 +103,9 @@ impl Servers {
             // There may be two at one host.
             return;
         }
-        let next = goes_on.as_ref().or(hosts.first().copied());
+        let next = goes_on.as_ref().or(hosts.first());
         self.current = next.and_then(|it| self.position(it)).unwrap_or(0);
     }
-}
-
-/// Whether this can be a host, with or without a port; what it is exactly, the
-/// transport finds out.
-fn is_host(text: &str) -> bool {
-    (1..=MAXIMUM_HOST).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
 }
 
 impl Session {
