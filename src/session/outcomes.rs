@@ -227,8 +227,7 @@ impl Session {
             if let Some(subscription) = subscriptions.renewal_answered(&channel) {
                 subscription.standing = Standing::Planned;
             }
-            self.commands
-                .try_again(Pending { channel, ..pending }, start);
+            self.commands.try_again(pending, start);
             return;
         }
         let patient = |it: &Joined| it.patient || advised == Some(Reconnect::Retry);
