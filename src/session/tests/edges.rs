@@ -200,6 +200,45 @@ fn a_topic_is_needed_as_long_as_one_of_its_channels_is_wanted() {
 }
 
 #[test]
+fn a_subscribe_joins_a_renewal_unless_one_of_the_hosts_stands_in_for_it() {
+    let mut subscriptions = Subscriptions::new(Backoff::new(1_000, 60_000));
+    let call = subscriptions.subscribe_called("/a");
+    subscriptions.accepted("/a", 1, false);
+    subscriptions.subscribe_ended("/a", call, false);
+    // Of the host's in the old session, where it stays.
+    let call = subscriptions.subscribe_called("/a");
+    subscriptions.session_ended();
+    subscriptions.left_behind("/a", call, false);
+    assert_eq!(subscriptions.plan(0).0, ["/a"]);
+    assert!(subscriptions.joins("/a", 3, true));
+    // It is sent once more in the new one.
+    subscriptions.left_behind("/a", call, true);
+    assert!(!subscriptions.joins("/a", 4, true));
+    assert_eq!(subscriptions.joined(), 1);
+}
+
+#[test]
+fn renewals_of_one_request_wait_the_same_and_those_of_the_next_one_longer() {
+    let mut subscriptions = Subscriptions::new(Backoff::new(1_000, 60_000));
+    let mut jitter = Jitter::new(1);
+    let mut wait = |now, request| subscriptions.wait(now, request, &mut jitter, 0);
+    let first = wait(0, RequestId(1));
+    assert_eq!(wait(0, RequestId(1)), first);
+    let second = wait(0, RequestId(2));
+    assert!(second > first, "another request at the same time");
+    assert!(wait(9, RequestId(2)) > second, "the same one later");
+}
+
+#[test]
+fn what_is_taken_back_is_not_subscribed_to() {
+    let mut subscriptions = Subscriptions::new(Backoff::new(1_000, 60_000));
+    subscriptions.subscribe_called("/a");
+    subscriptions.subscribe_called("/b");
+    subscriptions.unsubscribe_called("/a", 1);
+    assert_eq!(subscriptions.channels().collect::<Vec<_>>(), ["/b"]);
+}
+
+#[test]
 fn a_line_is_slow_or_dead_by_its_last_seconds_and_not_by_its_best_one() {
     let (mut world, _) = World::connected();
     world.publish(1, "/x", "1");
