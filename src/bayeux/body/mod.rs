@@ -239,12 +239,11 @@ impl Body {
             true => digests(&text, &messages, &replies),
             false => Vec::new(),
         };
-        terminate(&mut text, &messages);
+        let with_data = terminate(&mut text, &messages);
         let whole = text.capacity()
             + messages.capacity() * size_of::<Fields>()
             + replies.capacity() * size_of::<ReplyFields>()
             + refusals.texts.capacity();
-        let with_data = messages.iter().filter(|it| it.data.is_some()).count();
         Ok(Self {
             share: whole / with_data.max(1),
             text,
@@ -361,7 +360,11 @@ fn refusals(
 ) -> Refusals {
     let is = |span: Span, wanted: &str| span.of(text) == Some(wanted);
     let place_of = |fields: &Fields| {
+        // Most messages are events, and end here.
         let reply = replies.get(fields.reply as usize)?;
+        if !is(fields.channel, meta::HANDSHAKE) || is(reply.successful, "true") {
+            return None;
+        }
         // A channel with escapes stands elsewhere; some other field tells where
         // the message is.
         let spans = [
@@ -376,13 +379,11 @@ fn refusals(
             reply.supported_connection_types,
         ];
         let starts = spans.iter().map(|it| it.start as usize);
-        let within = starts.filter(|it| json.contains(it)).min();
-        within.filter(|_| !is(reply.successful, "true"))
+        starts.filter(|it| json.contains(it)).min()
     };
     let mut refused = messages
         .iter()
         .enumerate()
-        .filter(|(_, fields)| is(fields.channel, meta::HANDSHAKE))
         .filter_map(|(index, fields)| Some((u32::try_from(index).ok()?, place_of(fields)?)))
         .peekable();
     let mut found = Refusals::default();
@@ -437,11 +438,14 @@ fn digests(text: &str, messages: &[Fields], replies: &[ReplyFields]) -> Vec<Dige
     digests
 }
 
-/// Writes a NUL behind each text that an accessor may hand to C.
-fn terminate(text: &mut str, messages: &[Fields]) {
+/// Writes a NUL behind each text that an accessor may hand to C, and counts the
+/// messages with data.
+fn terminate(text: &mut str, messages: &[Fields]) -> usize {
     // SAFETY: only ASCII bytes are overwritten, by NUL, so the text stays UTF-8.
     let bytes = unsafe { text.as_bytes_mut() };
+    let mut with_data = 0;
     for fields in messages {
+        with_data += usize::from(fields.data.is_some());
         for span in [fields.channel, fields.id, fields.data, fields.ext] {
             if let Some(byte) = bytes.get_mut(span.end as usize) {
                 if byte.is_ascii() {
@@ -450,6 +454,7 @@ fn terminate(text: &mut str, messages: &[Fields]) {
             }
         }
     }
+    with_data
 }
 
 #[cfg(test)]
