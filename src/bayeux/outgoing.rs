@@ -5,60 +5,6 @@ use serde_json::value::RawValue;
 
 use super::{json, meta, LONG_POLLING, VERSION};
 
-/// One outgoing message. Its order of fields is the order on the wire.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Outgoing<'a> {
-    channel: &'a str,
-    id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    minimum_version: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    supported_connection_types: Option<[&'a str; 1]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    connection_type: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subscription: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    advice: Option<OutgoingAdvice>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ext: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<&'a str>,
-}
-
-#[derive(Debug, Serialize)]
-struct OutgoingAdvice {
-    timeout: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    interval: Option<u64>,
-}
-
-impl<'a> Outgoing<'a> {
-    fn new(channel: &'a str, id: u64) -> Self {
-        Self {
-            channel,
-            id: id.to_string(),
-            version: None,
-            minimum_version: None,
-            supported_connection_types: None,
-            client_id: None,
-            connection_type: None,
-            subscription: None,
-            advice: None,
-            data: None,
-            ext: None,
-            timestamp: None,
-        }
-    }
-}
-
 /// What the host cannot set in a handshake: what is sent there, or must not be.
 const HANDSHAKE_FIELDS: [&str; 8] = [
     "channel",
@@ -118,23 +64,46 @@ impl Messages {
         self.count == 0
     }
 
-    fn push(&mut self, message: Outgoing) {
-        let Self {
-            json,
-            count,
-            timestamp,
-        } = self;
-        if *count > 0 {
-            json.push(b',');
+    /// Begins a message. Its fields are written in the order of the wire, and
+    /// then its end.
+    fn begin(&mut self, channel: &str, id: u64) {
+        if self.count > 0 {
+            self.json.push(b',');
         }
-        *count += 1;
-        let message = Outgoing {
-            timestamp: timestamp.as_deref(),
-            ..message
-        };
-        // Writing to a Vec fails never, and none of the fields can fail.
-        let written = serde_json::to_writer(json, &message);
+        self.count += 1;
+        self.json.extend_from_slice(br#"{"channel":"#);
+        self.value(channel);
+        self.json.extend_from_slice(br#","id":""#);
+        self.value(&id);
+        self.json.push(b'"');
+    }
+
+    /// One field more; the name is none that needs escapes.
+    fn field(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
+        self.json.extend_from_slice(b",\"");
+        self.json.extend_from_slice(name.as_bytes());
+        self.json.extend_from_slice(b"\":");
+        self.value(value);
+    }
+
+    fn optional(&mut self, name: &str, value: Option<&RawValue>) {
+        if let Some(value) = value {
+            self.field(name, value);
+        }
+    }
+
+    fn value(&mut self, value: &(impl Serialize + ?Sized)) {
+        // Writing to a Vec fails never, and neither do texts and numbers.
+        let written = serde_json::to_writer(&mut self.json, value);
         debug_assert!(written.is_ok());
+    }
+
+    fn end(&mut self) {
+        if let Some(timestamp) = self.timestamp.take() {
+            self.field("timestamp", &timestamp);
+            self.timestamp = Some(timestamp);
+        }
+        self.json.push(b'}');
     }
 
     /// A handshake (Bayeux specification, section 4.1). It never names a client id.
@@ -147,17 +116,16 @@ impl Messages {
         ext: Option<&RawValue>,
         more: Option<&RawValue>,
     ) {
-        self.push(Outgoing {
-            version: Some(VERSION),
-            minimum_version: Some(VERSION),
-            supported_connection_types: Some([LONG_POLLING]),
-            advice: Some(OutgoingAdvice {
-                timeout,
-                interval: Some(interval),
-            }),
-            ext,
-            ..Outgoing::new(meta::HANDSHAKE, id)
-        });
+        self.begin(meta::HANDSHAKE, id);
+        self.field("version", VERSION);
+        self.field("minimumVersion", VERSION);
+        self.field("supportedConnectionTypes", &[LONG_POLLING]);
+        self.json.extend_from_slice(br#","advice":{"timeout":"#);
+        self.value(&timeout);
+        self.field("interval", &interval);
+        self.json.push(b'}');
+        self.optional("ext", ext);
+        self.end();
         let more = more.and_then(json::fields).unwrap_or_default();
         let more: Vec<_> = more
             .iter()
@@ -175,50 +143,51 @@ impl Messages {
 
     /// A connect (section 4.2); `at_once` asks the server not to hold it.
     pub fn connect(&mut self, id: u64, client_id: &str, at_once: bool, ext: Option<&RawValue>) {
-        self.push(Outgoing {
-            client_id: Some(client_id),
-            connection_type: Some(LONG_POLLING),
-            advice: at_once.then_some(OutgoingAdvice {
-                timeout: 0,
-                interval: None,
-            }),
-            ext,
-            ..Outgoing::new(meta::CONNECT, id)
-        });
+        self.begin(meta::CONNECT, id);
+        self.field("clientId", client_id);
+        self.field("connectionType", LONG_POLLING);
+        if at_once {
+            self.json.extend_from_slice(br#","advice":{"timeout":0}"#);
+        }
+        self.optional("ext", ext);
+        self.end();
     }
 
     pub fn disconnect(&mut self, id: u64, client_id: &str, ext: Option<&RawValue>) {
-        self.push(Outgoing {
-            client_id: Some(client_id),
-            ext,
-            ..Outgoing::new(meta::DISCONNECT, id)
-        });
+        self.begin(meta::DISCONNECT, id);
+        self.field("clientId", client_id);
+        self.optional("ext", ext);
+        self.end();
     }
 
     pub fn subscribe(&mut self, id: u64, client_id: &str, channel: &str, ext: Option<&RawValue>) {
-        self.push(Outgoing {
-            client_id: Some(client_id),
-            subscription: Some(channel),
-            ext,
-            ..Outgoing::new(meta::SUBSCRIBE, id)
-        });
+        self.of_channel(meta::SUBSCRIBE, id, client_id, channel, ext);
     }
 
     pub fn unsubscribe(&mut self, id: u64, client_id: &str, channel: &str, ext: Option<&RawValue>) {
-        self.push(Outgoing {
-            client_id: Some(client_id),
-            subscription: Some(channel),
-            ext,
-            ..Outgoing::new(meta::UNSUBSCRIBE, id)
-        });
+        self.of_channel(meta::UNSUBSCRIBE, id, client_id, channel, ext);
+    }
+
+    fn of_channel(
+        &mut self,
+        meta: &str,
+        id: u64,
+        client_id: &str,
+        channel: &str,
+        ext: Option<&RawValue>,
+    ) {
+        self.begin(meta, id);
+        self.field("clientId", client_id);
+        self.field("subscription", channel);
+        self.optional("ext", ext);
+        self.end();
     }
 
     pub fn publish(&mut self, id: u64, client_id: &str, channel: &str, data: &RawValue) {
-        self.push(Outgoing {
-            client_id: Some(client_id),
-            data: Some(data),
-            ..Outgoing::new(channel, id)
-        });
+        self.begin(channel, id);
+        self.field("clientId", client_id);
+        self.field("data", data);
+        self.end();
     }
 
     pub fn finish(mut self) -> Vec<u8> {
@@ -272,6 +241,27 @@ mod tests {
         let mut messages = Messages::new();
         messages.connect(3, "c", false, None);
         assert!(!text(messages).contains("advice"));
+    }
+
+    #[test]
+    fn each_message_says_when_it_is_sent_and_texts_are_escaped() {
+        let ext: Box<RawValue> = serde_json::from_str(r#"{"ack": 7}"#).unwrap();
+        let data: Box<RawValue> = serde_json::from_str("[1 ]").unwrap();
+        let mut messages = Messages::at(Some("2026 \"now\"".into()));
+        messages.connect(u64::MAX, "c\n\"\u{e9}\u{1}", true, Some(&ext));
+        messages.unsubscribe(0, "c", "/a\\b", Some(&ext));
+        messages.disconnect(2, "c", Some(&ext));
+        messages.publish(3, "c", "/\"x", &data);
+        assert_eq!(messages.count(), 4);
+        assert_eq!(
+            text(messages),
+            concat!(
+                r#"[{"channel":"/meta/connect","id":"18446744073709551615","clientId":"c\n\"é\u0001","connectionType":"long-polling","advice":{"timeout":0},"ext":{"ack": 7},"timestamp":"2026 \"now\""},"#,
+                r#"{"channel":"/meta/unsubscribe","id":"0","clientId":"c","subscription":"/a\\b","ext":{"ack": 7},"timestamp":"2026 \"now\""},"#,
+                r#"{"channel":"/meta/disconnect","id":"2","clientId":"c","ext":{"ack": 7},"timestamp":"2026 \"now\""},"#,
+                r#"{"channel":"/\"x","id":"3","clientId":"c","data":[1 ],"timestamp":"2026 \"now\""}]"#,
+            )
+        );
     }
 
     #[test]

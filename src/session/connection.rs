@@ -257,7 +257,7 @@ impl Session {
             return;
         }
         self.look_at_client_id(reply);
-        let advice = reply.advice(LONG_POLLING);
+        let advice = self.last_advice.of(reply);
         if let Some(advice) = &advice {
             self.store_advice(Some(advice));
             self.advised(reply, Some(advice), false);

@@ -30,6 +30,7 @@ mod door;
 mod fields;
 mod first_session;
 mod flights;
+mod last_advice;
 mod outcomes;
 mod pending;
 mod refusals;
@@ -58,6 +59,7 @@ use credentials::Refreshing;
 use disconnect::Disconnecting;
 use fields::HandshakeFields;
 use flights::Flight;
+use last_advice::LastAdvice;
 use replay::Replay;
 pub use servers::Server;
 use servers::Servers;
@@ -114,6 +116,7 @@ pub struct Session {
     promised_events: u64,
 
     advice: StoredAdvice,
+    last_advice: LastAdvice,
     handshake_backoff: Backoff,
     connect_backoff: Backoff,
     jitter: Jitter,
@@ -179,6 +182,7 @@ impl Session {
             connect_at_once: true,
             promised_events: 0,
             advice: StoredAdvice::default(),
+            last_advice: LastAdvice::default(),
             handshake_backoff: backoff.clone(),
             connect_backoff: backoff.clone(),
             jitter: Jitter::new(configuration.seed),

@@ -340,7 +340,7 @@ impl Session {
         let ending = message(said.ending).filter(|_| !useless);
         let advised =
             |it| message(it).map_or(0, |it| interval_of(it.advice(LONG_POLLING).as_ref()));
-        let interval = advised(said.ending).max(advised(said.connect));
+        let interval = || advised(said.ending).max(advised(said.connect));
         if said.disconnected {
             self.disconnect_replied(now);
         }
@@ -354,14 +354,14 @@ impl Session {
         } else if let Some(reply) = message(said.connect) {
             let took = now.saturating_sub(flight.sent);
             if reply.successful() != Some(true) {
-                self.connect_refused(now, &reply, ending.as_ref().map(ended), interval);
+                self.connect_refused(now, &reply, ending.as_ref().map(ended), interval());
             } else if let Some(ending) = &ending {
-                self.ended_by_server(now, ended(ending), interval);
+                self.ended_by_server(now, ended(ending), interval());
             } else {
                 self.connect_succeeded(now, &reply, took, said.events > 0);
             }
         } else if let Some(ending) = &ending {
-            self.ended_by_server(now, ended(ending), interval);
+            self.ended_by_server(now, ended(ending), interval());
         } else {
             self.missing_reply(now, request);
         }

@@ -12,12 +12,15 @@ use std::ops::Range;
 
 use super::error_text::one_line;
 use super::{advice, channel, json, meta, replay};
+use found::Found;
 pub use message::{Message, OwnedMessage};
 pub use reader::each_element;
 pub use text::Text;
 
+mod found;
 mod message;
 mod reader;
+mod scan;
 mod text;
 
 /// A body from which on it is worth while to read it beside the thread that
@@ -71,6 +74,13 @@ impl Span {
         end: u32::MAX,
     };
 
+    fn new(start: usize, length: usize) -> Self {
+        match (u32::try_from(start), u32::try_from(start + length)) {
+            (Ok(start), Ok(end)) => Self { start, end },
+            _ => Self::NONE,
+        }
+    }
+
     fn is_some(self) -> bool {
         self != Self::NONE
     }
@@ -86,7 +96,7 @@ impl Span {
 }
 
 /// The fields that events have.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Fields {
     channel: Span,
     id: Span,
@@ -111,7 +121,7 @@ impl Default for Fields {
 }
 
 /// The fields that only replies have.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct ReplyFields {
     successful: Span,
     client_id: Span,
@@ -142,7 +152,7 @@ impl Default for ReplyFields {
 /// What is looked for in long fields, found while the body was read: whoever
 /// asks is the thread that does I/O. Without it all texts of the message are
 /// short, or the body is.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Digest {
     message: u32,
     advice: Option<Box<str>>,
@@ -185,6 +195,17 @@ impl Body {
     }
 
     pub fn read(text: Text) -> Result<Self, BodyError> {
+        Self::read_by(text, |text, json| match scan::read(text, json.clone()) {
+            Some(found) => Ok(found),
+            None => reader::read(text, json),
+        })
+    }
+
+    /// Reads by the door that finds the messages in a part of the text.
+    fn read_by(
+        text: Text,
+        door: impl Fn(&str, Range<usize>) -> Result<Found, serde_json::Error>,
+    ) -> Result<Self, BodyError> {
         let Text { mut text, replaced } = text;
         let span = self::text::json(&text);
         let json = text.get(span.clone()).unwrap_or_default();
@@ -194,13 +215,13 @@ impl Body {
         if text.len() >= u32::MAX as usize {
             return Err(not_json("longer than 4 GiB".into(), json));
         }
-        let read = reader::read(&text, json).map_err(|error| not_json(error.to_string(), json))?;
-        let reader::Read {
+        let found = door(&text, span.clone()).map_err(|error| not_json(error.to_string(), json))?;
+        let Found {
             mut messages,
             mut replies,
             unescaped,
             malformed,
-        } = read;
+        } = found;
         if replaced > 0 && messages.is_empty() {
             return Err(BodyError::NotUtf8);
         }
@@ -218,12 +239,11 @@ impl Body {
             true => digests(&text, &messages, &replies),
             false => Vec::new(),
         };
-        terminate(&mut text, &messages);
+        let with_data = terminate(&mut text, &messages);
         let whole = text.capacity()
             + messages.capacity() * size_of::<Fields>()
             + replies.capacity() * size_of::<ReplyFields>()
             + refusals.texts.capacity();
-        let with_data = messages.iter().filter(|it| it.data.is_some()).count();
         Ok(Self {
             share: whole / with_data.max(1),
             text,
@@ -315,7 +335,7 @@ fn html_title(page: &str) -> String {
 }
 
 /// Copies of the messages that refuse a handshake.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Refusals {
     texts: String,
     /// Of which message each is, and where it stands in the texts.
@@ -340,7 +360,11 @@ fn refusals(
 ) -> Refusals {
     let is = |span: Span, wanted: &str| span.of(text) == Some(wanted);
     let place_of = |fields: &Fields| {
+        // Most messages are events, and end here.
         let reply = replies.get(fields.reply as usize)?;
+        if !is(fields.channel, meta::HANDSHAKE) || is(reply.successful, "true") {
+            return None;
+        }
         // A channel with escapes stands elsewhere; some other field tells where
         // the message is.
         let spans = [
@@ -355,13 +379,11 @@ fn refusals(
             reply.supported_connection_types,
         ];
         let starts = spans.iter().map(|it| it.start as usize);
-        let within = starts.filter(|it| json.contains(it)).min();
-        within.filter(|_| !is(reply.successful, "true"))
+        starts.filter(|it| json.contains(it)).min()
     };
     let mut refused = messages
         .iter()
         .enumerate()
-        .filter(|(_, fields)| is(fields.channel, meta::HANDSHAKE))
         .filter_map(|(index, fields)| Some((u32::try_from(index).ok()?, place_of(fields)?)))
         .peekable();
     let mut found = Refusals::default();
@@ -374,7 +396,7 @@ fn refusals(
         let begins = (element.as_ptr() as usize).wrapping_sub(base);
         let place = begins..begins.saturating_add(element.len());
         if let Some((index, _)) = refused.next_if(|(_, at)| place.contains(at)) {
-            let span = reader::span(found.texts.len(), element.len());
+            let span = Span::new(found.texts.len(), element.len());
             found.places.push((index, span));
             found.texts.push_str(element);
         }
@@ -416,11 +438,14 @@ fn digests(text: &str, messages: &[Fields], replies: &[ReplyFields]) -> Vec<Dige
     digests
 }
 
-/// Writes a NUL behind each text that an accessor may hand to C.
-fn terminate(text: &mut str, messages: &[Fields]) {
+/// Writes a NUL behind each text that an accessor may hand to C, and counts the
+/// messages with data.
+fn terminate(text: &mut str, messages: &[Fields]) -> usize {
     // SAFETY: only ASCII bytes are overwritten, by NUL, so the text stays UTF-8.
     let bytes = unsafe { text.as_bytes_mut() };
+    let mut with_data = 0;
     for fields in messages {
+        with_data += usize::from(fields.data.is_some());
         for span in [fields.channel, fields.id, fields.data, fields.ext] {
             if let Some(byte) = bytes.get_mut(span.end as usize) {
                 if byte.is_ascii() {
@@ -429,6 +454,7 @@ fn terminate(text: &mut str, messages: &[Fields]) {
             }
         }
     }
+    with_data
 }
 
 #[cfg(test)]
