@@ -20,14 +20,17 @@ use crossbeam_channel::{unbounded, Receiver, Sender};
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use super::dispatcher::{Callback, Dispatcher};
+use super::dispatcher::Dispatcher;
 use super::event::{Event, Notice, Unread};
-use super::hub::{Limits, Overflow};
+use super::limits::{Limits, Overflow};
 use super::readiness::Readiness;
 use super::tracker::Tracker;
 use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::Body;
 use crate::runtime::lock;
+
+/// A callback with all that it needs.
+pub type Callback = Box<dyn Fn(Event) + Send + Sync>;
 
 /// What a poll found.
 #[derive(Debug)]

@@ -1,12 +1,25 @@
 //! The callback that takes events instead of polls.
 
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use super::{Installed, Queue, Taken};
-use crate::delivery::dispatcher::{Callback, Dispatcher};
+use super::{Callback, Installed, Queue, Taken};
+use crate::delivery::dispatcher::{Dispatcher, Serve};
 use crate::delivery::event::Event;
+use crate::delivery::host::HostCode;
 use crate::runtime::lock;
+use crate::speaker::speak;
+
+/// Events for one queue before the next queue's turn.
+const TURN: usize = 64;
+
+impl Serve for Queue {
+    fn serve(&self) {
+        self.call();
+        self.unschedule();
+    }
+}
 
 impl Queue {
     /// Installs, replaces or removes the callback. The one before is dropped
@@ -43,7 +56,7 @@ impl Queue {
         self.has_callback.load(Ordering::SeqCst)
     }
 
-    pub(in crate::delivery) fn callback(&self) -> Option<Arc<Callback>> {
+    pub(super) fn callback(&self) -> Option<Arc<Callback>> {
         lock(&self.callback).callback.clone()
     }
 
@@ -58,8 +71,27 @@ impl Queue {
         }
     }
 
+    /// Calls for the events of one turn.
+    fn call(&self) {
+        let _speaking = speak(&self.name);
+        for _ in 0..TURN {
+            // Asked for each event: it may be replaced or removed in between.
+            let Some(callback) = self.callback() else {
+                return;
+            };
+            let Some(event) = self.take() else { return };
+            let _in_callback = HostCode::enter();
+            if catch_unwind(AssertUnwindSafe(|| callback(event))).is_err() {
+                tracing::error!(target: "cometd::delivery", "a callback panicked");
+            }
+            // The last use of a callback that was removed meanwhile runs the
+            // host's free function; that, too, is the host's code.
+            drop(callback);
+        }
+    }
+
     /// The dispatcher has called with some events and lets go.
-    pub(in crate::delivery) fn unschedule(&self) {
+    fn unschedule(&self) {
         self.scheduled.store(false, Ordering::SeqCst);
         if self.has_callback() && self.has_something() {
             self.schedule();
@@ -67,7 +99,7 @@ impl Queue {
     }
 
     /// Takes one event for the callback.
-    pub(in crate::delivery) fn take(&self) -> Option<Event> {
+    fn take(&self) -> Option<Event> {
         let mut taken = Taken::default();
         let mut front = lock(&self.front);
         let event = self.next(&mut front, &mut taken);
@@ -93,3 +125,6 @@ impl Queue {
         self.room.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

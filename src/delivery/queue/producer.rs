@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Entry, Front, Queue};
 use crate::bayeux::Body;
 use crate::delivery::event::{Notice, Unread};
-use crate::delivery::hub::Overflow;
+use crate::delivery::limits::Overflow;
 use crate::runtime::lock;
 
 impl Queue {
