@@ -27,6 +27,7 @@ use super::event::{Event, Notice, Unread};
 use super::limits::{Limits, Overflow};
 use super::readiness::Readiness;
 use super::tracker::Tracker;
+use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::Body;
 use crate::runtime::lock;
 use run::Run;
@@ -378,8 +379,8 @@ impl Queue {
         }
     }
 
-    /// Finds what comes next. A single event is taken with that; messages are to
-    /// be claimed.
+    /// Finds what comes next. A single event is taken with that; of several
+    /// messages each is to be claimed.
     fn next<'a>(&self, front: &'a mut Front, taken: &mut Taken) -> Option<Next<'a>> {
         front.collect(taken);
         let entry = if let Some(entry) = front.passed.pop_front() {
@@ -388,12 +389,18 @@ impl Queue {
             return front.current.as_ref().map(|it| Next::Messages(&it.run));
         } else if let Ok(entry) = self.egress.try_recv() {
             entry
-        } else if self.dropped_newest.load(Ordering::SeqCst) > 0 {
-            Entry::Dropped(self.dropped_newest.swap(0, Ordering::SeqCst))
         } else {
-            return None;
+            match self.dropped_newest.swap(0, Ordering::SeqCst) {
+                0 => return None,
+                dropped => Entry::Dropped(dropped),
+            }
         };
         let event = match entry {
+            Entry::Messages { body, start, end } if end.saturating_sub(start) == 1 => {
+                taken.messages += 1;
+                taken.bytes += body.share();
+                self.message(OwnedMessage::new(body, start))
+            }
             Entry::Messages { body, start, end } => {
                 let current = front.current.insert(Current::new(body, start, end));
                 return Some(Next::Messages(&current.run));
@@ -417,11 +424,12 @@ impl Queue {
         Some(Next::Event(event))
     }
 
-    /// A message that was claimed, for the host. Under the lock of the front, if
+    /// A message that was taken, for the host. Under the lock of the front, if
     /// somebody follows what becomes of it: that makes the order.
-    fn message(&self, run: &Run, index: u32) -> Event {
-        let message = run.message(index);
+    fn message(&self, message: OwnedMessage) -> Event {
+        // What a freed receiver throws away was given to nobody.
         let tracker = self.tracker.as_ref();
+        let tracker = tracker.filter(|_| !self.detached.load(Ordering::SeqCst));
         match tracker.and_then(|it| it.hand_out(&message.get()?)) {
             Some(ticket) => Event::Tracked(message, ticket),
             None => Event::Message(message),

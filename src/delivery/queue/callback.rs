@@ -152,7 +152,7 @@ impl Queue {
                     };
                     // The lock is what makes the order in which they are followed.
                     break Some(match self.tracker {
-                        Some(_) => Lot::Event(self.message(run, index)),
+                        Some(_) => Lot::Event(self.message(run.message(index))),
                         None => Lot::Run(run.clone(), index),
                     });
                 }

@@ -85,7 +85,7 @@ impl Queue {
                 }
                 Some(Next::Messages(run)) => {
                     for index in run.claim(most - count) {
-                        take(self.message(run, index));
+                        take(self.message(run.message(index)));
                         count += 1;
                     }
                 }

@@ -4,6 +4,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::bayeux::Body;
 use crate::delivery::event::Notice;
 use crate::delivery::host::in_callback;
 use crate::delivery::limits::Overflow;
@@ -307,7 +308,12 @@ fn a_callback_that_follows_its_events_gets_each_with_its_ticket() {
         Ok(())
     })));
     tracker.follow("/e", |_| true);
-    let queue = tracked(&tracker, &[1, 2, 3]);
+    let queue = tracked(&tracker, &[1]);
+    let run = [2, 3, 4, 5]
+        .map(|id| format!(r#"{{"channel":"/e","data":{{"event":{{"replayId":{id}}}}}}}"#));
+    let run = format!("[{}]", run.join(","));
+    let run = Arc::new(Body::parse(run.into_bytes()).unwrap());
+    queue.push_messages(&run, 0, 4);
     queue.scheduled.store(true, Ordering::SeqCst);
     let callback: Callback = Box::new(|event| match event {
         Event::Tracked(message, ticket) => ticket.finish(&message.get().unwrap()),
@@ -315,7 +321,7 @@ fn a_callback_that_follows_its_events_gets_each_with_its_ticket() {
     });
     queue.set_callback(Some((callback, Arc::new(Dispatcher::start().unwrap()))));
     queue.call();
-    assert_eq!(*lock(&saved), [1, 2, 3]);
+    assert_eq!(*lock(&saved), [1, 2, 3, 4, 5]);
 }
 
 #[test]
