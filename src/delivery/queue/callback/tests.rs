@@ -162,38 +162,47 @@ fn what_is_left_of_a_run_goes_to_the_callback_that_replaces_the_first() {
 
 #[test]
 fn in_the_middle_of_a_run_what_was_given_is_no_longer_counted_contract_8() {
-    let queue = queue(Overflow::Block, 3, 100_000);
-    queue.push_messages(&body(6, 0), 0, 6);
     let queued = Arc::new(Mutex::new(Vec::new()));
     let log = queued.clone();
-    let seen = called_with(&queue, move |queue, _| {
+    let six = || {
+        let queue = queue(Overflow::Block, 3, 100_000);
+        queue.push_messages(&body(6, 0), 0, 6);
+        queue
+    };
+    called_with(&six(), move |queue, _| {
         let it = queue.statistics();
         assert_eq!(it.queued as u64 + it.delivered, 6);
-        assert_eq!(it.full, it.queued >= 3);
-        lock(&log).push((it.queued, queue.has_room()));
+        lock(&log).push((it.queued, it.full));
     });
-    assert_eq!(seen.len(), 6);
-    let expected = [
-        (5, false),
-        (4, false),
-        (3, false),
-        (2, true),
-        (1, true),
-        (0, true),
-    ];
-    assert_eq!(*lock(&queued), expected);
+    let full = |queued| (queued, queued >= 3);
+    assert_eq!(*lock(&queued), [5, 4, 3, 2, 1, 0].map(full));
+    let room = Arc::new(Mutex::new(Vec::new()));
+    let log = room.clone();
+    called_with(&six(), move |queue, event| {
+        // Asked for the first time where there is some.
+        if ["0", "3"].contains(&event) {
+            lock(&log).push(queue.has_room());
+            queue.told_full.store(false, Ordering::SeqCst);
+        }
+    });
+    assert_eq!(*lock(&room), [false, true]);
 }
 
 #[test]
 fn a_run_half_given_out_does_not_count_into_the_most_that_were_queued() {
-    let queue = queue(Overflow::Block, 100, 100_000);
-    queue.push_messages(&body(5, 0), 0, 5);
-    called_with(&queue, |queue, event| {
-        if event == "2" {
-            queue.push_messages(&body(5, 0), 0, 4);
-        }
-    });
-    assert_eq!(queue.statistics().queued_most, 6);
+    for is_removed in [false, true] {
+        let queue = queue(Overflow::Block, 100, 100_000);
+        queue.push_messages(&body(5, 0), 0, 5);
+        called_with(&queue, move |queue, event| {
+            if event == "2" {
+                if is_removed {
+                    queue.set_callback(None);
+                }
+                queue.push_messages(&body(5, 0), 0, 4);
+            }
+        });
+        assert_eq!(queue.statistics().queued_most, 6, "{is_removed}");
+    }
 }
 
 /// A callback that stands still at one message until it may go on.
