@@ -405,3 +405,43 @@ fn callbacks_that_come_and_go_and_polls_between_get_each_event_once_contract_1()
     assert_eq!(counters(&queue), [0; 4]);
     assert_eq!(queue.statistics().delivered, u64::from(COUNT) + 1);
 }
+
+#[test]
+fn what_is_dropped_while_a_callback_goes_on_is_counted_where_it_is_missing_contract_8() {
+    const COUNT: u32 = 20_000;
+    let dispatcher = Arc::new(Dispatcher::start().unwrap());
+    let body = body(COUNT as usize, 0);
+    for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
+        let queue = queue(overflow, 50, usize::MAX);
+        let (send, receive) = channel();
+        let callback: Callback = Box::new(move |event| send.send(short(&event)).unwrap());
+        queue.set_callback(Some((callback, dispatcher.clone())));
+        for start in (0..COUNT).step_by(20) {
+            queue.push_messages(&body, start, start + 20);
+            queue.wake_sleepers();
+            if start % 100 == 0 {
+                std::thread::yield_now();
+            }
+        }
+        queue.push_notice(&state(), None);
+        queue.wake_sleepers();
+        let mut next = 0;
+        let mut events = 0;
+        loop {
+            let event = receive.recv_timeout(Duration::from_secs(20)).unwrap();
+            events += 1;
+            match (event.strip_prefix('-'), event.parse::<u32>()) {
+                (Some(dropped), _) => next += dropped.parse::<u32>().unwrap(),
+                (None, Ok(number)) => {
+                    assert_eq!(number, next, "{overflow:?}");
+                    next += 1;
+                }
+                (None, Err(_)) => break,
+            }
+        }
+        assert_eq!(next, COUNT, "{overflow:?}");
+        drop(queue.settled());
+        assert_eq!(counters(&queue), [0; 4], "{overflow:?}");
+        assert_eq!(queue.statistics().delivered, events);
+    }
+}
