@@ -8,9 +8,8 @@ use super::client::cometd_client;
 use super::event::{cometd_event, cometd_event_fn, cometd_free_fn};
 use super::status::{cometd_status, COMETD_CLOSED, COMETD_NONE, COMETD_OK};
 use crate::client::Receiver;
-use crate::delivery::{Event, HostData, Polled, Queue};
+use crate::delivery::{Dispatcher, Event, HostData, Polled, Queue};
 use crate::error::{Error, ErrorKind};
-use crate::runtime::Process;
 
 /// A further receiver: it sees every event of its client from its making on, in a queue of its own.
 pub struct cometd_receiver {
@@ -233,7 +232,7 @@ pub(super) fn set_callback(
         drop(HostData::new(user, free_user));
         return Ok(COMETD_OK);
     };
-    let dispatcher = Process::current().dispatcher().map_err(|error| {
+    let dispatcher = Dispatcher::shared().map_err(|error| {
         Error::call(
             ErrorKind::System,
             format!("no thread for callbacks could be started: {error}"),

@@ -1,26 +1,23 @@
 //! The threads that run the host's callbacks.
 //!
-//! A queue with a callback is put in line when something comes; a thread takes
-//! it, calls for a number of events, and puts it back behind the others. Four
-//! threads serve everybody, as long as callbacks return soon. When all of them
-//! are kept busy for longer, a spare one starts, so that a callback that blocks
-//! delays nobody but its own client.
+//! Who has calls to make is put in line; a thread takes it, has it make a number
+//! of them, and turns to the next. Four threads serve everybody, as long as
+//! callbacks return soon. When all of them are kept busy for longer, a spare one
+//! starts, so that a callback that blocks delays nobody but its own client.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::io;
-use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use super::event::Event;
-use super::host::HostCode;
-use super::queue::Queue;
-use crate::runtime::{lock, spawn};
-use crate::speaker::speak;
+use crate::runtime::{lock, spawn, PerProcess};
 
-/// A callback with all that it needs.
-pub type Callback = Box<dyn Fn(Event) + Send + Sync>;
+/// Who has calls to make.
+pub trait Serve: Send + Sync {
+    /// Makes a number of them, few enough that others have their turn soon. Who
+    /// has more to make then gets in line again. It does not panic.
+    fn serve(&self);
+}
 
 const THREADS: usize = 4;
 /// With so many callbacks blocked at once, further ones have to wait.
@@ -29,8 +26,9 @@ const MAXIMUM_THREADS: usize = 256;
 const PATIENCE: Duration = Duration::from_millis(20);
 /// How long a thread waits for work before it ends, if it is not the last.
 const IDLE: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 10_000 });
-/// Events for one queue before the next queue's turn.
-const TURN: usize = 64;
+
+/// Of each process, as long as somebody needs it.
+static SHARED: PerProcess<Mutex<Weak<Dispatcher>>> = PerProcess::new();
 
 pub struct Dispatcher {
     pool: Arc<Pool>,
@@ -44,7 +42,7 @@ struct Pool {
 
 #[derive(Default)]
 struct Line {
-    queues: VecDeque<Arc<Queue>>,
+    waiting: VecDeque<Arc<dyn Serve>>,
     threads: usize,
     /// Threads that wait for work.
     idle: usize,
@@ -54,6 +52,17 @@ struct Line {
 }
 
 impl Dispatcher {
+    /// This process's, started when there is none.
+    pub fn shared() -> io::Result<Arc<Self>> {
+        let mut slot = lock(SHARED.get_or_make(Mutex::default));
+        if let Some(dispatcher) = slot.upgrade() {
+            return Ok(dispatcher);
+        }
+        let dispatcher = Arc::new(Self::start()?);
+        *slot = Arc::downgrade(&dispatcher);
+        Ok(dispatcher)
+    }
+
     /// Starts the first thread, so that a system without threads says so here.
     pub fn start() -> io::Result<Self> {
         let pool = Arc::new(Pool::default());
@@ -61,10 +70,10 @@ impl Dispatcher {
         Ok(Self { pool })
     }
 
-    /// Puts a queue in line. Never blocks.
-    pub(super) fn submit(&self, queue: Arc<Queue>) {
+    /// Puts somebody in line. Never blocks.
+    pub(super) fn submit(&self, who: Arc<dyn Serve>) {
         let mut line = lock(&self.pool.line);
-        line.queues.push_back(queue);
+        line.waiting.push_back(who);
         self.pool.see_to(&mut line);
     }
 }
@@ -79,7 +88,7 @@ impl Drop for Dispatcher {
 impl Pool {
     /// Makes somebody take what is in line.
     fn see_to(self: &Arc<Self>, line: &mut Line) {
-        if line.queues.is_empty() {
+        if line.waiting.is_empty() {
             return;
         }
         if line.idle > 0 {
@@ -109,20 +118,19 @@ impl Pool {
     }
 
     fn work(self: &Arc<Self>) {
-        while let Some(queue) = self.next() {
-            serve(&queue);
-            queue.unschedule();
+        while let Some(next) = self.next() {
+            next.serve();
         }
     }
 
-    /// The next queue in line; `None` when the thread is no longer needed.
-    fn next(self: &Arc<Self>) -> Option<Arc<Queue>> {
+    /// The next in line; `None` when the thread is no longer needed.
+    fn next(self: &Arc<Self>) -> Option<Arc<dyn Serve>> {
         let mut line = lock(&self.line);
         loop {
-            if let Some(queue) = line.queues.pop_front() {
+            if let Some(next) = line.waiting.pop_front() {
                 // This one may block; somebody must see to the rest.
                 self.see_to(&mut line);
-                return Some(queue);
+                return Some(next);
             }
             let mut timed_out = false;
             if !line.ended {
@@ -138,31 +146,11 @@ impl Pool {
             // One stays as long as the dispatcher does: with none left, a
             // system that refuses a thread would silence every callback.
             let spared = timed_out && line.threads > 1;
-            if line.queues.is_empty() && (line.ended || spared) {
+            if line.waiting.is_empty() && (line.ended || spared) {
                 line.threads -= 1;
                 return None;
             }
         }
-    }
-}
-
-fn serve(queue: &Arc<Queue>) {
-    let _speaking = speak(queue.name());
-    for _ in 0..TURN {
-        // Asked for each event: it may be replaced or removed in between.
-        let Some(callback) = queue.callback() else {
-            return;
-        };
-        let Some(event) = queue.take() else { return };
-        let _in_callback = HostCode::enter();
-        let outcome: Result<(), Box<dyn Any + Send>> =
-            catch_unwind(AssertUnwindSafe(|| callback(event)));
-        if outcome.is_err() {
-            tracing::error!(target: "cometd::delivery", "a callback panicked");
-        }
-        // The last use of a callback that was removed meanwhile runs the
-        // host's free function; that, too, is the host's code.
-        drop(callback);
     }
 }
 

@@ -7,27 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::event::{Notice, Unread};
+use super::limits::Limits;
 use super::queue::{Queue, QueueStatistics};
 use super::tracker::Tracker;
 use crate::runtime::lock;
 use crate::session;
-
-/// What happens to messages that a full queue cannot take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overflow {
-    /// The next connect waits until there is room; nothing is dropped.
-    Block,
-    DropOldest,
-    DropNewest,
-}
-
-/// The bounds of each receiver's queue.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    pub events: usize,
-    pub bytes: usize,
-    pub overflow: Overflow,
-}
 
 /// Publishes that ended in an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,13 +5,15 @@ mod dispatcher;
 mod event;
 mod host;
 mod hub;
+mod limits;
 mod queue;
 mod readiness;
 mod tracker;
 
-pub use dispatcher::{Callback, Dispatcher};
+pub use dispatcher::Dispatcher;
 pub use event::{Event, Notice};
 pub use host::{in_callback, FreeUser, HostCode, HostData};
-pub use hub::{FailedPublishes, Hub, Limits, Overflow};
-pub use queue::{Polled, Queue, QueueStatistics};
+pub use hub::{FailedPublishes, Hub};
+pub use limits::{Limits, Overflow};
+pub use queue::{Callback, Polled, Queue, QueueStatistics};
 pub use tracker::{SavePosition, Ticket, Tracker};

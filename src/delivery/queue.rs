@@ -2,10 +2,13 @@
 //!
 //! The I/O thread puts entries into a channel and never waits for a host
 //! thread: an entry is a run of messages of one response, or one notice. The
-//! host's threads take single events out of them, under the lock of `front`.
+//! host's threads take single events out of them, under the lock of `front`;
+//! only a callback goes on in its run without it.
 
 mod callback;
+mod poll;
 mod producer;
+mod run;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -13,21 +16,24 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 
 use crossbeam_channel::{unbounded, Receiver, Sender};
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use super::dispatcher::{Callback, Dispatcher};
+use super::dispatcher::Dispatcher;
 use super::event::{Event, Notice, Unread};
-use super::hub::{Limits, Overflow};
+use super::limits::{Limits, Overflow};
 use super::readiness::Readiness;
 use super::tracker::Tracker;
 use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::Body;
 use crate::runtime::lock;
+use run::Run;
+
+/// A callback with all that it needs.
+pub type Callback = Box<dyn Fn(Event) + Send + Sync>;
 
 /// What a poll found.
 #[derive(Debug)]
@@ -43,7 +49,7 @@ pub enum Polled {
 enum Entry {
     Messages {
         body: Arc<Body>,
-        next: u32,
+        start: u32,
         end: u32,
     },
     /// With what its being read is told to, if somebody wants to know.
@@ -55,10 +61,56 @@ enum Entry {
 #[derive(Default)]
 struct Front {
     /// The oldest: notices that the dropping of older messages has passed
-    /// over, with the counts of what was dropped between them.
+    /// over, with the counts of what was dropped between them. As long as there
+    /// are any, no callback has got hold of the current run.
     passed: VecDeque<Entry>,
-    /// Then the run of messages that is being given out.
-    current: Option<(Arc<Body>, u32, u32)>,
+    /// Then the messages that are being given out.
+    current: Option<Current>,
+}
+
+struct Current {
+    run: Arc<Run>,
+    /// Up to where its claimed messages are accounted for.
+    accounted: u32,
+}
+
+impl Current {
+    fn new(body: Arc<Body>, start: u32, end: u32) -> Self {
+        Self {
+            run: Arc::new(Run::new(body, start, end)),
+            accounted: start,
+        }
+    }
+
+    /// Accounts for those before `end` that are not yet.
+    fn collect(&mut self, end: u32, taken: &mut Taken) {
+        let count = end.saturating_sub(self.accounted) as usize;
+        self.accounted = end;
+        taken.events += count;
+        taken.messages += count;
+        taken.bytes += count * self.run.body().share();
+    }
+}
+
+impl Front {
+    /// Adds the messages of the current run that were claimed since the last time.
+    fn collect(&mut self, taken: &mut Taken) {
+        let Some(current) = &mut self.current else {
+            return;
+        };
+        let claimed = current.run.claimed();
+        current.collect(claimed, taken);
+        if claimed == current.run.end() {
+            self.current = None;
+        }
+    }
+}
+
+/// What is to be given out next.
+enum Next<'a> {
+    Event(Event),
+    /// The current run; the next of its messages is for who claims it.
+    Messages(&'a Arc<Run>),
 }
 
 #[derive(Default)]
@@ -106,6 +158,8 @@ pub struct Queue {
     callback: Mutex<Installed>,
     /// Whether there is one, where it can be read without the lock.
     has_callback: AtomicBool,
+    /// How often one was installed, replaced or removed.
+    installations: AtomicU64,
     /// The dispatcher has it in hand or in line.
     scheduled: AtomicBool,
     /// The producer was told that there is no room.
@@ -169,6 +223,7 @@ impl Queue {
             readiness: Readiness::default(),
             callback: Mutex::default(),
             has_callback: AtomicBool::new(false),
+            installations: AtomicU64::new(0),
             scheduled: AtomicBool::new(false),
             told_full: AtomicBool::new(false),
             sleepers_wait: AtomicBool::new(false),
@@ -192,6 +247,7 @@ impl Queue {
     }
 
     pub fn statistics(&self) -> QueueStatistics {
+        drop(self.settled());
         QueueStatistics {
             queued: self.events.load(Ordering::SeqCst),
             queued_most: self.most.load(Ordering::Relaxed),
@@ -209,6 +265,7 @@ impl Queue {
             return true;
         }
         self.told_full.store(true, Ordering::SeqCst);
+        drop(self.settled());
         self.within_limits()
     }
 
@@ -270,123 +327,49 @@ impl Queue {
 
     pub fn fd(&self) -> io::Result<RawFd> {
         let fd = self.readiness.fd()?;
+        drop(self.settled());
         self.readiness.update(|| self.has_something());
         Ok(fd)
     }
 
-    /// Takes the oldest event, waiting for one up to `timeout` (`None`:
-    /// without limit).
-    pub fn poll(&self, timeout: Option<Duration>) -> Polled {
-        let mut polled = None;
-        let end = self.poll_each(timeout, 1, |event| polled = Some(event));
-        polled.map_or(end, Polled::Event)
-    }
+    // ---- what is taken, and its account ----
 
-    /// Takes up to `most` events, waiting for the first one only. Returns why
-    /// there was none; `Nothing` as well when there were some.
-    pub fn poll_each(
-        &self,
-        timeout: Option<Duration>,
-        most: usize,
-        mut take: impl FnMut(Event),
-    ) -> Polled {
-        let deadline = match timeout {
-            Some(timeout) if !timeout.is_zero() => Instant::now().checked_add(timeout),
-            _ => None,
-        };
-        let wait = timeout != Some(Duration::ZERO);
-        let mut taken = Taken::default();
-        let mut patience = PATIENCE;
+    /// Locks the front, and accounts for what a callback has claimed without it.
+    /// Who decides by what is queued does this first.
+    fn settled(&self) -> MutexGuard<'_, Front> {
         let mut front = lock(&self.front);
-        loop {
-            if self.has_callback() {
-                return Polled::HasCallback;
-            }
-            let over = self.is_over();
-            while taken.events < most {
-                let Some(event) = self.next(&mut front, &mut taken) else {
-                    break;
-                };
-                take(event);
-            }
-            if taken.events > 0 {
-                self.account(&taken);
-                let more = self.has_something();
-                drop(front);
-                self.taken(&taken, more);
-                return Polled::Nothing;
-            }
-            // The producer counts an event before it is there to be taken. What
-            // was announced, by the descriptor too, is waited for.
-            if self.has_something() && !self.detached.load(Ordering::SeqCst) && patience > 0 {
-                patience -= 1;
-                drop(front);
-                std::thread::yield_now();
-                front = lock(&self.front);
-                continue;
-            }
-            if over {
-                return Polled::Closed;
-            }
-            if !wait {
-                return Polled::Nothing;
-            }
-            front = match self.wait(front, deadline) {
-                Some(front) => front,
-                None => return Polled::Nothing,
-            };
-        }
-    }
-
-    /// Sleeps until something may have come; `None` when the time is up.
-    fn wait<'a>(
-        &self,
-        front: MutexGuard<'a, Front>,
-        deadline: Option<Instant>,
-    ) -> Option<MutexGuard<'a, Front>> {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        if self.has_something() || self.is_over() || self.has_callback() {
-            // It came before the producer could see that somebody waits.
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
-            return Some(front);
-        }
-        let front = match deadline {
-            None => Some(
-                self.available
-                    .wait(front)
-                    .unwrap_or_else(PoisonError::into_inner),
-            ),
-            Some(deadline) => deadline
-                .checked_duration_since(Instant::now())
-                .filter(|left| !left.is_zero())
-                .map(|left| {
-                    self.available
-                        .wait_timeout(front, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }),
-        };
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        let mut taken = Taken::default();
+        front.collect(&mut taken);
+        self.account(&taken);
         front
     }
 
-    /// Under the lock of the front.
+    /// What was taken was given to the host. Under the lock of the front.
     fn account(&self, taken: &Taken) {
-        self.events.fetch_sub(taken.events, Ordering::SeqCst);
-        self.messages.fetch_sub(taken.messages, Ordering::SeqCst);
-        self.bytes.fetch_sub(taken.bytes, Ordering::SeqCst);
-        self.outcomes.fetch_sub(taken.outcomes, Ordering::SeqCst);
-        self.notice_bytes
-            .fetch_sub(taken.notice_bytes, Ordering::SeqCst);
+        self.discount(taken);
+        let delivered = self.delivered.load(Ordering::Relaxed);
+        let delivered = delivered.wrapping_add(taken.events as u64);
+        // Nobody else writes it while the front is locked.
+        self.delivered.store(delivered, Ordering::Relaxed);
+    }
+
+    /// What was taken is no longer queued. Under the lock of the front.
+    fn discount(&self, taken: &Taken) {
+        for (counter, count) in [
+            (&self.events, taken.events),
+            (&self.messages, taken.messages),
+            (&self.bytes, taken.bytes),
+            (&self.outcomes, taken.outcomes),
+            (&self.notice_bytes, taken.notice_bytes),
+        ] {
+            if count > 0 {
+                counter.fetch_sub(count, Ordering::SeqCst);
+            }
+        }
     }
 
     /// After events were taken, without the lock.
-    fn taken(&self, taken: &Taken, more: bool) {
-        self.delivered
-            .fetch_add(taken.events as u64, Ordering::Relaxed);
-        if more && self.waiting.load(Ordering::SeqCst) > 0 {
-            self.available.notify_one();
-        }
+    fn tell_of_taken(&self) {
         self.readiness.update(|| self.has_something());
         if self.told_full.load(Ordering::SeqCst)
             && self.within_limits()
@@ -396,11 +379,14 @@ impl Queue {
         }
     }
 
-    fn next(&self, front: &mut Front, taken: &mut Taken) -> Option<Event> {
+    /// Finds what comes next. A single event is taken with that; of several
+    /// messages each is to be claimed.
+    fn next<'a>(&self, front: &'a mut Front, taken: &mut Taken) -> Option<Next<'a>> {
+        front.collect(taken);
         let entry = if let Some(entry) = front.passed.pop_front() {
             entry
-        } else if let Some((body, next, end)) = front.current.take() {
-            Entry::Messages { body, next, end }
+        } else if front.current.is_some() {
+            return front.current.as_ref().map(|it| Next::Messages(&it.run));
         } else if let Ok(entry) = self.egress.try_recv() {
             entry
         } else {
@@ -409,22 +395,15 @@ impl Queue {
                 dropped => Entry::Dropped(dropped),
             }
         };
-        taken.events += 1;
-        Some(match entry {
-            Entry::Messages { body, next, end } => {
+        let event = match entry {
+            Entry::Messages { body, start, end } if end.saturating_sub(start) == 1 => {
                 taken.messages += 1;
                 taken.bytes += body.share();
-                if next + 1 < end {
-                    front.current = Some((body.clone(), next + 1, end));
-                }
-                let message = OwnedMessage::new(body, next);
-                // What a freed receiver throws away was given to nobody.
-                let tracker = self.tracker.as_ref();
-                let tracker = tracker.filter(|_| !self.detached.load(Ordering::SeqCst));
-                match tracker.and_then(|it| it.hand_out(&message.get()?)) {
-                    Some(ticket) => Event::Tracked(message, ticket),
-                    None => Event::Message(message),
-                }
+                self.message(OwnedMessage::new(body, start))
+            }
+            Entry::Messages { body, start, end } => {
+                let current = front.current.insert(Current::new(body, start, end));
+                return Some(Next::Messages(&current.run));
             }
             Entry::Notice(notice, unread) => {
                 taken.notice_bytes += notice.size();
@@ -440,13 +419,23 @@ impl Queue {
                 Event::Notice(notice)
             }
             Entry::Dropped(dropped) => Event::Dropped(dropped),
-        })
+        };
+        taken.events += 1;
+        Some(Next::Event(event))
+    }
+
+    /// A message that was taken, for the host. Under the lock of the front, if
+    /// somebody follows what becomes of it: that makes the order.
+    fn message(&self, message: OwnedMessage) -> Event {
+        // What a freed receiver throws away was given to nobody.
+        let tracker = self.tracker.as_ref();
+        let tracker = tracker.filter(|_| !self.detached.load(Ordering::SeqCst));
+        match tracker.and_then(|it| it.hand_out(&message.get()?)) {
+            Some(ticket) => Event::Tracked(message, ticket),
+            None => Event::Message(message),
+        }
     }
 }
-
-/// How often a poll looks again for an event that is counted and not yet there:
-/// a matter of some instructions, unless the producer was interrupted in them.
-const PATIENCE: u32 = 10_000;
 
 /// What is never dropped is bounded all the same: the outcomes of commands by
 /// their number, where commands are accepted, and everything else by what it

@@ -35,6 +35,11 @@ impl Readiness {
         Ok(self.fd.get_or_init(|| fd).as_raw_fd())
     }
 
+    /// Whether there is a descriptor, so that somebody may watch it.
+    pub fn is_watched(&self) -> bool {
+        self.fd.get().is_some()
+    }
+
     /// Makes the descriptor tell what `has_something` tells. Called after each
     /// change of the queue; `has_something` is asked under the lock, so that of
     /// two changes the later caller sees both.

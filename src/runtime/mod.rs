@@ -1,5 +1,5 @@
-//! What the process has once: the I/O runtime and the dispatcher of callbacks,
-//! alive as long as a client needs them, and dead in a forked child.
+//! What the process has once: the I/O runtime, alive as long as a client needs
+//! it, and dead in a forked child; and threads that are left in peace.
 
 pub mod exit;
 mod process;

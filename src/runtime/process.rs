@@ -7,14 +7,12 @@ use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::{lock, Runtime};
-use crate::delivery::Dispatcher;
 
 /// The state of one process. A forked child gets another one: the locks of
 /// the parent's may be held for ever by threads that the child does not have.
 pub struct Process {
     identity: Identity,
     runtime: Mutex<Weak<Runtime>>,
-    dispatcher: Mutex<Weak<Dispatcher>>,
 }
 
 static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
@@ -33,7 +31,6 @@ impl Process {
         let fresh = Box::into_raw(Box::new(Self {
             identity: Identity::new(),
             runtime: Mutex::new(Weak::new()),
-            dispatcher: Mutex::new(Weak::new()),
         }));
         match CURRENT.compare_exchange(current, fresh, Ordering::AcqRel, Ordering::Acquire) {
             // SAFETY: as above.
@@ -63,17 +60,6 @@ impl Process {
         let runtime = Arc::new(Runtime::start(super::threads())?);
         *slot = Arc::downgrade(&runtime);
         Ok(runtime)
-    }
-
-    /// The dispatcher, started when there is none.
-    pub fn dispatcher(&self) -> io::Result<Arc<Dispatcher>> {
-        let mut slot = lock(&self.dispatcher);
-        if let Some(dispatcher) = slot.upgrade() {
-            return Ok(dispatcher);
-        }
-        let dispatcher = Arc::new(Dispatcher::start()?);
-        *slot = Arc::downgrade(&dispatcher);
-        Ok(dispatcher)
     }
 }
 

@@ -419,6 +419,84 @@ TEST(contract_03_a_callback_replaces_itself)
     server_stop(server);
 }
 
+static void remove_itself_at_10(void *user, const cometd_event *event)
+{
+    record *it = user;
+    cometd_event *next;
+    it->inside++;
+    if (cometd_event_type(event) == COMETD_EVENT_MESSAGE) {
+        CHECK_INT(message_number(event), ==, it->next);
+        it->next++;
+        if (it->next == 10) {
+            CHECK_OK(cometd_client_set_callback(it->client, NULL, NULL, NULL));
+            CHECK_INT(it->freed, ==, 0);
+            /* What is left can be taken here already. */
+            while (it->next < 15 && cometd_client_poll(it->client, 0, &next) == COMETD_OK) {
+                CHECK_INT(message_number(next), ==, it->next);
+                it->next++;
+                cometd_event_free(next);
+            }
+        }
+    }
+    it->calls++;
+    it->inside--;
+}
+
+TEST(contract_03_what_a_callback_leaves_when_it_removes_itself_goes_to_polls_in_order)
+{
+    server *server = server_start(NULL);
+    record record = {.client = build(builder_new(server->url))};
+    CHECK_OK(cometd_client_set_callback(record.client, remove_itself_at_10, &record, count_freed));
+    subscribe(record.client, "/a");
+    CHECK_OK(cometd_client_connect(record.client, NULL));
+    WAIT_FOR(server_stat(server, "subscribes") == 1);
+    server_do(server, "/publish?channel=/a&count=100");
+    WAIT_FOR(record.freed == 1);
+    int calls = record.calls;
+    while (record.next < 100) {
+        cometd_event *event = next_event(record.client);
+        CHECK_INT(message_number(event), ==, record.next);
+        record.next++;
+        cometd_event_free(event);
+    }
+    CHECK_INT(record.calls, ==, calls);
+    client_end(record.client);
+    server_stop(server);
+}
+
+static void free_own_client_at_10(void *user, const cometd_event *event)
+{
+    record *it = user;
+    it->inside++;
+    it->calls++;
+    if (cometd_event_type(event) == COMETD_EVENT_MESSAGE) {
+        CHECK_INT(message_number(event), ==, it->next);
+        it->next++;
+        if (it->next == 10)
+            cometd_client_free(it->client);
+        CHECK(it->next <= 10);
+        /* The event is good until the call ends. */
+        CHECK_INT(message_number(event), ==, it->next - 1);
+    }
+    it->inside--;
+}
+
+TEST(contract_03_a_callback_frees_its_own_client_in_the_middle)
+{
+    server *server = server_start(NULL);
+    record record = {.client = build(builder_new(server->url))};
+    CHECK_OK(
+        cometd_client_set_callback(record.client, free_own_client_at_10, &record, count_freed));
+    subscribe(record.client, "/a");
+    CHECK_OK(cometd_client_connect(record.client, NULL));
+    WAIT_FOR(server_stat(server, "subscribes") == 1);
+    server_do(server, "/publish?channel=/a&count=100");
+    WAIT_FOR(record.freed == 1);
+    CHECK_INT(record.next, ==, 10);
+    WAIT_FOR(count_threads() == 1);
+    server_stop(server);
+}
+
 TEST(with_a_callback_there_is_no_poll_and_the_descriptor_is_silent)
 {
     server *server = server_start(NULL);

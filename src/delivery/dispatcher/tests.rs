@@ -1,12 +1,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Sender};
-use std::sync::OnceLock;
 use std::time::Instant;
 
 use super::*;
+use crate::delivery::event::Event;
 use crate::delivery::host::in_callback;
-use crate::delivery::hub::Overflow;
+use crate::delivery::limits::Overflow;
 use crate::delivery::queue::tests::{body, queue};
+use crate::delivery::queue::{Callback, Queue};
 
 const PATIENT: Duration = Duration::from_secs(20);
 
@@ -148,7 +149,7 @@ fn contract_10_with_the_dispatcher_its_threads_end_after_what_is_in_line() {
 #[test]
 fn a_thread_is_started_only_where_nobody_has_time_and_up_to_a_bound() {
     let line = |threads, idle, spare| Line {
-        queues: VecDeque::from([queue(Overflow::Block, 1, 1)]),
+        waiting: VecDeque::from([queue(Overflow::Block, 1, 1) as Arc<dyn Serve>]),
         threads,
         idle,
         spare,
@@ -179,62 +180,7 @@ fn a_thread_is_started_only_where_nobody_has_time_and_up_to_a_bound() {
     }
     let pool = Arc::new(Pool::default());
     let mut nothing = line(0, 0, false);
-    nothing.queues.clear();
+    nothing.waiting.clear();
     pool.see_to(&mut nothing);
     assert_eq!(nothing.threads, 0, "nothing is in line");
-}
-
-/// Installed where the dispatcher does not see to it.
-fn unscheduled(callback: Callback) -> (Arc<Queue>, Arc<Dispatcher>) {
-    let dispatcher = dispatcher();
-    let queue = queue(Overflow::Block, 100_000, usize::MAX);
-    queue.set_callback(Some((callback, dispatcher.clone())));
-    (queue, dispatcher)
-}
-
-#[test]
-fn a_turn_is_so_many_events_and_then_others_have_theirs() {
-    let calls = Arc::new(AtomicUsize::new(0));
-    let counted = calls.clone();
-    let (queue, _dispatcher) = unscheduled(Box::new(move |_| {
-        counted.fetch_add(1, Ordering::SeqCst);
-    }));
-    queue.push_messages(&body(TURN + 1, 0), 0, u32::try_from(TURN).unwrap() + 1);
-    serve(&queue);
-    assert_eq!(calls.load(Ordering::SeqCst), TURN);
-    serve(&queue);
-    assert_eq!(calls.load(Ordering::SeqCst), TURN + 1);
-    serve(&queue);
-    assert_eq!(calls.load(Ordering::SeqCst), TURN + 1);
-}
-
-#[test]
-fn a_callback_that_is_removed_in_a_call_is_not_called_again() {
-    let calls = Arc::new(AtomicUsize::new(0));
-    let counted = calls.clone();
-    let own = Arc::new(OnceLock::<Arc<Queue>>::new());
-    let inside = own.clone();
-    let (queue, _dispatcher) = unscheduled(Box::new(move |_| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        inside.get().unwrap().set_callback(None);
-    }));
-    let _ = own.set(queue.clone());
-    queue.push_messages(&body(3, 0), 0, 3);
-    serve(&queue);
-    assert_eq!(calls.load(Ordering::SeqCst), 1);
-    assert!(queue.has_something());
-}
-
-#[test]
-fn a_callback_that_panics_is_called_for_the_next_event() {
-    let calls = Arc::new(AtomicUsize::new(0));
-    let counted = calls.clone();
-    let (queue, _dispatcher) = unscheduled(Box::new(move |_| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        panic!("a test asked for it");
-    }));
-    queue.push_messages(&body(3, 0), 0, 3);
-    serve(&queue);
-    assert_eq!(calls.load(Ordering::SeqCst), 3);
-    assert!(!in_callback());
 }

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 use super::*;
 use crate::bayeux::body::OwnedMessage;
 use crate::delivery::event::Event;
+use crate::delivery::limits::Overflow;
 use crate::delivery::queue::tests::body;
 use crate::delivery::queue::Polled;
 use crate::error::{Error, ErrorKind, Phase};

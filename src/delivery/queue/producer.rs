@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use super::{Entry, Front, Queue};
+use super::{Current, Entry, Front, Queue, Taken};
 use crate::bayeux::Body;
 use crate::delivery::event::{Notice, Unread};
-use crate::delivery::hub::Overflow;
+use crate::delivery::limits::Overflow;
 use crate::runtime::lock;
 
 impl Queue {
@@ -15,27 +15,27 @@ impl Queue {
         if self.is_over() {
             return;
         }
-        let fits = match self.limits.overflow {
-            Overflow::DropNewest => self.fitting(body, start, end),
-            _ => end,
-        };
+        let mut fits = end;
+        let mut front = None;
+        if self.limits.overflow == Overflow::DropNewest {
+            fits = self.fitting(body, start, end);
+            if fits < end {
+                // What is dropped is counted behind what was queued before, so
+                // nobody may look in between.
+                front = Some(self.settled());
+                fits = self.fitting(body, start, end);
+            }
+        }
         let dropped = u64::from(end.saturating_sub(fits));
-        // What is dropped is counted behind what was queued before, so nobody
-        // may look in between.
-        let front = (dropped > 0).then(|| lock(&self.front));
+        let mut queued = 0;
         if start < fits {
             self.send_dropped_newest();
             let count = (fits - start) as usize;
             self.messages.fetch_add(count, Ordering::SeqCst);
             self.bytes.fetch_add(count * body.share(), Ordering::SeqCst);
-            self.send(
-                Entry::Messages {
-                    body: body.clone(),
-                    next: start,
-                    end: fits,
-                },
-                count,
-            );
+            let body = body.clone();
+            let end = fits;
+            queued = self.send(Entry::Messages { body, start, end }, count);
         }
         if dropped > 0 {
             self.dropped.fetch_add(dropped, Ordering::Relaxed);
@@ -45,6 +45,7 @@ impl Queue {
             self.came();
         }
         drop(front);
+        self.note_most(queued);
         if self.limits.overflow == Overflow::DropOldest {
             self.drop_oldest();
         }
@@ -79,7 +80,8 @@ impl Queue {
             self.outcomes.fetch_add(1, Ordering::SeqCst);
         }
         let last = matches!(**notice, Notice::Closed);
-        self.send(Entry::Notice(notice.clone(), unread.cloned()), 1);
+        let queued = self.send(Entry::Notice(notice.clone(), unread.cloned()), 1);
+        self.note_most(queued);
         if last {
             self.ended.store(true, Ordering::SeqCst);
             self.wake_all();
@@ -101,12 +103,28 @@ impl Queue {
         }
     }
 
-    fn send(&self, entry: Entry, events: usize) {
+    /// Returns how many are queued, with those that a callback has claimed.
+    fn send(&self, entry: Entry, events: usize) -> usize {
         let queued = self.events.fetch_add(events, Ordering::SeqCst) + events;
-        self.most.fetch_max(queued, Ordering::Relaxed);
         // The queue holds the other end, so the channel is never closed.
         let _ = self.ingress.send(entry);
         self.came();
+        queued
+    }
+
+    /// Keeps what was returned by [`Self::send`], without the claimed ones.
+    fn note_most(&self, queued: usize) {
+        if queued <= self.most.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut taken = Taken::default();
+        if self.has_callback() {
+            let mut front = lock(&self.front);
+            front.collect(&mut taken);
+            self.account(&taken);
+        }
+        let queued = queued.saturating_sub(taken.events);
+        self.most.fetch_max(queued, Ordering::Relaxed);
     }
 
     /// Something has come. The descriptor tells so at once; sleeping threads are
@@ -143,12 +161,12 @@ impl Queue {
         if !over(self) {
             return;
         }
-        let mut front = lock(&self.front);
+        let mut front = self.settled();
         while over(self) {
-            let Some((body, next, end)) = front.current.take() else {
+            let Some(mut current) = front.current.take() else {
                 match self.egress.try_recv() {
-                    Ok(Entry::Messages { body, next, end }) => {
-                        front.current = Some((body, next, end));
+                    Ok(Entry::Messages { body, start, end }) => {
+                        front.current = Some(Current::new(body, start, end));
                     }
                     Ok(Entry::Dropped(dropped)) => self.pass_dropped(&mut front, dropped, true),
                     Ok(notice) => front.passed.push_back(notice),
@@ -156,13 +174,24 @@ impl Queue {
                 }
                 continue;
             };
-            self.messages.fetch_sub(1, Ordering::SeqCst);
-            self.bytes.fetch_sub(body.share(), Ordering::SeqCst);
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-            self.events.fetch_sub(1, Ordering::SeqCst);
-            self.pass_dropped(&mut front, 1, false);
-            if next + 1 < end {
-                front.current = Some((body, next + 1, end));
+            // All of it, and what stays becomes another run: a callback that goes
+            // on in this one has to come by what was dropped.
+            let rest = current.run.claim_rest();
+            let mut taken = Taken::default();
+            current.collect(rest.start, &mut taken);
+            self.account(&taken);
+            let body = current.run.body();
+            let end = rest.end;
+            for index in rest {
+                if !over(self) {
+                    front.current = Some(Current::new(body.clone(), index, end));
+                    break;
+                }
+                self.messages.fetch_sub(1, Ordering::SeqCst);
+                self.bytes.fetch_sub(body.share(), Ordering::SeqCst);
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                self.events.fetch_sub(1, Ordering::SeqCst);
+                self.pass_dropped(&mut front, 1, false);
             }
         }
     }

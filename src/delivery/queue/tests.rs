@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use super::*;
 
 pub(in crate::delivery) fn body(count: usize, pad: usize) -> Arc<Body> {
@@ -504,7 +506,7 @@ fn what_came_before_a_thread_could_be_seen_to_wait_is_not_slept_through() {
 }
 
 /// A queue of this tracker's, with one event for each of these replay ids.
-fn tracked(tracker: &Arc<Tracker>, ids: &[i64]) -> Arc<Queue> {
+pub(in crate::delivery) fn tracked(tracker: &Arc<Tracker>, ids: &[i64]) -> Arc<Queue> {
     let limits = Limits {
         events: 100,
         bytes: 100_000,
