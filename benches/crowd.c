@@ -34,7 +34,8 @@ static void connect_wave(cometd_client_builder *builder, cometd_client **clients
     for (size_t index = 0; index < count; index++) {
         if (cometd_client_wait(clients[index], COMETD_STATE_CONNECTED, 30000) != COMETD_OK) {
             drain(clients[index]);
-            die("not connected within 30 seconds", NULL);
+            die("not connected within 30 seconds",
+                cometd_state_name(cometd_client_state(clients[index])));
         }
         drain(clients[index]);
     }
