@@ -1,97 +1,81 @@
 /*
  * What clients cost that are connected and wait: heap, resident memory, threads.
  *
- * idle URL CLIENTS
+ * idle URL connected|subscribed CLIENTS
  */
 
+#include <dirent.h>
 #include <malloc.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <cometd/cometd.h>
 
-/* So many connect at once, to go easy on the server's backlog. */
-#define WAVE 100
+#include "crowd.h"
+#include "measure.h"
 
-static void die(const char *what, cometd_error *error)
-{
-    fprintf(stderr, "idle: %s: %s\n", what, cometd_error_message(error));
-    exit(1);
-}
+/* A connection that nothing needs any more may stay open so long. */
+#define LONGEST_TO_SETTLE 15
 
-/* A number out of /proc/self/status. */
-static long status(const char *name)
-{
-    char line[256];
-    long value = -1;
-    FILE *file = fopen("/proc/self/status", "r");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, name, strlen(name)) == 0) {
-            value = strtol(line + strlen(name) + 1, NULL, 10);
-        }
-    }
-    if (file != NULL) {
-        fclose(file);
-    }
-    return value;
-}
-
-struct reading {
+struct memory {
     double heap;
     double resident;
 };
 
-static struct reading now(void)
+static struct memory memory_now(void)
 {
-    struct reading it;
+    struct memory it;
     struct mallinfo2 info = mallinfo2();
     it.heap = (double)info.uordblks + (double)info.hblkhd;
-    it.resident = (double)status("VmRSS") * 1024;
+    it.resident = (double)process_status("VmRSS") * 1024;
     return it;
 }
 
-/* Reads what has come, as a program does; an error ends this one. */
-static void drain(cometd_client *client)
+static size_t descriptors(void)
 {
-    cometd_event *event;
-    while (cometd_client_poll(client, 0, &event) == COMETD_OK) {
-        if (cometd_event_type(event) == COMETD_EVENT_ERROR) {
-            die("error", (cometd_error *)(size_t)cometd_event_error(event));
-        }
-        cometd_event_free(event);
+    size_t count = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    if (directory == NULL) {
+        die("no /proc/self/fd", NULL);
+    }
+    while (readdir(directory) != NULL) {
+        count++;
+    }
+    closedir(directory);
+    return count;
+}
+
+/* Until each client's second connect is held, helpers for names are gone, and no more than one
+ * connection a client is open. What is still open in the end is counted: it is the client's. */
+static void settle(size_t descriptors_at_rest)
+{
+    sleep_for(4);
+    for (int seconds = 4; seconds < LONGEST_TO_SETTLE && descriptors() > descriptors_at_rest;
+         seconds++) {
+        sleep_for(1);
     }
 }
 
-static void start(cometd_client_builder *builder, cometd_client **clients, size_t count)
+static void subscribe(cometd_client *client)
 {
+    const char *channel = "/flood/**";
     cometd_error *error;
-    for (size_t index = 0; index < count; index++) {
-        if (cometd_client_builder_build(builder, &clients[index], &error) != COMETD_OK) {
-            die("build", error);
-        }
-        if (cometd_client_connect(clients[index], &error) != COMETD_OK) {
-            die("connect", error);
-        }
-    }
-    for (size_t index = 0; index < count; index++) {
-        if (cometd_client_wait(clients[index], COMETD_STATE_CONNECTED, 30000) != COMETD_OK) {
-            drain(clients[index]);
-            die("not connected within 30 seconds", NULL);
-        }
-        drain(clients[index]);
+    if (cometd_client_subscribe(client, &channel, 1, NULL, &error) != COMETD_OK) {
+        die("subscribe", cometd_error_message(error));
     }
 }
 
 int main(int argc, char **argv)
 {
-    long number = argc == 3 ? atol(argv[2]) : 0;
-    if (number < 1) {
-        fprintf(stderr, "usage: idle URL CLIENTS\n");
+    long number = argc == 4 ? atol(argv[3]) : 0;
+    bool subscribed = argc == 4 && strcmp(argv[2], "subscribed") == 0;
+    if (number < 1 || (!subscribed && strcmp(argv[2], "connected") != 0)) {
+        fprintf(stderr, "usage: idle URL connected|subscribed CLIENTS\n");
         return 2;
     }
+    void (*prepare)(cometd_client *) = subscribed ? subscribe : NULL;
     size_t count = (size_t)number;
     cometd_client **clients = calloc(count, sizeof *clients);
     cometd_client *first;
@@ -101,37 +85,30 @@ int main(int argc, char **argv)
         die("no memory", NULL);
     }
     if (cometd_client_builder_new(argv[1], &builder, &error) != COMETD_OK) {
-        die("url", error);
+        die("url", cometd_error_message(error));
     }
 
-    /* The first one starts what the process has once. */
-    start(builder, &first, 1);
-    sleep(1);
-    struct reading before = now();
-    long threads_before = status("Threads");
+    /* The first one starts what the process has once. It subscribes to nothing: a second
+     * connection of its own would close in the midst. */
+    crowd_connect(builder, &first, 1, NULL);
+    sleep_for(1);
+    size_t descriptors_before = descriptors();
+    struct memory before = memory_now();
+    long threads_before = process_status("Threads");
 
-    for (size_t done = 0; done < count;) {
-        size_t wave = count - done < WAVE ? count - done : WAVE;
-        start(builder, clients + done, wave);
-        done += wave;
-    }
-    /* By now each one's second connect is held, and helpers for names are gone. */
-    sleep(4);
-    struct reading after = now();
-    for (size_t index = 0; index < count; index++) {
-        if (cometd_client_state(clients[index]) != COMETD_STATE_CONNECTED) {
-            die("a client has lost its connection", NULL);
-        }
-    }
-    printf("program=idle clients=%zu heap_per_client=%.0f resident_per_client=%.0f "
-           "threads_with_1=%ld threads=%ld\n",
-           count, (after.heap - before.heap) / (double)count,
-           (after.resident - before.resident) / (double)count, threads_before, status("Threads"));
+    crowd_connect(builder, clients, count, prepare);
+    settle(descriptors_before + count);
+    struct memory after = memory_now();
+    crowd_check(clients, count);
+    printf("program=idle kind=%s clients=%zu heap_per_client=%.0f resident_per_client=%.0f "
+           "connections_per_client=%.2f threads_with_1=%ld threads=%ld\n",
+           argv[2], count, (after.heap - before.heap) / (double)count,
+           (after.resident - before.resident) / (double)count,
+           ((double)descriptors() - (double)descriptors_before) / (double)count, threads_before,
+           process_status("Threads"));
 
-    for (size_t index = 0; index < count; index++) {
-        cometd_client_free(clients[index]);
-    }
-    cometd_client_free(first);
+    crowd_free(clients, count);
+    crowd_free(&first, 1);
     cometd_client_builder_free(builder);
     free(clients);
     return 0;

@@ -3,17 +3,22 @@
 //! - `http://127.0.0.1:PORT/flood/E/P/`: each connect but the first brings E
 //!   events of P bytes of data each, at once.
 //! - `http://127.0.0.1:PORT/idle/`: each connect but the first is held for ever.
+//! - `http://127.0.0.1:PORT/pace/R/`: R events a second in all, one by one, each to
+//!   the connect that is held longest. Its data has the time, `{"at":NANOSECONDS,…}`
+//!   of CLOCK_MONOTONIC, taken right before it is written.
 //!
 //! It prints `READY PORT` and ends when its standard input does. It reads what
 //! libcometd and the yardstick write, field by field in their order, and not
 //! JSON in general.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::fd::AsRawFd as _;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// A connection's thread parses a few hundred bytes and keeps the rest on the heap.
 const STACK: usize = 64 * 1024;
@@ -22,6 +27,12 @@ const LARGEST_RESPONSE: usize = 1 << 30;
 
 fn main() -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    // A wave of clients connects faster than this processor starts threads, and
+    // a connection that the backlog drops comes again seconds later.
+    // SAFETY: the descriptor is open; the call takes nothing else.
+    if unsafe { libc::listen(listener.as_raw_fd(), 4096) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
     println!("READY {}", listener.local_addr()?.port());
     io::stdout().flush()?;
     thread::spawn(|| {
@@ -57,6 +68,15 @@ struct Server {
     held: Mutex<Vec<TcpStream>>,
     /// The events of each shape, made once and the same for everybody.
     floods: Mutex<HashMap<Shape, Arc<Vec<u8>>>>,
+    /// The connects that wait for the next event of a pace, the longest first.
+    waiting: Mutex<VecDeque<Waiting>>,
+    somebody_waits: Condvar,
+    pace: OnceLock<()>,
+}
+
+struct Waiting {
+    stream: Arc<TcpStream>,
+    replies: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,6 +88,8 @@ struct Shape {
 enum Mode {
     Flood(Shape),
     Idle,
+    /// Events a second.
+    Pace(u32),
 }
 
 impl Mode {
@@ -75,6 +97,10 @@ impl Mode {
         let mut segments = path.strip_prefix('/')?.split('/');
         match segments.next()? {
             "idle" => Some(Self::Idle),
+            "pace" => {
+                let rate = segments.next()?.parse().ok()?;
+                (rate > 0).then_some(Self::Pace(rate))
+            }
             "flood" => {
                 let events = segments.next()?.parse().ok()?;
                 let payload: usize = segments.next()?.parse().ok()?;
@@ -89,8 +115,10 @@ impl Mode {
 
 impl Server {
     /// Serves a connection until its end; one whose connect is held comes back.
-    fn serve(&self, mut stream: TcpStream) -> io::Result<Option<TcpStream>> {
+    fn serve(self: &Arc<Self>, stream: TcpStream) -> io::Result<Option<TcpStream>> {
         stream.set_nodelay(true)?;
+        let shared = Arc::new(stream);
+        let mut stream = &*shared;
         let mut requests = Requests::default();
         let mut flood: Option<(Shape, Arc<Vec<u8>>)> = None;
         while let Some(request) = requests.next(&mut stream)? {
@@ -103,7 +131,14 @@ impl Server {
             let mut events: &[u8] = &[];
             if replies.wants_events {
                 match mode {
-                    Mode::Idle => return Ok(Some(stream)),
+                    Mode::Idle => {
+                        drop(requests);
+                        return Ok(Arc::into_inner(shared));
+                    }
+                    Mode::Pace(rate) => {
+                        self.wait(shared.clone(), replies.json, rate);
+                        continue;
+                    }
                     Mode::Flood(shape) => {
                         if flood.as_ref().is_none_or(|(of, _)| *of != shape) {
                             flood = Some((shape, self.flood(shape)));
@@ -112,9 +147,45 @@ impl Server {
                     }
                 }
             }
-            respond(&mut stream, events, replies.json.as_bytes())?;
+            respond(stream, events, replies.json.as_bytes())?;
         }
         Ok(None)
+    }
+
+    /// Hands a connect to the thread of the pace, which the first one starts: a
+    /// server has one pace.
+    fn wait(self: &Arc<Self>, stream: Arc<TcpStream>, replies: String, rate: u32) {
+        lock(&self.waiting).push_back(Waiting { stream, replies });
+        self.somebody_waits.notify_one();
+        self.pace.get_or_init(|| {
+            let server = self.clone();
+            thread::spawn(move || server.keep_pace(Duration::from_secs(1) / rate));
+        });
+    }
+
+    fn keep_pace(&self, period: Duration) {
+        let mut next = Instant::now();
+        loop {
+            // What nobody was there for is not made up: a crowd of events at
+            // once is no pace.
+            next = (next + period).max(Instant::now());
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+            let mut waiting = lock(&self.waiting);
+            let Waiting { stream, replies } = loop {
+                match waiting.pop_front() {
+                    Some(first) => break first,
+                    None => {
+                        waiting = self
+                            .somebody_waits
+                            .wait(waiting)
+                            .unwrap_or_else(PoisonError::into_inner);
+                    }
+                }
+            };
+            drop(waiting);
+            // One that has gone away misses its event.
+            let _ = respond(&stream, paced_event(now()).as_bytes(), replies.as_bytes());
+        }
     }
 
     fn flood(&self, shape: Shape) -> Arc<Vec<u8>> {
@@ -136,7 +207,7 @@ impl Server {
 }
 
 /// Sends `[`, the events and the replies in one system call.
-fn respond(stream: &mut TcpStream, events: &[u8], replies: &[u8]) -> io::Result<()> {
+fn respond(mut stream: &TcpStream, events: &[u8], replies: &[u8]) -> io::Result<()> {
     let head = format!(
         "HTTP/1.1 200 OK\r\nDate: Mon, 24 Nov 2025 22:07:31 GMT\r\n\
          Content-Type: application/json;charset=utf-8\r\nContent-Length: {}\r\n\r\n[",
@@ -159,6 +230,25 @@ fn respond(stream: &mut TcpStream, events: &[u8], replies: &[u8]) -> io::Result<
     Ok(())
 }
 
+/// An event with the time and, as the smallest of the floods, 100 bytes of data.
+fn paced_event(at: u64) -> String {
+    let data = format!(r#"{{"at":{at},"note":""#);
+    format!(r#"{{"channel":"/flood/events","data":{data:.<98}"}},"id":"1"}},"#)
+}
+
+/// Nanoseconds of CLOCK_MONOTONIC, the same in all processes.
+fn now() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the call writes to `time` and keeps nothing of it; it cannot fail for
+    // a clock that every Linux has.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
+        + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
 fn invalid(what: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what)
 }
@@ -178,7 +268,7 @@ struct Requests {
 
 impl Requests {
     /// `None` when the connection ends between two requests.
-    fn next(&mut self, stream: &mut TcpStream) -> io::Result<Option<Request<'_>>> {
+    fn next(&mut self, stream: &mut &TcpStream) -> io::Result<Option<Request<'_>>> {
         self.buffer.drain(..self.used);
         self.used = 0;
         let body_at = loop {
@@ -211,7 +301,7 @@ impl Requests {
         }))
     }
 
-    fn more(&mut self, stream: &mut TcpStream) -> io::Result<bool> {
+    fn more(&mut self, stream: &mut &TcpStream) -> io::Result<bool> {
         if self.buffer.len() > LARGEST_REQUEST {
             return Err(invalid("a request is too large"));
         }
@@ -329,6 +419,20 @@ mod tests {
         for size in [SMALLEST_PAYLOAD, 100, 1_000, 10_000, 100_000] {
             assert_eq!(payload(size).len(), size);
         }
+    }
+
+    #[test]
+    fn a_paced_event_has_its_time_and_the_size_of_the_smallest_flood() {
+        let event = paced_event(123_456_789_012);
+        let data = event
+            .strip_prefix(r#"{"channel":"/flood/events","data":"#)
+            .and_then(|rest| rest.strip_suffix(r#","id":"1"},"#))
+            .unwrap();
+        assert_eq!(data.len(), 100);
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(data).unwrap()["at"],
+            123_456_789_012_u64
+        );
     }
 
     #[test]

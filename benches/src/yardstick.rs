@@ -89,12 +89,13 @@ fn main() -> Result<(), Failure> {
     }
     let cpu = end.cpu - begin.cpu;
     println!(
-        "program={} events={events} responses={} seconds={:.3} cpu_us={cpu:.0} us_per_event={:.4} switches={}",
+        "program={} events={events} responses={} seconds={:.3} cpu_us={cpu:.0} us_per_event={:.4} switches={} received={}",
         if options.reserve { "reserve" } else { "yardstick" },
         end.responses - begin.responses,
         (end.at - begin.at).as_secs_f64(),
         cpu / events as f64,
         end.switches - begin.switches,
+        EVENTS.load(Ordering::Relaxed),
     );
     Ok(())
 }
