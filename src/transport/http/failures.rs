@@ -17,17 +17,17 @@ pub fn http_failure(error: &hyper::Error) -> Failure {
     if let Some(head) = head_failure(error) {
         return Failure::new(ErrorKind::MalformedHttp, head.to_string());
     }
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        return Failure::new(
-            ErrorKind::ConnectionLost,
-            "the server closed the connection before the whole response",
-        );
-    }
     let text = chain(error);
     // In TLS 1.3 a server refuses a client's certificate when the handshake is
     // over. The library's error has no kinds, only OpenSSL's words.
     if text.contains("SSL alert number") {
         return Failure::new(ErrorKind::Tls, format!("tls: {}", without_places(&text)));
+    }
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        return Failure::new(
+            ErrorKind::ConnectionLost,
+            "the server closed the connection before the whole response",
+        );
     }
     Failure::new(
         ErrorKind::ConnectionLost,
