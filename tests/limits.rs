@@ -103,17 +103,16 @@ fn limit_tls_stall_connections_that_stall_are_few_and_are_closed() {
     });
     assert_eq!(client.wait(State::Connected, LIMIT), Waited::Reached);
     let mut most = 0;
-    wait_until("attempts", || {
+    wait_until("an attempt", || {
         let _ = client.publish("/a", b"1");
-        thread::sleep(Duration::from_millis(10));
-        stalling.accepted.load(Ordering::SeqCst) >= 30
+        stalling.open() > 0
     });
-    for _ in 0..20 {
+    for _ in 0..100 {
         most = most.max(stalling.open());
         let _ = client.publish("/a", b"1");
         thread::sleep(Duration::from_millis(10));
     }
-    assert!(most <= 4, "{most} stay open");
+    assert!(most <= 2, "{most} stay open");
     drop(client);
     wait_until("all are closed", || stalling.open() == 0);
     drop(other);

@@ -406,15 +406,17 @@ impl Task {
         mut sleep: Pin<&mut Sleep>,
         room: bool,
     ) -> Wake {
-        let Self { shared, hooks, .. } = self;
+        let Self {
+            shared,
+            hooks,
+            transport,
+            ..
+        } = self;
         let mut commands = pin!(shared.commands_came());
         let mut room_made = pin!(shared.hub.room_made());
-        let mut turn = 0;
+        let mut told = false;
         let wake = poll_fn(|context| {
-            turn += 1;
-            if turn == 2 {
-                shared.hub.wake();
-            }
+            transport.poll_idle(context);
             if let Some(hooks) = hooks {
                 if let Poll::Ready(done) = hooks.poll_done(context) {
                     return Poll::Ready(Wake::Hook(done));
@@ -456,15 +458,16 @@ impl Task {
             if sleep.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Wake::Timer);
             }
-            if turn == 1 {
-                // Once more, after the connection's own task has written the
-                // new requests: only then are the host's threads woken.
-                context.waker().wake_by_ref();
+            if !told {
+                // New requests have been written by now: they go before the host's
+                // threads.
+                told = true;
+                shared.hub.wake();
             }
             Poll::Pending
         })
         .await;
-        if turn < 2 {
+        if !told {
             shared.hub.wake();
         }
         wake

@@ -3,27 +3,24 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper::Uri;
 use hyper_tls::MaybeHttpsStream;
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio_native_tls::TlsConnector;
-use tower_service::Service;
 
-use super::attempts::Attempts;
 use super::proxy::{Proxies, Proxy};
 use super::sockets::{self, Deadline, Place, Tcp};
 use super::tls::{handshake_failed, Tls};
 use crate::error::{Error, ErrorKind, Failure};
+use crate::runtime::lock;
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -63,7 +60,6 @@ impl ConnectFailure {
 }
 
 /// Makes connections to servers, plain and TLS.
-#[derive(Clone)]
 pub struct Connector {
     proxies: Arc<Proxies>,
     /// For all that it takes to make a connection.
@@ -71,8 +67,7 @@ pub struct Connector {
     tls: Tls,
     /// From the start if there is an https server; otherwise a redirect may
     /// lead to one.
-    https: Option<TlsConnector>,
-    attempts: Attempts,
+    https: Mutex<Option<TlsConnector>>,
 }
 
 impl Connector {
@@ -82,12 +77,11 @@ impl Connector {
         proxies: Arc<Proxies>,
         limit: Duration,
     ) -> Result<Self, Error> {
-        let mut connector = Self {
+        let connector = Self {
             proxies,
             limit,
             tls,
-            https: None,
-            attempts: Attempts::new(),
+            https: Mutex::default(),
         };
         if is_https {
             connector.https()?;
@@ -95,63 +89,37 @@ impl Connector {
         Ok(connector)
     }
 
-    fn https(&mut self) -> Result<TlsConnector, Error> {
-        let https = match self.https.take() {
-            Some(https) => https,
+    fn https(&self) -> Result<TlsConnector, Error> {
+        let mut https = lock(&self.https);
+        let made = match https.take() {
+            Some(made) => made,
             None => self.tls.connector()?.into(),
         };
-        Ok(self.https.insert(https).clone())
-    }
-}
-
-type Connecting = Pin<Box<dyn Future<Output = Result<Watched, ConnectFailure>> + Send>>;
-
-impl Service<Uri> for Connector {
-    type Response = Watched;
-    type Error = ConnectFailure;
-    type Future = Connecting;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectFailure>> {
-        // All that may take its time is part of the attempt.
-        Poll::Ready(Ok(()))
+        Ok(https.insert(made).clone())
     }
 
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let proxy = match self.proxies.of(&uri) {
-            Ok(proxy) => proxy.cloned(),
-            Err(error) => return failed(error.clone()),
-        };
+    /// Makes a connection. Dropping the future gives it up, and closes it.
+    pub async fn connect(&self, uri: &Uri) -> Result<Watched, ConnectFailure> {
+        let failed = |error: Error| ConnectFailure::new(error.kind, error.message);
+        let proxy = self.proxies.of(uri).map_err(|it| failed(it.clone()))?;
         let is_https = uri.scheme_str() == Some("https");
-        let tls = match is_https.then(|| self.https()).transpose() {
-            Ok(tls) => tls,
-            Err(error) => return failed(error),
-        };
+        let tls = is_https.then(|| self.https()).transpose();
+        let tls = tls.map_err(failed)?;
         let deadline = Deadline::after(self.limit);
-        let attempt = self.attempts.tie(attempt(uri, proxy, tls, deadline));
-        Box::pin(async move {
-            attempt.await.unwrap_or_else(|| {
-                let why = "the connection is no longer needed";
-                Err(ConnectFailure::new(ErrorKind::ConnectionLost, why))
-            })
-        })
+        attempt(uri, proxy.map(|it| &**it), tls, deadline).await
     }
-}
-
-fn failed(error: Error) -> Connecting {
-    let failure = ConnectFailure::new(error.kind, error.message);
-    Box::pin(std::future::ready(Err(failure)))
 }
 
 /// Goes to the server: directly, to a proxy that passes requests on, or through
 /// a tunnel of it.
 async fn attempt(
-    uri: Uri,
-    proxy: Option<Arc<Proxy>>,
+    uri: &Uri,
+    proxy: Option<&Proxy>,
     tls: Option<TlsConnector>,
     deadline: Deadline,
 ) -> Result<Watched, ConnectFailure> {
-    let server = Place::new(&uri);
-    let stream = match &proxy {
+    let server = Place::new(uri);
+    let stream = match proxy {
         None => sockets::connect(&server, deadline).await?,
         Some(proxy) => {
             let connecting = through(proxy, &server, tls.is_some(), deadline);
@@ -240,10 +208,13 @@ pub struct Watched {
     to_proxy: bool,
 }
 
-impl Connection for Watched {
-    fn connected(&self) -> Connected {
-        let connected = self.stream.connected().proxy(self.to_proxy);
-        connected.extra(self.heard.clone())
+impl Watched {
+    pub fn heard(&self) -> Heard {
+        self.heard.clone()
+    }
+
+    pub fn is_to_proxy(&self) -> bool {
+        self.to_proxy
     }
 }
 

@@ -1,5 +1,9 @@
 //! Which URL a request goes to.
 
+use std::fmt::Display;
+
+use hyper::header::HeaderValue;
+use hyper::http::uri::Parts;
 use hyper::Uri;
 use url::Url;
 
@@ -42,12 +46,30 @@ impl Target {
         Ok(Self { url, uri })
     }
 
+    /// What a server is asked for (RFC 9112, section 3.2.1).
+    pub fn path(&self) -> Result<Uri, Error> {
+        let mut parts = Parts::default();
+        parts.path_and_query = self.uri.path_and_query().cloned();
+        Uri::from_parts(parts).map_err(unusable)
+    }
+
+    /// Which of a server's hosts is asked (RFC 9110, section 7.2). The port of the
+    /// scheme is not in a URL any more.
+    pub fn host(&self) -> Result<HeaderValue, Error> {
+        let authority = self.uri.authority().map_or("", |it| it.as_str());
+        HeaderValue::from_str(authority).map_err(unusable)
+    }
+
     /// For people to read: a query may hold what is nobody's business.
     pub fn shown(&self) -> String {
         let mut url = self.url.clone();
         url.set_query(None);
         url.into()
     }
+}
+
+fn unusable(error: impl Display) -> Error {
+    Error::call(ErrorKind::InvalidUrl, format!("url: {error}"))
 }
 
 #[derive(Debug)]

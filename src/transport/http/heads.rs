@@ -8,16 +8,12 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
-use hyper::Uri;
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use tower_service::Service;
 
 use super::mend::{mend, ordinary, Status};
 use crate::transport::leniencies::Leniencies;
@@ -43,48 +39,6 @@ impl fmt::Display for HeadFailure {
 }
 
 impl StdError for HeadFailure {}
-
-/// Makes connections whose heads are looked at.
-#[derive(Clone)]
-pub struct Heads<C> {
-    connector: C,
-    leniencies: Arc<Leniencies>,
-}
-
-impl<C> Heads<C> {
-    pub fn new(connector: C, leniencies: Arc<Leniencies>) -> Self {
-        Self {
-            connector,
-            leniencies,
-        }
-    }
-}
-
-impl<C> Service<Uri> for Heads<C>
-where
-    C: Service<Uri>,
-    C::Future: Send + 'static,
-{
-    type Response = Looked<C::Response>;
-    type Error = C::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, C::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
-        self.connector.poll_ready(context)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.connector.call(uri);
-        let leniencies = self.leniencies.clone();
-        Box::pin(async move {
-            Ok(Looked {
-                stream: connecting.await?,
-                stage: Stage::Through,
-                leniencies,
-            })
-        })
-    }
-}
 
 /// A connection whose heads are looked at.
 pub struct Looked<S> {
@@ -215,6 +169,14 @@ fn ending(bytes: &[u8], searched: usize) -> Ending {
 }
 
 impl<S> Looked<S> {
+    pub fn new(stream: S, leniencies: Arc<Leniencies>) -> Self {
+        Self {
+            stream,
+            stage: Stage::Through,
+            leniencies,
+        }
+    }
+
     /// What is written begins a request.
     fn written(&mut self, bytes: &[u8]) {
         // A request may be written in pieces, and answered before its end. None
@@ -324,12 +286,6 @@ impl<S: Write + Unpin> Write for Looked<S> {
     }
 }
 
-impl<S: Connection> Connection for Looked<S> {
-    fn connected(&self) -> Connected {
-        self.stream.connected()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,11 +334,8 @@ mod tests {
     /// read of its own, after a request.
     fn read(pieces: &[&[u8]]) -> (io::Result<Vec<u8>>, Arc<Leniencies>) {
         let leniencies = Arc::new(Leniencies::default());
-        let mut looked = Looked {
-            stream: Pieces(pieces.iter().map(|it| it.to_vec()).collect()),
-            stage: Stage::Through,
-            leniencies: leniencies.clone(),
-        };
+        let pieces = Pieces(pieces.iter().map(|it| it.to_vec()).collect());
+        let mut looked = Looked::new(pieces, leniencies.clone());
         let mut context = Context::from_waker(Waker::noop());
         let request = b"POST / HTTP/1.1\r\n\r\n[]";
         let written = Pin::new(&mut looked).poll_write(&mut context, request);

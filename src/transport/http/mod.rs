@@ -1,12 +1,13 @@
 //! Long polling: one POST a request, JSON both ways (Bayeux specification,
 //! section 5.1).
 
-mod attempts;
 pub mod authorization;
 mod coding;
+mod connections;
 mod connector;
 pub mod cookies;
 pub mod endpoints;
+mod failures;
 mod heads;
 mod mend;
 mod progress;
@@ -16,19 +17,18 @@ pub mod secrets;
 mod sockets;
 pub mod tls;
 
-use std::error::Error as _;
 use std::sync::{Arc, Mutex};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::header::{
-    HeaderMap, HeaderValue, ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION,
-    PROXY_AUTHORIZATION, SET_COOKIE, USER_AGENT,
+    HeaderMap, HeaderValue, ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE,
+    COOKIE, HOST, LOCATION, PROXY_AUTHORIZATION, SET_COOKIE, USER_AGENT,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::Url;
 
 use crate::bayeux::error_text::one_line;
@@ -38,14 +38,15 @@ use crate::runtime::lock;
 use crate::session::{Endpoint, Server};
 use crate::transport::leniencies::{Leniencies, Leniency};
 use authorization::Authorization;
-use connector::{ConnectFailure, Connector, Heard};
+use connections::{Connection, Connections};
+use connector::Connector;
 use cookies::Jar;
 use endpoints::{Endpoints, Target};
-use heads::{HeadFailure, Heads};
+use failures::http_failure;
 pub use progress::Progress;
 use proxy::{Proxies, Proxy};
 pub use response::parse;
-use tls::{without_places, Tls};
+use tls::Tls;
 
 /// What the library says it is.
 const AGENT: &str = concat!("libcometd/", env!("CARGO_PKG_VERSION"));
@@ -54,11 +55,6 @@ const AGENT: &str = concat!("libcometd/", env!("CARGO_PKG_VERSION"));
 /// requests that do not say.
 const ACCEPTED: &str = "application/json, */*;q=0.1";
 
-/// Idle connections are closed by us before the five seconds after which many
-/// servers close them, so that a publish is rarely sent into a closing one.
-const IDLE: Duration = Duration::from_secs(4);
-/// One for the held connect, one for everything else (Bayeux, section 2.3).
-const IDLE_CONNECTIONS: usize = 2;
 const MAXIMUM_REDIRECTS: usize = 5;
 /// A failure so soon after a request on a connection that was kept alive is
 /// the server's closing of it, crossing the request on the way.
@@ -83,13 +79,16 @@ pub struct Settings {
 
 /// One client's way to its server: its connections, cookies and headers.
 pub struct LongPolling {
-    client: Client<Heads<Connector>, Full<Bytes>>,
+    connections: Connections,
     servers: Vec<Arc<Endpoints>>,
     /// The server that advice has led to.
     advised: Mutex<Option<(Arc<str>, Arc<Endpoints>)>>,
     authorization: Arc<Authorization>,
     cookies: Arc<Mutex<Jar>>,
+    /// With places for what differs from request to request.
     headers: HeaderMap,
+    /// The host has given a `Host` of its own.
+    has_host: bool,
     maximum_response: usize,
     proxies: Arc<Proxies>,
     leniencies: Arc<Leniencies>,
@@ -97,7 +96,9 @@ pub struct LongPolling {
 
 impl LongPolling {
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let mut headers = HeaderMap::with_capacity(settings.headers.keys_len() + 4);
+        let mut headers = HeaderMap::with_capacity(settings.headers.keys_len() + 6);
+        headers.insert(HOST, HeaderValue::from_static(""));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/json;charset=UTF-8"),
@@ -108,6 +109,7 @@ impl LongPolling {
         for name in settings.headers.keys() {
             headers.remove(name);
         }
+        let has_host = settings.headers.contains_key(HOST);
         headers.extend(settings.headers);
         let connector = Connector::new(
             settings.servers.iter().any(Endpoints::is_https),
@@ -115,18 +117,17 @@ impl LongPolling {
             settings.proxies.clone(),
             settings.connect_timeout,
         )?;
+        // Not by collecting into the memory of what is collected from.
+        let mut servers = Vec::with_capacity(settings.servers.len());
+        servers.extend(settings.servers.into_iter().map(Arc::new));
         Ok(Self {
-            client: Client::builder(TokioExecutor::new())
-                .pool_idle_timeout(IDLE)
-                .pool_timer(TokioTimer::new())
-                .pool_max_idle_per_host(IDLE_CONNECTIONS)
-                .http1_title_case_headers(true)
-                .build(Heads::new(connector, settings.leniencies.clone())),
-            servers: settings.servers.into_iter().map(Arc::new).collect(),
+            connections: Connections::new(connector, settings.leniencies.clone()),
+            servers,
             advised: Mutex::default(),
             authorization: settings.authorization,
             cookies: settings.cookies,
             headers,
+            has_host,
             maximum_response: settings.maximum_response,
             proxies: settings.proxies,
             leniencies: settings.leniencies,
@@ -154,8 +155,8 @@ impl LongPolling {
             let at = redirected.as_ref().unwrap_or(target);
             let proxy = self.proxies.of(&at.uri).ok().flatten();
             let sent = Instant::now();
-            let response = match self.post(at, &body, repeatable).await {
-                Ok(response) => response,
+            let (mut connection, response) = match self.post(at, &body, repeatable).await {
+                Ok(answered) => answered,
                 Err(failure) => return Err(through(proxy, failure)),
             };
             progress.begun();
@@ -172,6 +173,8 @@ impl LongPolling {
                 Ok(None) => {}
                 Ok(Some(next)) => {
                     self.told(hop, at, status, sent, progress);
+                    drop(response);
+                    self.connections.keep(connection).await;
                     redirected = Some(next);
                     continue;
                 }
@@ -181,7 +184,9 @@ impl LongPolling {
                 }
             }
             let maximum = self.maximum_response;
-            let read = response::read(response, maximum, progress, &self.leniencies).await;
+            let read = response::read(response, maximum, progress, &self.leniencies);
+            let read = connection.drive(read).await;
+            self.connections.keep(connection).await;
             self.told(hop, at, status, sent, progress);
             return read.map_err(|failure| through(proxy, failure));
         }
@@ -219,29 +224,66 @@ impl LongPolling {
         }
     }
 
+    /// Sees to the connections that no request uses. To be called with each turn
+    /// of the client's task.
+    pub fn poll_idle(&self, context: &mut Context<'_>) {
+        self.connections.poll_idle(context);
+    }
+
     async fn post(
         &self,
         target: &Target,
         body: &Bytes,
         repeatable: bool,
-    ) -> Result<Response<hyper::body::Incoming>, Failure> {
+    ) -> Result<(Box<Connection>, Response<Incoming>), Failure> {
         let sent = Instant::now();
-        match self.client.request(self.request(target, body)?).await {
-            Err(error) if repeatable && sent.elapsed() < CROSSED && crossed(&error) => self
-                .client
-                .request(self.request(target, body)?)
-                .await
-                .map_err(|error| failure_of(&error)),
-            result => result.map_err(|error| failure_of(&error)),
+        let mut kept = self.connections.take(&target.uri);
+        loop {
+            let is_kept = kept.is_some();
+            let mut connection = match kept.take() {
+                Some(connection) => connection,
+                None => self.connections.connect(&target.uri).await?,
+            };
+            let request = self.request(target, body, connection.is_to_proxy())?;
+            let error = match connection.send(request).await {
+                Ok(response) => return Ok((connection, response)),
+                Err(error) => error,
+            };
+            if is_kept && error.message().is_some() {
+                // The server had closed it, and nothing has left.
+                kept = self.connections.take(&target.uri);
+                continue;
+            }
+            if repeatable && sent.elapsed() < CROSSED && connection.has_crossed() {
+                continue;
+            }
+            return Err(http_failure(error.error()));
         }
     }
 
-    fn request(&self, target: &Target, body: &Bytes) -> Result<Request<Full<Bytes>>, Failure> {
+    fn request(
+        &self,
+        target: &Target,
+        body: &Bytes,
+        to_proxy: bool,
+    ) -> Result<Request<Full<Bytes>>, Failure> {
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = target.uri.clone();
+        *request.uri_mut() = match to_proxy {
+            true => target.uri.clone(),
+            false => target
+                .path()
+                .map_err(|it| Failure::new(it.kind, it.message))?,
+        };
         let headers = request.headers_mut();
         *headers = self.headers.clone();
+        if !self.has_host {
+            let host = target
+                .host()
+                .map_err(|it| Failure::new(it.kind, it.message))?;
+            headers.insert(HOST, host);
+        }
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         if let Some(value) = self.authorization.value() {
             headers.insert(AUTHORIZATION, value);
         }
@@ -366,100 +408,6 @@ fn through(proxy: Option<&Arc<Proxy>>, mut failure: Failure) -> Failure {
             .push_str(&format!(" (through the proxy {name})"));
     }
     failure
-}
-
-/// Whether a kept-alive connection ended before a response had begun. Had it
-/// begun, events may have been in it, and the host must hear of it.
-fn crossed(error: &hyper_util::client::legacy::Error) -> bool {
-    let mut extras = hyper::http::Extensions::new();
-    if let Some(connection) = error.connect_info() {
-        connection.get_extras(&mut extras);
-    }
-    extras.get::<Heard>().is_some_and(Heard::nothing_anew)
-}
-
-/// An error of the HTTP client, in our words.
-fn failure_of(error: &hyper_util::client::legacy::Error) -> Failure {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(connect) = cause.downcast_ref::<ConnectFailure>() {
-            return connect.to_failure();
-        }
-        if let Some(http) = cause.downcast_ref::<hyper::Error>() {
-            return http_failure(http);
-        }
-        source = cause.source();
-    }
-    Failure::new(ErrorKind::ConnectionLost, chain(error))
-}
-
-/// An error of one HTTP exchange.
-fn http_failure(error: &hyper::Error) -> Failure {
-    if error.is_parse() {
-        return Failure::new(
-            ErrorKind::MalformedHttp,
-            format!("the response is not HTTP/1.1: {}", chain(error)),
-        );
-    }
-    if let Some(head) = head_failure(error) {
-        return Failure::new(ErrorKind::MalformedHttp, head.to_string());
-    }
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        return Failure::new(
-            ErrorKind::ConnectionLost,
-            "the server closed the connection before the whole response",
-        );
-    }
-    let text = chain(error);
-    // In TLS 1.3 a server refuses a client's certificate when the handshake is
-    // over. The library's error has no kinds, only OpenSSL's words.
-    if text.contains("SSL alert number") {
-        return Failure::new(ErrorKind::Tls, format!("tls: {}", without_places(&text)));
-    }
-    Failure::new(
-        ErrorKind::ConnectionLost,
-        format!("the connection broke: {text}"),
-    )
-}
-
-/// Whether a head was given up on its way to hyper.
-fn head_failure(error: &hyper::Error) -> Option<&HeadFailure> {
-    let io = error.source()?.downcast_ref::<std::io::Error>()?;
-    io.get_ref()?.downcast_ref()
-}
-
-/// An error and its causes on one line, each said once.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = plain(error);
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = plain(cause);
-        // Some errors repeat their cause, or add nothing to it.
-        if line == "connection error" {
-            line = text;
-        } else if !line.contains(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        source = cause.source();
-    }
-    one_line(&line, 500)
-}
-
-/// I/O errors without the "(os error 111)".
-fn plain(error: &(dyn std::error::Error + 'static)) -> String {
-    match error.downcast_ref::<std::io::Error>() {
-        Some(io) if io.raw_os_error().is_some() => {
-            let text = io.to_string();
-            let text = text.split(" (os error").next().unwrap_or_default();
-            let mut letters = text.chars();
-            match letters.next() {
-                Some(first) => first.to_lowercase().chain(letters).collect(),
-                None => io.kind().to_string(),
-            }
-        }
-        _ => error.to_string(),
-    }
 }
 
 pub(crate) fn uri_of(url: &Url) -> Result<Uri, Error> {

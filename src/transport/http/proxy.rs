@@ -13,8 +13,9 @@ use hyper_util::client::proxy::matcher::Matcher;
 
 use super::authorization::{self, Authorization};
 use super::connector::ConnectFailure;
+use super::failures::chain;
 use super::sockets::Tcp;
-use super::{chain, endpoints, AGENT};
+use super::{endpoints, AGENT};
 use crate::error::{Error, ErrorKind};
 
 /// A proxy that is spoken to by plain HTTP. Its debug output shows no secret.

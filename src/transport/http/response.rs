@@ -8,7 +8,7 @@ use hyper::header::{HeaderMap, DATE, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
 use super::coding::{decode, Wanted};
-use super::http_failure;
+use super::failures::http_failure;
 use super::progress::Progress;
 use crate::bayeux::body::Text;
 use crate::bayeux::error_text::one_line;

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use super::connector::ConnectFailure;
-use super::{chain, plain};
+use super::failures::{chain, plain};
 use crate::error::ErrorKind;
 use crate::runtime::{spawn, PerProcess};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use native_tls::{Certificate, Identity, Protocol, TlsConnector};
 
-use super::chain;
 use super::connector::ConnectFailure;
+use super::failures::{chain, without_places};
 use crate::error::{Error, ErrorKind};
 use crate::runtime::{exit, PerProcess};
 
@@ -139,71 +139,4 @@ pub fn handshake_failed(server: &str, error: &native_tls::Error) -> ConnectFailu
 
 fn told(error: &native_tls::Error) -> String {
     without_places(&chain(error))
-}
-
-/// OpenSSL's errors without what is about its source: "error:0A000086:SSL
-/// routines:tls_post_process_server_certificate:certificate verify
-/// failed:../ssl/statem/statem_clnt.c:1889: (self-signed certificate)".
-pub fn without_places(text: &str) -> String {
-    // There may be several of them.
-    let told = text.replace(", error:", "\nerror:");
-    let told: Vec<_> = told.split('\n').map(without_place).collect();
-    told.join("; ")
-}
-
-fn without_place(text: &str) -> String {
-    let mut parts = text.split(':').peekable();
-    let mut kept: Vec<&str> = Vec::new();
-    while let Some(part) = parts.next() {
-        if part.ends_with(".c") {
-            parts.next_if(|next| next.bytes().all(|byte| byte.is_ascii_digit()));
-        } else if part.trim_start() == "error" {
-            // A number, the library, and the function, which may be empty.
-            let is_number =
-                |it: &&str| it.len() == 8 && it.bytes().all(|byte| byte.is_ascii_hexdigit());
-            match parts.next_if(is_number) {
-                Some(_) => {
-                    parts.next();
-                    parts.next();
-                }
-                None => kept.push(part),
-            }
-        } else {
-            kept.push(part);
-        }
-    }
-    kept.join(":")
-        .replace(":: ", ": ")
-        .trim_matches([':', ' '])
-        .to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn case_words_of_openssl_are_told_without_its_source() {
-        assert_eq!(
-            without_places(
-                "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate \
-                 verify failed:../ssl/statem/statem_clnt.c:1889:: (self-signed certificate)"
-            ),
-            "certificate verify failed: (self-signed certificate)"
-        );
-        assert_eq!(
-            without_places(
-                "error:0A00010B:SSL routines:ssl3_get_record:wrong version \
-                 number:../ssl/record/ssl3_record.c:354:"
-            ),
-            "wrong version number"
-        );
-        assert_eq!(
-            without_places("error:1:L:f:one:a.c:1:, error:00000002:L::two:b.c:2:").as_str(),
-            "error:1:L:f:one; two"
-        );
-        for plain in ["connection reset by peer", "error: 7", "a:b: c"] {
-            assert_eq!(without_places(plain), plain);
-        }
-    }
 }

@@ -1,0 +1,363 @@
+use std::future::Future;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::error::ErrorKind;
+use crate::session::{Endpoint, Server};
+use crate::transport::http::endpoints::{parse, Append, BasePaths, Endpoints};
+use crate::transport::http::{LongPolling, Progress, Settings};
+
+/// This long only when a test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]";
+
+/// What a server does with a connection.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Accepted,
+    Request,
+    /// The client has closed it.
+    End,
+}
+
+/// Answers the requests of each connection by these; at the end of them it is
+/// closed. An empty one: it is closed without a word.
+fn server(connections: Vec<Vec<&'static str>>) -> (String, Receiver<Seen>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/cometd", listener.local_addr().unwrap());
+    let (tell, seen) = channel();
+    thread::spawn(move || {
+        for answers in connections {
+            let (mut stream, _) = listener.accept().unwrap();
+            tell.send(Seen::Accepted).unwrap();
+            let tell = tell.clone();
+            thread::spawn(move || {
+                for answer in answers {
+                    if !request_came(&mut stream) {
+                        let _ = tell.send(Seen::End);
+                        return;
+                    }
+                    let _ = tell.send(Seen::Request);
+                    if answer.is_empty() || stream.write_all(answer.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (url, seen)
+}
+
+/// Whether there was one, and not the end.
+fn request_came(stream: &mut TcpStream) -> bool {
+    let mut space = [0; 4096];
+    let mut request = Vec::new();
+    while !request.ends_with(b"[{}]") {
+        match stream.read(&mut space) {
+            Ok(read) if read > 0 => request.extend_from_slice(&space[..read]),
+            _ => return false,
+        }
+    }
+    true
+}
+
+fn transport(url: &str) -> LongPolling {
+    let url = parse(url).unwrap();
+    LongPolling::new(Settings {
+        servers: vec![Endpoints::new(&url, &BasePaths::default(), Append::default()).unwrap()],
+        authorization: Arc::default(),
+        cookies: Arc::default(),
+        headers: hyper::HeaderMap::new(),
+        maximum_response: 1_000,
+        connect_timeout: PATIENCE,
+        proxies: Arc::default(),
+        tls: crate::transport::http::tls::Tls::default(),
+        leniencies: Arc::default(),
+    })
+    .unwrap()
+}
+
+async fn exchange(transport: &LongPolling, endpoint: Endpoint) -> Result<Vec<u8>, Failure> {
+    let progress = Progress::new(|| 0);
+    let sent = transport.exchange(Server::Given(0), endpoint, b"[{}]".to_vec(), &progress);
+    timeout(PATIENCE, sent).await.unwrap()
+}
+
+async fn publish(transport: &LongPolling) -> Result<Vec<u8>, Failure> {
+    exchange(transport, Endpoint::Messages).await
+}
+
+fn kept(transport: &LongPolling) -> usize {
+    lock(&transport.connections.idle).kept.len()
+}
+
+/// Sees to the idle connections as the client's task does, until so many are left.
+async fn until_kept(transport: &LongPolling, count: usize) {
+    let left = poll_fn(|context| {
+        transport.poll_idle(context);
+        match kept(transport) == count {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    });
+    timeout(PATIENCE, left).await.unwrap();
+}
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test)
+}
+
+fn next(seen: &Receiver<Seen>) -> Seen {
+    seen.recv_timeout(PATIENCE).unwrap()
+}
+
+#[test]
+fn a_connection_is_kept_for_the_next_request() {
+    let (url, seen) = server(vec![vec![OK, OK, OK, OK]]);
+    let transport = transport(&url);
+    run(async {
+        for endpoint in [Endpoint::Handshake, Endpoint::Connect, Endpoint::Messages] {
+            assert_eq!(exchange(&transport, endpoint).await.unwrap(), b"[]");
+            assert_eq!(kept(&transport), 1);
+        }
+    });
+    assert_eq!(next(&seen), Seen::Accepted);
+    for _ in 0..3 {
+        assert_eq!(next(&seen), Seen::Request);
+    }
+}
+
+#[test]
+fn a_connection_that_does_not_stay_open_is_not_kept() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n[]",
+        "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+        "HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 2\r\n\r\n[]",
+    ] {
+        let (url, seen) = server(vec![vec![answer, ""], vec![OK, ""]]);
+        let transport = transport(&url);
+        run(async {
+            let first = publish(&transport).await;
+            assert_eq!(first.is_ok(), answer.contains("200"));
+            assert_eq!(kept(&transport), 0, "{answer}");
+            assert_eq!(next(&seen), Seen::Accepted);
+            assert_eq!(next(&seen), Seen::Request);
+            assert_eq!(next(&seen), Seen::End);
+            publish(&transport).await.unwrap();
+            assert_eq!(kept(&transport), 1);
+        });
+    }
+}
+
+#[test]
+fn a_response_that_is_not_read_to_its_end_takes_its_connection_along() {
+    let large = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n[";
+    let (url, seen) = server(vec![vec![large, OK]]);
+    let transport = transport(&url);
+    run(async {
+        let failure = publish(&transport).await.unwrap_err();
+        assert_eq!(failure.kind, ErrorKind::TooLarge, "{}", failure.text);
+        assert_eq!(kept(&transport), 0);
+    });
+    assert_eq!(next(&seen), Seen::Accepted);
+    assert_eq!(next(&seen), Seen::Request);
+    assert_eq!(next(&seen), Seen::End);
+}
+
+/// Each connection is closed behind one answer, when that is told; then it is told
+/// to have been closed.
+fn closing() -> (String, Sender<()>, Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/cometd", listener.local_addr().unwrap());
+    let (close, told) = channel();
+    let (tell, closed) = channel();
+    thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(request_came(&mut stream));
+            stream.write_all(OK.as_bytes()).unwrap();
+            let _ = told.recv();
+            drop(stream);
+            let _ = tell.send(());
+        }
+    });
+    (url, close, closed)
+}
+
+#[test]
+fn one_that_the_server_has_closed_is_seen_to_be_closed() {
+    let (url, close, _closed) = closing();
+    let transport = transport(&url);
+    run(async {
+        publish(&transport).await.unwrap();
+        assert_eq!(kept(&transport), 1);
+        close.send(()).unwrap();
+        until_kept(&transport, 0).await;
+        publish(&transport).await.unwrap();
+    });
+}
+
+#[test]
+fn one_that_was_closed_and_not_yet_seen_to_be_costs_no_request() {
+    let (url, close, closed) = closing();
+    let transport = transport(&url);
+    run(async {
+        publish(&transport).await.unwrap();
+        close.send(()).unwrap();
+        closed.recv_timeout(PATIENCE).unwrap();
+        // The runtime looks at its sockets, and nobody at the connection.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(kept(&transport), 1);
+        // Nothing has left, so that even a publish may be sent.
+        publish(&transport).await.unwrap();
+    });
+}
+
+#[test]
+fn a_closing_that_crosses_a_request_costs_no_connect_and_sends_no_publish_twice() {
+    for (endpoint, goes_on) in [
+        (Endpoint::Handshake, true),
+        (Endpoint::Connect, true),
+        (Endpoint::Messages, false),
+        (Endpoint::Disconnect, false),
+    ] {
+        let (url, seen) = server(vec![vec![OK, ""], vec![OK, ""]]);
+        let transport = transport(&url);
+        let answer = run(async {
+            publish(&transport).await.unwrap();
+            exchange(&transport, endpoint).await
+        });
+        let mut requests = 0;
+        while let Ok(seen) = seen.try_recv() {
+            requests += usize::from(seen == Seen::Request);
+        }
+        match answer {
+            Ok(_) => assert!(goes_on && requests == 3, "{endpoint:?} {requests}"),
+            Err(failure) => {
+                assert_eq!(failure.kind, ErrorKind::ConnectionLost);
+                assert!(!goes_on && requests == 2, "{endpoint:?} {requests}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_new_connection_that_is_closed_without_a_word_is_no_crossing() {
+    let (url, seen) = server(vec![vec![""], vec![OK]]);
+    let transport = transport(&url);
+    let failure = run(exchange(&transport, Endpoint::Connect)).unwrap_err();
+    assert_eq!(failure.kind, ErrorKind::ConnectionLost);
+    assert_eq!(next(&seen), Seen::Accepted);
+    assert_eq!(next(&seen), Seen::Request);
+    assert!(seen.try_recv().is_err());
+}
+
+#[test]
+fn a_request_that_is_given_up_closes_its_connection() {
+    let (url, seen) = server(vec![vec![
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[",
+        OK,
+    ]]);
+    let transport = transport(&url);
+    run(async {
+        let mut waiting = Box::pin(publish(&transport));
+        poll_fn(|context| {
+            assert!(waiting.as_mut().poll(context).is_pending());
+            match seen.try_recv() {
+                Ok(Seen::Request) => Poll::Ready(()),
+                _ => {
+                    context.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            }
+        })
+        .await;
+        drop(waiting);
+        assert_eq!(kept(&transport), 0);
+        assert_eq!(next(&seen), Seen::End);
+    });
+}
+
+#[test]
+fn idle_ones_are_closed_in_time_and_two_are_kept_at_most() {
+    let (url, seen) = server(vec![vec![OK, OK], vec![OK, OK], vec![OK, OK]]);
+    let mut transport = transport(&url);
+    run(async {
+        let all = tokio::join!(
+            publish(&transport),
+            publish(&transport),
+            publish(&transport)
+        );
+        assert!(all.0.is_ok() && all.1.is_ok() && all.2.is_ok());
+        assert_eq!(kept(&transport), MOST);
+    });
+    let ends = |count| {
+        let mut left = count;
+        while left > 0 {
+            left -= usize::from(next(&seen) == Seen::End);
+        }
+    };
+    ends(1);
+    transport.connections.limit = Duration::from_millis(20);
+    run(async {
+        // Those of before were driven by a runtime that is gone.
+        lock(&transport.connections.idle).kept.clear();
+        ends(2);
+    });
+    let (url, seen) = server(vec![vec![OK, OK]]);
+    let mut transport = self::transport(&url);
+    transport.connections.limit = Duration::from_millis(20);
+    run(async {
+        publish(&transport).await.unwrap();
+        until_kept(&transport, 0).await;
+    });
+    assert_eq!(next(&seen), Seen::Accepted);
+    assert_eq!(next(&seen), Seen::Request);
+    assert_eq!(next(&seen), Seen::End);
+    // One whose time is over is not used, though nobody has closed it yet.
+    let (url, _seen) = server(vec![vec![OK, OK], vec![OK]]);
+    let mut transport = self::transport(&url);
+    transport.connections.limit = Duration::ZERO;
+    run(async {
+        publish(&transport).await.unwrap();
+        let uri = lock(&transport.connections.idle).kept[0]
+            .connection
+            .uri
+            .clone();
+        assert!(transport.connections.take(&uri).is_none());
+    });
+}
+
+#[test]
+fn one_server_gets_no_request_of_another() {
+    let (url, _seen) = server(vec![vec![OK, OK]]);
+    let transport = transport(&url);
+    run(async {
+        publish(&transport).await.unwrap();
+        let place = url.replace("http://", "").replace("/cometd", "");
+        let port: u16 = place.rsplit(':').next().unwrap().parse().unwrap();
+        for other in [
+            format!("https://{place}/"),
+            format!("http://localhost:{port}/"),
+            format!("http://127.0.0.1:{}/", port ^ 1),
+        ] {
+            assert!(transport
+                .connections
+                .take(&other.parse().unwrap())
+                .is_none());
+        }
+        let same = format!("http://{place}/another/path").parse().unwrap();
+        assert!(transport.connections.take(&same).is_some());
+    });
+}
