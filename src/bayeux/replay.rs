@@ -47,6 +47,13 @@ pub fn id_of(data: &str) -> Option<i64> {
     digits.parse().ok().filter(|_| all_digits)
 }
 
+/// The same of data that is long: most has no id, which a search for the name tells
+/// faster than a look at each field. The name may be written with escapes.
+pub fn id_of_much(data: &str) -> Option<i64> {
+    let may_have_one = data.contains("replayId") || data.contains("\\u");
+    may_have_one.then(|| id_of(data)).flatten()
+}
+
 /// The `ext` field of a subscribe to a channel.
 pub fn field(channel: &str, position: i64) -> Option<(&'static str, String)> {
     let topic = serde_json::to_string(topic(channel)).ok()?;
@@ -56,6 +63,21 @@ pub fn field(channel: &str, position: i64) -> Option<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_long_has_the_same_id() {
+        for data in [
+            r#"{"event":{"replayId":7}}"#,
+            r#"{"event":{"r\u0065playId":7}}"#,
+            r#"{"\u0065vent":{"replayId":7}}"#,
+            r#"{"event":{"replayId":"x"}}"#,
+            r#"{"event":{}}"#,
+            r#""replayId""#,
+        ] {
+            assert_eq!(id_of_much(data), id_of(data), "{data}");
+        }
+        assert_eq!(id_of_much(r#"{"event":{"r\u0065playId":7}}"#), Some(7));
+    }
 
     #[test]
     fn ids_are_numbers_or_strings_of_digits_and_nothing_else() {

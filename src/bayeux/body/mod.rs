@@ -429,7 +429,7 @@ fn digests(text: &str, messages: &[Fields], replies: &[ReplyFields]) -> Vec<Dige
             digest.ext = Some(ext.unwrap_or_default().into());
         }
         if fields.data.len() > SHORT_DATA {
-            digest.replay_id = Some(fields.data.of(text).and_then(replay::id_of));
+            digest.replay_id = Some(fields.data.of(text).and_then(replay::id_of_much));
         }
         if digest.advice.is_some() || digest.ext.is_some() || digest.replay_id.is_some() {
             digests.push(digest);
