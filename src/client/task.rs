@@ -157,6 +157,7 @@ impl Task {
             }
         }
         ending.done = true;
+        self.transport.close_idle().await;
     }
 
     /// The response to a request is there. A small one is read and handled at

@@ -171,14 +171,26 @@ impl Connections {
         if !ready {
             return;
         }
-        let mut idle = lock(&self.idle);
-        if idle.kept.len() == MOST {
-            idle.kept.remove(0);
-        }
-        idle.kept.push(Kept {
+        let kept = Kept {
             connection,
             until: Instant::now() + self.limit,
-        });
+        };
+        let one_too_many = {
+            let mut idle = lock(&self.idle);
+            let full = idle.kept.len() == MOST;
+            let first = full.then(|| idle.kept.remove(0));
+            idle.kept.push(kept);
+            first
+        };
+        if let Some(kept) = one_too_many {
+            close([kept]).await;
+        }
+    }
+
+    /// Closes those that are kept.
+    pub async fn close_idle(&self) {
+        let Idle { kept, .. } = std::mem::take(&mut *lock(&self.idle));
+        close(kept).await;
     }
 
     /// Closes those that were idle for too long, and those that the server has
@@ -186,6 +198,10 @@ impl Connections {
     pub fn poll_idle(&self, context: &mut Context<'_>) {
         let mut idle = lock(&self.idle);
         let Idle { kept, sleep } = &mut *idle;
+        if kept.is_empty() {
+            *sleep = None;
+            return;
+        }
         loop {
             let now = Instant::now();
             for index in (0..kept.len()).rev() {
@@ -211,6 +227,17 @@ impl Connections {
             }
         }
     }
+}
+
+async fn close(connections: impl IntoIterator<Item = Kept>) {
+    let mut connections = Some(connections);
+    poll_fn(|context| {
+        for kept in connections.take().into_iter().flatten() {
+            kept.connection.close(context);
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 #[cfg(test)]

@@ -8,6 +8,13 @@ use crate::error::{ErrorKind, Failure};
 
 /// An error of one HTTP exchange.
 pub fn http_failure(error: &hyper::Error) -> Failure {
+    if error.is_canceled() {
+        // Something ended the connection before the request was taken up.
+        let cause = error.source().and_then(|it| it.downcast_ref());
+        if let Some(cause) = cause {
+            return http_failure(cause);
+        }
+    }
     if error.is_parse() {
         return Failure::new(
             ErrorKind::MalformedHttp,

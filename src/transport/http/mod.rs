@@ -230,6 +230,12 @@ impl LongPolling {
         self.connections.poll_idle(context);
     }
 
+    /// Closes the connections that no request uses, as TLS would have it: with a
+    /// word to the server.
+    pub async fn close_idle(&self) {
+        self.connections.close_idle().await;
+    }
+
     async fn post(
         &self,
         target: &Target,

@@ -264,6 +264,45 @@ fn a_new_connection_that_is_closed_without_a_word_is_no_crossing() {
 }
 
 #[test]
+fn a_server_that_speaks_first_is_told_to_speak_no_http_154() {
+    for (greeting, told) in [
+        (
+            "220 mail.example.com ESMTP\r\n",
+            ["unexpected message", "not HTTP/1.1"],
+        ),
+        ("", ["closed the connection", "connection reset"]),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let transport = transport(&format!("http://{}/", listener.local_addr().unwrap()));
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(greeting.as_bytes()).unwrap();
+            // Until the client has had enough of it.
+            if !greeting.is_empty() {
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+        });
+        let failure = run(exchange(&transport, Endpoint::Handshake)).unwrap_err();
+        let text = failure.text;
+        assert!(told.iter().any(|it| text.contains(it)), "{text}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn kept_connections_are_closed_with_the_client() {
+    let (url, seen) = server(vec![vec![OK, OK]]);
+    let transport = transport(&url);
+    run(async {
+        publish(&transport).await.unwrap();
+        transport.close_idle().await;
+    });
+    assert_eq!(next(&seen), Seen::Accepted);
+    assert_eq!(next(&seen), Seen::Request);
+    assert_eq!(next(&seen), Seen::End);
+}
+
+#[test]
 fn a_request_that_is_given_up_closes_its_connection() {
     let (url, seen) = server(vec![vec![
         "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[",
