@@ -162,7 +162,7 @@ impl Client {
             start.handshake_provider,
             self.shared.clone(),
         );
-        let task = Task {
+        let task = Box::new(Task {
             timestamps: start.configuration.timestamp.is_some(),
             session: Session::new(start.configuration),
             transport: Arc::new(start.transport),
@@ -170,7 +170,7 @@ impl Client {
             token_provider: start.token_provider,
             hooks,
             runtime: runtime.clone(),
-        };
+        });
         let name = self.shared.name.clone();
         runtime.handle().spawn(speaking(name, task.run()));
         Ok(())

@@ -89,7 +89,7 @@ enum Wake {
 }
 
 impl Task {
-    pub async fn run(mut self) {
+    pub async fn run(mut self: Box<Self>) {
         let mut ending = Ending {
             shared: self.shared.clone(),
             done: false,
