@@ -29,10 +29,6 @@ const KNOWN: &[(&[&str], &str)] = &[
         &["transport/http/"],
         "LongPolling and what it consists of; what they share stands in mod.rs, connector.rs and response.rs",
     ),
-    (
-        &["client/"],
-        "the builder makes the client, which gives on the builder's functions of the host's",
-    ),
 ];
 
 type ModulePath = Vec<String>;
