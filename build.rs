@@ -17,23 +17,39 @@ fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let configuration =
         cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is readable");
-    let bindings = cbindgen::Builder::new()
-        .with_config(configuration)
-        .with_src(root.join("src/capi/version.rs"))
-        .with_src(root.join("src/capi/status.rs"))
-        .with_src(root.join("src/capi/error.rs"))
-        .with_src(root.join("src/capi/builder.rs"))
-        .with_src(root.join("src/capi/extension.rs"))
-        .with_src(root.join("src/capi/handshake.rs"))
-        .with_src(root.join("src/capi/client.rs"))
-        .with_src(root.join("src/capi/replay.rs"))
-        .with_src(root.join("src/capi/receiver.rs"))
-        .with_src(root.join("src/capi/event.rs"))
-        .with_src(root.join("src/capi/message.rs"))
-        .with_src(root.join("src/capi/log.rs"))
-        .with_src(root.join("src/capi/process.rs"))
-        .generate()
-        .expect("cbindgen understands src/capi");
+    let mut builder = cbindgen::Builder::new().with_config(configuration);
+    // In the order of the header.
+    for file in [
+        "version",
+        "status",
+        "error",
+        "host",
+        "builder",
+        "urls",
+        "authorization",
+        "timing",
+        "capacity",
+        "session_options",
+        "network",
+        "extension",
+        "handshake",
+        "state",
+        "client",
+        "subscription",
+        "publish",
+        "statistics",
+        "disconnect",
+        "own_receiver",
+        "replay",
+        "receiver",
+        "event",
+        "message",
+        "log",
+        "process",
+    ] {
+        builder = builder.with_src(root.join(format!("src/capi/{file}.rs")));
+    }
+    let bindings = builder.generate().expect("cbindgen understands src/capi");
     let mut header = Vec::new();
     bindings.write(&mut header);
 

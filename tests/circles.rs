@@ -29,14 +29,6 @@ const KNOWN: &[(&[&str], &str)] = &[
         &["transport/http/"],
         "LongPolling and what it consists of; what they share stands in mod.rs, connector.rs and response.rs",
     ),
-    (
-        &["client/"],
-        "the builder makes the client, which gives on the builder's functions of the host's",
-    ),
-    (
-        &["capi/"],
-        "function types of the host's stand beside the handles that use them, and errors need the boundary that needs them",
-    ),
 ];
 
 type ModulePath = Vec<String>;

@@ -208,6 +208,13 @@
 /// Append it to no URL.
 #define COMETD_APPEND_NEVER 2
 
+/// As the reason for which a token provider is called: the server refused the
+/// credentials in use; see cometd_client_builder_set_token_provider.
+#define COMETD_TOKEN_REFUSED 1
+
+/// As a number of retries: for ever. The default.
+#define COMETD_RETRY_FOREVER 4294967295
+
 /// When a queue is full, nothing more is sent until there is room, neither the
 /// next /meta/connect nor what the host publishes, and nothing is dropped by the
 /// library. The default. Only messages fill a queue: outcomes and states that nobody
@@ -219,13 +226,6 @@
 
 /// When a queue is full, new messages are dropped.
 #define COMETD_OVERFLOW_DROP_NEWEST 2
-
-/// As a number of retries: for ever. The default.
-#define COMETD_RETRY_FOREVER 4294967295
-
-/// As the reason for which a token provider is called: the server refused the
-/// credentials in use; see cometd_client_builder_set_token_provider.
-#define COMETD_TOKEN_REFUSED 1
 
 /// Messages do not say when they are sent.
 #define COMETD_TIMESTAMP_NONE 0
@@ -1069,20 +1069,6 @@ cometd_status cometd_client_builder_set_client_certificate(cometd_client_builder
                                                            const char *pem_key,
                                                            size_t key_len);
 
-/// Builds a client. Nothing is started and nothing is sent before cometd_client_connect. The
-/// builder is not used up. Without cometd_client_builder_set_proxy the environment is read for proxies here.
-///
-/// `*out` receives the client.
-///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` or `out` is NULL;
-/// COMETD_E_TLS: the URL is https and the system's TLS library could not be set up; COMETD_E_INVALID_URL: the
-/// environment's proxy for the URL is none that the library can use.
-/// **Threads** one at a time. **Blocks** never. **Ownership** the client is the caller's, to
-/// free with cometd_client_free. **Since** 0.1.
-cometd_status cometd_client_builder_build(const cometd_client_builder *builder,
-                                          cometd_client **out,
-                                          cometd_error **err);
-
 /// Adds an extension: functions that see each message which the client sends, with
 /// `outgoing`, and each one that the server sends, with `incoming`, and can change or drop
 /// it. Either may be NULL. Any number can be added: incoming messages meet them in the order
@@ -1209,6 +1195,26 @@ cometd_status cometd_handshake_set_fields(cometd_handshake *handshake,
                                           const char *json,
                                           size_t len);
 
+/// The name of a state, for people to read: "CONNECTED".
+///
+/// **Returns** the name; "UNKNOWN" for a number that is no state.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_state_name(cometd_state state);
+
+/// Builds a client. Nothing is started and nothing is sent before cometd_client_connect. The
+/// builder is not used up. Without cometd_client_builder_set_proxy the environment is read for proxies here.
+///
+/// `*out` receives the client.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` or `out` is NULL;
+/// COMETD_E_TLS: the URL is https and the system's TLS library could not be set up; COMETD_E_INVALID_URL: the
+/// environment's proxy for the URL is none that the library can use.
+/// **Threads** one at a time. **Blocks** never. **Ownership** the client is the caller's, to
+/// free with cometd_client_free. **Since** 0.1.
+cometd_status cometd_client_builder_build(const cometd_client_builder *builder,
+                                          cometd_client **out,
+                                          cometd_error **err);
+
 /// Starts the handshake and returns. What comes of it, the events tell.
 ///
 /// A client is connected once in its life.
@@ -1269,18 +1275,20 @@ cometd_status cometd_client_session_id(cometd_client *client,
                                        size_t cap,
                                        size_t *needed);
 
-/// The name of a state, for people to read: "CONNECTED".
-///
-/// **Returns** the name; "UNKNOWN" for a number that is no state.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_state_name(cometd_state state);
-
 /// Where the client stands at this moment.
 ///
 /// **Returns** one of COMETD_STATE_…; COMETD_STATE_IDLE for NULL, COMETD_STATE_CLOSED for one that
 /// has crossed a fork.
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 cometd_state cometd_client_state(const cometd_client *client);
+
+/// Changes the value of the Authorization header, "Bearer abc", from the next request on.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `header_value` is empty;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: it holds a control character; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_set_authorization(cometd_client *client,
+                                              const char *header_value);
 
 /// Subscribes to channels: asks the server for their messages. A channel may end in "/*" (one
 /// segment) or "/**" (one or more). Behind a '?' anything may stand that is no control character, such as
@@ -1436,14 +1444,6 @@ cometd_status cometd_client_batch_begin(cometd_client *client,
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 cometd_status cometd_client_batch_end(cometd_client *client,
                                       cometd_error **err);
-
-/// Changes the value of the Authorization header, "Bearer abc", from the next request on.
-///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `header_value` is empty;
-/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: it holds a control character; COMETD_E_FORKED.
-/// **Threads** any. **Blocks** never. **Since** 0.1.
-cometd_status cometd_client_set_authorization(cometd_client *client,
-                                              const char *header_value);
 
 /// Tells what the server's clock says now, as the timesync extension has found out; see
 /// cometd_client_builder_set_timesync. It is exact to about half the time that a message and its reply are on their

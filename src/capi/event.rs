@@ -4,9 +4,9 @@ use std::ffi::{c_char, c_void, CString};
 use std::sync::Arc;
 
 use super::boundary::{access, act, write};
-use super::client::{cometd_state, state_number, COMETD_STATE_IDLE};
 use super::error::{c_text, cometd_error};
 use super::message::cometd_message;
+use super::state::{cometd_state, state_number, COMETD_STATE_IDLE};
 use crate::delivery::{Event, Notice, Ticket};
 
 /// A message on a channel that was subscribed to; see cometd_event_message.
@@ -52,10 +52,6 @@ pub const COMETD_EVENT_ADVICE: i32 = 10;
 /// leave it.
 pub type cometd_event_fn =
     Option<unsafe extern "C-unwind" fn(user: *mut c_void, event: *const cometd_event)>;
-
-/// Frees a `user`. It runs exactly once, on any thread, when no call that uses
-/// `user` is running or can start. Inside it, what holds inside a callback holds.
-pub type cometd_free_fn = Option<unsafe extern "C-unwind" fn(user: *mut c_void)>;
 
 /// Something that happened to a client.
 ///

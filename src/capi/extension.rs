@@ -1,12 +1,13 @@
 //! Extensions of the program's, and the message that one has.
 
-use std::ffi::{c_char, c_void, CStr};
+use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-use super::boundary::{access, bytes, call_plain, object_mut, write};
+use super::boundary::{access, bytes, object_mut, write};
 use super::builder::{cometd_client_builder, set};
-use super::event::cometd_free_fn;
-use super::status::{self, cometd_status, COMETD_OK};
+use super::call::call_plain;
+use super::host::{cometd_free_fn, outcome};
+use super::status::{cometd_status, COMETD_OK};
 use crate::client::{Extend, Extension, ExtensionMessage};
 use crate::delivery::HostData;
 
@@ -28,22 +29,6 @@ pub type cometd_extension_fn = Option<
         message: *mut cometd_extension_message,
     ) -> cometd_status,
 >;
-
-/// How a function is told that has called pthread_exit.
-pub(super) const ENDED: &str = "it ended its thread";
-
-/// What a function of the host's has returned: any status but COMETD_OK is a failure.
-/// `None`: it has ended its thread.
-pub(super) fn outcome(status: Option<cometd_status>) -> Result<(), String> {
-    let status = match status {
-        Some(COMETD_OK) => return Ok(()),
-        Some(status) => status,
-        None => return Err(ENDED.to_owned()),
-    };
-    // SAFETY: the name is a text of the library's.
-    let name = unsafe { CStr::from_ptr(status::cometd_status_name(status)) };
-    Err(format!("it returned {status} ({})", name.to_string_lossy()))
-}
 
 fn extend(function: cometd_extension_fn, data: &Arc<HostData>) -> Option<Arc<Extend>> {
     let function = function?;

@@ -3,10 +3,10 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-use super::boundary::{access, bytes, call_plain, object_mut, write};
+use super::boundary::{access, bytes, object_mut, write};
 use super::builder::{cometd_client_builder, set};
-use super::event::cometd_free_fn;
-use super::extension::outcome;
+use super::call::call_plain;
+use super::host::{cometd_free_fn, outcome};
 use super::status::{cometd_status, COMETD_OK};
 use crate::client::Handshake;
 use crate::delivery::HostData;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 use tracing::Level;
 
-use super::boundary::call_plain;
+use super::call::call_plain;
 use super::error::c_text;
-use super::event::cometd_free_fn;
+use super::host::cometd_free_fn;
 use super::status::{cometd_status, COMETD_OK};
 use crate::delivery::HostData;
 use crate::error::{Error, ErrorKind};

@@ -2,24 +2,49 @@
 //! one method of the library, and turns the result into a status; whatever
 //! more there is to do belongs behind it.
 //!
-//! One file a handle. [`boundary`] holds what all share: the guard against
-//! panics and the conversion of arguments.
+//! One file a handle: [`builder`], [`client`], [`receiver`], [`event`],
+//! [`message`], [`error`], and the short-lived ones of the host's functions,
+//! [`extension`] and [`handshake`]. The setters of a builder stand by what they
+//! are about ([`urls`], [`authorization`], [`timing`], [`capacity`],
+//! [`session_options`], [`network`], [`replay`]), and so does what a client does
+//! ([`subscription`], [`publish`], [`statistics`], [`disconnect`],
+//! [`own_receiver`]).
+//!
+//! Below them is what they share: [`boundary`] is the guard against panics and
+//! the conversion of arguments, [`call`] turns errors into statuses, [`reading`]
+//! takes events out of queues, [`host`] has what the host's functions have in
+//! common, and [`state`] and [`status`] the constants.
 
 #![allow(non_camel_case_types)]
 // What a caller must see to is said once, at the top of the header.
 #![allow(clippy::missing_safety_doc)]
 
+pub mod authorization;
 mod boundary;
 pub mod builder;
+mod call;
+pub mod capacity;
 pub mod client;
+pub mod disconnect;
 pub mod error;
 pub mod event;
 pub mod extension;
 pub mod handshake;
+pub mod host;
 pub mod log;
 pub mod message;
+pub mod network;
+pub mod own_receiver;
 pub mod process;
+pub mod publish;
+mod reading;
 pub mod receiver;
 pub mod replay;
+pub mod session_options;
+pub mod state;
+pub mod statistics;
 pub mod status;
+pub mod subscription;
+pub mod timing;
+pub mod urls;
 pub mod version;

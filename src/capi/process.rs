@@ -1,6 +1,6 @@
 //! What concerns the whole process.
 
-use super::boundary::call_plain;
+use super::call::call_plain;
 use super::status::{cometd_status, COMETD_OK};
 use crate::error::{Error, ErrorKind};
 use crate::runtime;

@@ -1,18 +1,17 @@
 //! The replay extension: where subscriptions start, and the host's store of
 //! positions.
 
-use std::ffi::{c_char, c_void, CStr, CString};
+use std::ffi::{c_char, c_void, CString};
 use std::sync::Arc;
 
 use super::boundary::text;
-use super::builder::{cometd_client_builder, set};
+use super::builder::{cometd_client_builder, set, set_choice};
 use super::client::{cometd_client, with};
 use super::error::cometd_error;
-use super::event::cometd_free_fn;
-use super::extension::ENDED;
-use super::status::{cometd_status, cometd_status_name, COMETD_E_PANIC, COMETD_NONE, COMETD_OK};
+use super::host::{cometd_free_fn, outcome, returned, ENDED};
+use super::status::{cometd_status, COMETD_E_PANIC, COMETD_NONE, COMETD_OK};
 use crate::bayeux::replay;
-use crate::client::{LoadPosition, ReplayStore};
+use crate::client::{Builder, LoadPosition, ReplayStore};
 use crate::delivery::{HostData, SavePosition};
 use crate::error::{Error, ErrorKind};
 
@@ -123,22 +122,13 @@ pub unsafe extern "C" fn cometd_client_builder_set_replay_fallback(
     builder: *mut cometd_client_builder,
     position: i64,
 ) -> cometd_status {
-    unsafe {
-        set(builder, |it| {
-            it.set_replay_fallback(match position {
-                COMETD_REPLAY_NEW => Some(replay::NEW),
-                COMETD_REPLAY_ALL => Some(replay::ALL),
-                COMETD_REPLAY_FAIL => None,
-                other => {
-                    return Err(Error::call(
-                        ErrorKind::OutOfRange,
-                        format!("position: {other} is none of the constants"),
-                    ))
-                }
-            });
-            Ok(())
-        })
-    }
+    let choices = [
+        (COMETD_REPLAY_NEW, Some(replay::NEW)),
+        (COMETD_REPLAY_ALL, Some(replay::ALL)),
+        (COMETD_REPLAY_FAIL, None),
+    ];
+    let setter = Builder::set_replay_fallback;
+    unsafe { set_choice(builder, "position", position, choices, setter) }
 }
 
 /// Installs functions that keep positions where they outlive the process, so that the
@@ -227,18 +217,8 @@ fn saver(save: Save, data: Arc<HostData>) -> Arc<SavePosition> {
     Arc::new(move |channel: &str, position: i64| {
         let name = CString::new(channel).unwrap_or_default();
         // SAFETY: as above.
-        match data.call(|user| unsafe { save(user, name.as_ptr(), position) }) {
-            Some(COMETD_OK) => Ok(()),
-            Some(status) => Err(returned(status)),
-            None => Err(ENDED.to_owned()),
-        }
+        outcome(data.call(|user| unsafe { save(user, name.as_ptr(), position) }))
     })
-}
-
-fn returned(status: cometd_status) -> String {
-    // SAFETY: the name of a status is a constant.
-    let name = unsafe { CStr::from_ptr(cometd_status_name(status)) };
-    format!("it returned {status} ({})", name.to_string_lossy())
 }
 
 /// Sets where the next cometd_client_subscribe to a channel starts, in the order of the

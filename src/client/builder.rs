@@ -2,38 +2,38 @@
 //! at once, names it in the error, and changes nothing when it refuses it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::value::RawValue;
+use tokio::sync::Notify;
 use url::Url;
 
+use super::arguments::json_error;
+use super::board::Board;
+use super::extensions::{Extension, Extensions};
+use super::hooks::HandshakeProvider;
 use super::name;
 use super::replay::{self, Positions, ReplayStore};
-use super::{Client, Extension, HandshakeProvider};
-use crate::bayeux::json::{self, JsonError};
-use crate::delivery::{Limits, Overflow};
+use super::shared::Shared;
+use super::statistics::Counters;
+use super::token_provider::TokenProvider;
+use super::{Client, Unstarted};
+use crate::bayeux::json;
+use crate::clock;
+use crate::delivery::{Hub, Limits, Overflow};
 use crate::error::{Error, ErrorKind};
-use crate::session::{Configuration, ReplayPolicy, Timestamp};
+use crate::runtime::Process;
+use crate::session::{Configuration, ReplayPolicy, Server, Timestamp};
 use crate::transport::http::authorization::{self, Authorization};
 use crate::transport::http::cookies::{self, Jar};
 use crate::transport::http::endpoints::{self, Append, BasePaths, Endpoints};
 use crate::transport::http::proxy::{Choice, Proxy};
 use crate::transport::http::secrets::Secrets;
 use crate::transport::http::tls::Tls;
-use crate::transport::http::{uri_of, Settings};
+use crate::transport::http::{uri_of, LongPolling, Settings};
 use crate::transport::leniencies::Leniencies;
-
-/// Why the token provider is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenReason {
-    /// The server refused the credentials in use.
-    Refused,
-}
-
-/// Gives the value of a new `Authorization` header, or says why it cannot.
-pub type TokenProvider = dyn Fn(TokenReason) -> Result<HeaderValue, String> + Send + Sync;
 
 pub const DEFAULT_EVENTS: usize = 10_000;
 pub const DEFAULT_BYTES: usize = 64 * 1024 * 1024;
@@ -62,13 +62,13 @@ pub struct Builder {
     jar: Jar,
     headers: HeaderMap,
     session: Configuration,
-    pub(super) limits: Limits,
-    pub(super) commands: usize,
+    limits: Limits,
+    commands: usize,
     maximum_response: usize,
-    pub(super) token_provider: Option<Arc<TokenProvider>>,
-    pub(super) handshake_provider: Option<Arc<HandshakeProvider>>,
-    pub(super) extensions: Vec<Extension>,
-    pub(super) own_receiver: bool,
+    token_provider: Option<Arc<TokenProvider>>,
+    handshake_provider: Option<Arc<HandshakeProvider>>,
+    extensions: Vec<Extension>,
+    own_receiver: bool,
     /// Where channels start; `None`: without the replay extension.
     replay_start: Option<i64>,
     replay_fallback: Option<i64>,
@@ -76,7 +76,7 @@ pub struct Builder {
     replay_store: ReplayStore,
     proxy: Choice,
     tls: Tls,
-    pub(super) name: Option<Arc<str>>,
+    name: Option<Arc<str>>,
 }
 
 impl Builder {
@@ -451,7 +451,7 @@ impl Builder {
     }
 
     /// Where a new client's channels start, if it takes part in replay.
-    pub(super) fn positions(&self, name: &Arc<str>) -> Option<Positions> {
+    fn positions(&self, name: &Arc<str>) -> Option<Positions> {
         self.replay_start.map(|_| {
             Positions::new(
                 self.replay_positions.clone(),
@@ -461,7 +461,7 @@ impl Builder {
         })
     }
 
-    pub(super) fn session(&self) -> Configuration {
+    fn session(&self) -> Configuration {
         Configuration {
             replay: self.replay_start.map(|start| ReplayPolicy {
                 start,
@@ -502,8 +502,57 @@ impl Builder {
             tls: self.tls.clone(),
             leniencies: Arc::new(Leniencies::new(move |text| told.redact(text))),
         };
-        let hosts = self.urls().map(endpoints::host_and_port).collect();
-        Client::new(self, hosts, settings, secrets)
+        self.client(settings, secrets)
+    }
+
+    fn client(&self, settings: Settings, secrets: Arc<Secrets>) -> Result<Client, Error> {
+        let name = self.name.clone().unwrap_or_else(name::next);
+        let hub = Hub::new(self.limits, name.clone());
+        let positions = self.positions(&name);
+        let tracker = positions.as_ref().and_then(Positions::tracker);
+        let own = self.own_receiver.then(|| hub.add_tracked(tracker));
+        let mut configuration = self.session();
+        configuration.seed = seed();
+        configuration.servers = self.urls().map(endpoints::host_and_port).collect();
+        configuration.calendar = clock::calendar();
+        let authorization = settings.authorization.clone();
+        let leniencies = settings.leniencies.clone();
+        let transport = LongPolling::new(settings)?;
+        let first = Server::Given(0);
+        let places = transport.places(first.clone()).ok_or_else(|| {
+            Error::call(ErrorKind::InvalidUrl, "url: there is no server to go to")
+        })?;
+        let shared = Arc::new(Shared {
+            name,
+            server: Mutex::new((first, places)),
+            session_id: Mutex::default(),
+            last_error: Mutex::default(),
+            hub,
+            board: Board::new(),
+            authorization,
+            secrets,
+            mailbox: Mutex::default(),
+            commands_came: Notify::new(),
+            outstanding: AtomicUsize::new(0),
+            commands_capacity: self.commands,
+            last_operation: AtomicU64::new(0),
+            counters: Counters::default(),
+            leniencies,
+            positions,
+        });
+        Ok(Client {
+            shared,
+            own,
+            unstarted: Mutex::new(Some(Box::new(Unstarted {
+                configuration,
+                transport,
+                token_provider: self.token_provider.clone(),
+                extensions: Extensions::new(self.extensions.clone()),
+                handshake_provider: self.handshake_provider.clone(),
+            }))),
+            request_capacity: self.session().request_capacity,
+            process: Process::current(),
+        })
     }
 }
 
@@ -511,24 +560,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The fields that a handshake provider gives.
-pub(super) fn handshake_fields(json: &[u8]) -> Result<Box<RawValue>, Error> {
-    let fields = json::parse_object(json).map_err(|error| json_error("json", &error))?;
-    let is_object = |it: &RawValue| it.get().starts_with('{');
-    if !json::field(&fields, "ext").is_none_or(is_object) {
-        return Err(Error::call(
-            ErrorKind::InvalidJson,
-            "json: its ext is not a JSON object",
-        ));
-    }
-    Ok(fields)
-}
-
-/// An error about JSON that the host gave as the argument `what`.
-pub(super) fn json_error(what: &str, error: &JsonError) -> Error {
-    let kind = match error {
-        JsonError::NotUtf8(_) => ErrorKind::NotUtf8,
-        _ => ErrorKind::InvalidJson,
-    };
-    Error::call(kind, format!("{what}: {error}"))
+/// Something that differs from client to client, to spread their attempts.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0)
 }

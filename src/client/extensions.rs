@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::builder::json_error;
+use super::arguments::json_error;
 use crate::bayeux::body::{each_element, Text};
 use crate::bayeux::json;
 use crate::delivery::HostCode;

@@ -7,12 +7,13 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 
+use super::arguments::json_error;
 use super::extensions::{Extensions, Outgoing};
+use super::shared::Shared;
 use super::worker::{Job, Worker};
-use super::Shared;
-use crate::bayeux::Body;
+use crate::bayeux::{json, Body};
 use crate::delivery::HostCode;
-use crate::error::{ErrorKind, Failure};
+use crate::error::{Error, ErrorKind, Failure};
 use crate::session::{HandshakeQuestion, RequestId};
 use crate::transport::http;
 
@@ -48,10 +49,23 @@ impl Handshake {
     }
 
     /// An object; the last call counts.
-    pub fn set_fields(&mut self, fields: &[u8]) -> Result<(), crate::error::Error> {
-        self.fields = Some(super::builder::handshake_fields(fields)?);
+    pub fn set_fields(&mut self, fields: &[u8]) -> Result<(), Error> {
+        self.fields = Some(handshake_fields(fields)?);
         Ok(())
     }
+}
+
+/// The fields that a handshake provider gives.
+fn handshake_fields(json: &[u8]) -> Result<Box<RawValue>, Error> {
+    let fields = json::parse_object(json).map_err(|error| json_error("json", &error))?;
+    let is_object = |it: &RawValue| it.get().starts_with('{');
+    if !json::field(&fields, "ext").is_none_or(is_object) {
+        return Err(Error::call(
+            ErrorKind::InvalidJson,
+            "json: its ext is not a JSON object",
+        ));
+    }
+    Ok(fields)
 }
 
 /// What came of a call of the host's code.

@@ -12,9 +12,11 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{sleep_until, Instant, Sleep};
 
-use super::builder::{TokenProvider, TokenReason};
 use super::hooks::{Done, Hooks};
-use super::Shared;
+use super::shared::Shared;
+#[cfg(test)]
+use super::tests::maybe_panic;
+use super::token_provider::{TokenProvider, TokenReason};
 use crate::aside::Work;
 use crate::bayeux::body::LARGE;
 use crate::bayeux::Body;
@@ -89,7 +91,7 @@ enum Wake {
 }
 
 impl Task {
-    pub async fn run(mut self) {
+    pub async fn run(mut self: Box<Self>) {
         let mut ending = Ending {
             shared: self.shared.clone(),
             done: false,
@@ -104,7 +106,7 @@ impl Task {
             }
             for (count, command) in (1..).zip(self.shared.take_commands()) {
                 #[cfg(test)]
-                super::tests::maybe_panic(&command);
+                maybe_panic(&command);
                 self.session.handle_command(clock::now(), command);
                 if count % TURN == 0 {
                     yield_now().await;

@@ -1,3 +1,5 @@
+use std::sync::atomic::Ordering;
+
 use super::*;
 use crate::delivery::{Event, Notice, Polled};
 use crate::session::{HandshakeQuestion, RequestId};

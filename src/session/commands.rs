@@ -507,7 +507,7 @@ impl Session {
         self.commands.request = Some(request);
         let first = sent.first().map(|it| &it.1);
         self.commands.others_turn = first.is_some_and(|it| it.operation == 0 && it.alone);
-        let deadline = self.flights.get(&request).map_or(now, |it| it.deadline);
+        let deadline = self.flights.get(request).map_or(now, |it| it.deadline);
         let count = sent.len();
         for (id, queued, started) in sent {
             if matches!(queued.verb, Verb::Call(_)) {

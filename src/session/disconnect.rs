@@ -24,7 +24,7 @@ impl Session {
         // A reply that is there is awaited for as long as the host's code has it.
         let has_arrived = self
             .connect
-            .and_then(|it| self.flights.get(&it.request))
+            .and_then(|it| self.flights.get(it.request))
             .is_some_and(|it| it.stage == Stage::Arrived);
         Some(match disconnecting.answered {
             Some(at) if !has_arrived => at.min(disconnecting.limit),

@@ -98,6 +98,49 @@ impl Flight {
     }
 }
 
+/// All that are under way: few at a time, a connect and a request of commands,
+/// and for a moment what takes their place. In the order in which they were made.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    list: Vec<(RequestId, Flight)>,
+}
+
+impl Flights {
+    /// Ids rise, so that it is the last one.
+    fn push(&mut self, id: RequestId, flight: Flight) {
+        // There are thousands of clients that never have more than two.
+        self.list.reserve_exact(1);
+        self.list.push((id, flight));
+    }
+
+    fn find(&self, id: RequestId) -> Option<usize> {
+        self.list.binary_search_by_key(&id, |it| it.0).ok()
+    }
+
+    pub(super) fn remove(&mut self, id: RequestId) -> Option<Flight> {
+        let index = self.find(id)?;
+        Some(self.list.remove(index).1)
+    }
+
+    pub(super) fn get(&self, id: RequestId) -> Option<&Flight> {
+        Some(&self.list.get(self.find(id)?)?.1)
+    }
+
+    fn get_mut(&mut self, id: RequestId) -> Option<&mut Flight> {
+        let index = self.find(id)?;
+        Some(&mut self.list.get_mut(index)?.1)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(RequestId, Flight)> {
+        self.list.iter()
+    }
+
+    /// Gives all of them up.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = RequestId> {
+        std::mem::take(&mut self.list).into_iter().map(|it| it.0)
+    }
+}
+
 impl Session {
     pub(super) fn send(
         &mut self,
@@ -112,7 +155,7 @@ impl Session {
             true => (Stage::Held, HOST_LIMIT),
             false => (Stage::Sent, limit),
         };
-        self.flights.insert(
+        self.flights.push(
             id,
             Flight {
                 purpose,
@@ -143,7 +186,7 @@ impl Session {
 
     pub(super) fn cancel(&mut self, exchange: Option<Exchange>) {
         if let Some(exchange) = exchange {
-            if self.flights.remove(&exchange.request).is_some() {
+            if self.flights.remove(exchange.request).is_some() {
                 self.outputs.push_back(Output::Cancel(exchange.request));
             }
         }
@@ -151,7 +194,7 @@ impl Session {
 
     /// A request brought nothing: refused, broken, or not Bayeux.
     pub fn handle_failure(&mut self, now: Millis, request: RequestId, failure: &Failure) {
-        let Some(flight) = self.flights.remove(&request) else {
+        let Some(flight) = self.flights.remove(request) else {
             return;
         };
         self.flight_failed(now, request, flight.purpose, failure);
@@ -189,13 +232,13 @@ impl Session {
     /// The host's code has dropped these messages of a request that is not yet
     /// sent. A request of which nothing is left is over.
     pub fn handle_dropped(&mut self, now: Millis, request: RequestId, message_ids: &[u64]) {
-        let Some(flight) = self.flights.get_mut(&request) else {
+        let Some(flight) = self.flights.get_mut(request) else {
             return;
         };
         flight.messages = flight.messages.saturating_sub(message_ids.len());
         let flight = *flight;
         if flight.messages == 0 {
-            self.flights.remove(&request);
+            self.flights.remove(request);
         }
         let failure = deleted();
         match flight.purpose {
@@ -218,7 +261,7 @@ impl Session {
     /// counts.
     pub fn handle_sent(&mut self, now: Millis, request: RequestId) {
         let held = |it: &&mut Flight| it.stage == Stage::Held;
-        let Some(flight) = self.flights.get_mut(&request).filter(held) else {
+        let Some(flight) = self.flights.get_mut(request).filter(held) else {
             return;
         };
         flight.stage = Stage::Sent;
@@ -230,7 +273,7 @@ impl Session {
     /// The response to a request is there, and with the host's code: what this
     /// takes is not the server's time.
     pub fn handle_arrived(&mut self, now: Millis, request: RequestId) {
-        let Some(flight) = self.flights.get_mut(&request) else {
+        let Some(flight) = self.flights.get_mut(request) else {
             return;
         };
         if flight.stage == Stage::Held {
@@ -248,7 +291,7 @@ impl Session {
     /// a slow line is no dead one.
     pub fn handle_progress(&mut self, now: Millis, request: RequestId, since: Millis, bytes: u64) {
         let sent = |it: &&mut Flight| it.stage == Stage::Sent;
-        let Some(flight) = self.flights.get_mut(&request).filter(sent) else {
+        let Some(flight) = self.flights.get_mut(request).filter(sent) else {
             return;
         };
         let (looked, before) = flight.progress.unwrap_or((since.max(flight.sent), 0));
@@ -270,7 +313,7 @@ impl Session {
 
     /// What travelled in a request of commands runs out of time with it.
     fn deadline_moved(&mut self, request: RequestId) {
-        let Some(flight) = self.flights.get(&request) else {
+        let Some(flight) = self.flights.get(request) else {
             return;
         };
         if flight.purpose == Purpose::Commands {
@@ -287,7 +330,7 @@ impl Session {
             .map(|(request, _)| *request)
             .collect();
         for request in due {
-            let Some(flight) = self.flights.get_mut(&request) else {
+            let Some(flight) = self.flights.get_mut(request) else {
                 continue;
             };
             if flight.deadline > now {

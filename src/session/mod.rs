@@ -44,7 +44,7 @@ mod subscriptions;
 mod tests;
 mod time;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 pub use configuration::{Configuration, Millis, ReplayPolicy, Timestamp};
 pub use door::{
@@ -58,7 +58,7 @@ use commands::Commands;
 use credentials::Refreshing;
 use disconnect::Disconnecting;
 use fields::HandshakeFields;
-use flights::Flight;
+use flights::Flights;
 use last_advice::LastAdvice;
 use replay::Replay;
 pub use servers::Server;
@@ -104,7 +104,7 @@ pub struct Session {
     /// never be taken for another's.
     last_message_id: u64,
     last_request_id: u64,
-    flights: BTreeMap<RequestId, Flight>,
+    flights: Flights,
     handshake: Option<Exchange>,
     connect: Option<Exchange>,
     next_attempt: Option<(Attempt, Millis)>,
@@ -175,7 +175,7 @@ impl Session {
             hopeless_handshakes: 0,
             last_message_id: 0,
             last_request_id: 0,
-            flights: BTreeMap::new(),
+            flights: Flights::default(),
             handshake: None,
             connect: None,
             next_attempt: None,
@@ -279,8 +279,8 @@ impl Session {
             .next_renewal()
             .filter(|_| self.room && self.state == State::Connected);
         self.flights
-            .values()
-            .map(Flight::due)
+            .iter()
+            .map(|(_, flight)| flight.due())
             .chain(attempt)
             .chain(renewal)
             .chain(self.commands.next_deadline())
@@ -350,13 +350,12 @@ impl Session {
         let flights = &mut self.flights;
         self.outputs.retain(|output| match output {
             Output::Send(request) => {
-                flights.remove(&request.id);
+                flights.remove(request.id);
                 false
             }
             _ => true,
         });
-        let requests = std::mem::take(flights).into_keys();
-        self.outputs.extend(requests.map(Output::Cancel));
+        self.outputs.extend(flights.take_all().map(Output::Cancel));
         self.handshake = None;
         self.connect = None;
         self.next_attempt = None;

@@ -95,7 +95,7 @@ impl Said {
 impl Session {
     /// A request brought messages.
     pub fn handle_reply(&mut self, now: Millis, request: RequestId, body: &Arc<Body>) {
-        let Some(flight) = self.flights.remove(&request) else {
+        let Some(flight) = self.flights.remove(request) else {
             return;
         };
         if self.state == State::Closed {

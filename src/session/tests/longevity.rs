@@ -178,7 +178,7 @@ impl Life {
         let [queued, pending, subscriptions] = self.session.commands.counts();
         assert!(queued + pending <= self.owed + 2 * CHANNELS);
         assert!(subscriptions <= CHANNELS);
-        assert!(self.session.flights.len() <= 8);
+        assert!(self.session.flights.iter().count() <= 8);
         assert!(self.session.outputs.capacity() <= 256);
     }
 
@@ -505,7 +505,7 @@ fn a_million_reconnects_need_no_more_room_than_a_few_213() {
         life.rest();
         assert_eq!(life.events_told, life.events_sent);
         assert_eq!(life.session.commands.counts()[..2], [0, 0]);
-        assert_eq!(life.session.flights.len(), 1);
+        assert_eq!(life.session.flights.iter().count(), 1);
         assert!(life
             .session
             .commands

@@ -1,0 +1,88 @@
+//! What is between client and server: a proxy, and the certificates of TLS.
+
+use std::ffi::c_char;
+
+use super::boundary::bytes;
+use super::builder::{cometd_client_builder, set, set_text};
+use super::status::cometd_status;
+use crate::client::Builder;
+
+/// Sets the proxy that all requests go through, whatever the environment says.
+///
+/// `url` is "http://HOST:PORT", or HOST:PORT alone; without a port it is 80. The proxy is spoken to by plain HTTP. It is
+/// asked for a tunnel (CONNECT) to https servers, and hears nothing of what goes through it; requests to http servers it
+/// reads, and passes on. A user and password in the URL become Basic authorization, which only the proxy sees. "" is no
+/// proxy at all.
+///
+/// Without this call the environment's variables decide as they do for curl: http_proxy for http servers, https_proxy or
+/// HTTPS_PROXY for https servers, all_proxy or ALL_PROXY for both, and no_proxy or NO_PROXY with the hosts that are gone
+/// to directly: names with all below them, addresses, networks such as 10.0.0.0/8, or "*". Requests to this machine go
+/// through a proxy as well, unless no_proxy names it. The variables are read by cometd_client_builder_build, once for a
+/// client. Other threads must not change the environment meanwhile.
+///
+/// A proxy that cannot be reached, does not answer, or refuses is COMETD_E_PROXY, with an error that names it, and is
+/// tried again like a server that cannot be reached. The token provider is not asked for a proxy's credentials.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or the user holds a colon;
+/// COMETD_E_INVALID_UTF8: `url`, or the user or password in it, is not UTF-8; COMETD_E_INVALID_URL: `url` names no host,
+/// has another scheme than http, or holds a path or query; COMETD_E_INVALID_HEADER: the user or password holds a control
+/// character.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_set_proxy(
+    builder: *mut cometd_client_builder,
+    url: *const c_char,
+) -> cometd_status {
+    unsafe { set_text(builder, "url", url, Builder::set_proxy) }
+}
+
+/// Sets the authorities that sign the certificates of https servers, such as a company's own.
+///
+/// `pem` is one or more certificates as PEM, of `len` bytes together; they are copied. With `with_system` the authorities
+/// that the system trusts are trusted as well, as they are without this call; otherwise these are the only ones. The last
+/// call counts. Host names are checked in any case.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` or `pem` is NULL, or `pem` holds no certificate, or a
+/// malformed one.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_set_certificate_authorities(
+    builder: *mut cometd_client_builder,
+    pem: *const c_char,
+    len: usize,
+    with_system: bool,
+) -> cometd_status {
+    unsafe {
+        set(builder, |it| {
+            it.set_certificate_authorities(bytes("pem", pem, len)?, with_system)
+        })
+    }
+}
+
+/// Sets the certificate that is shown to https servers that ask for one, and its private key.
+///
+/// `pem_chain`, of `chain_len` bytes, holds the client's certificate and behind it those that lead to an authority of the
+/// server's, as PEM. `pem_key`, of `key_len` bytes, is the private key as PEM, in PKCS #8 ("BEGIN PRIVATE KEY") and
+/// without a password; "openssl pkcs8 -topk8 -nocrypt" makes it of others. Both are copied; the key is in no error and no
+/// log line. The last call counts.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, `pem_chain` holds no certificate or a malformed
+/// one, `pem_key` holds no such key, or the key does not belong to the first certificate.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_set_client_certificate(
+    builder: *mut cometd_client_builder,
+    pem_chain: *const c_char,
+    chain_len: usize,
+    pem_key: *const c_char,
+    key_len: usize,
+) -> cometd_status {
+    unsafe {
+        set(builder, |it| {
+            it.set_client_certificate(
+                bytes("pem_chain", pem_chain, chain_len)?,
+                bytes("pem_key", pem_key, key_len)?,
+            )
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! The events of a client's own receiver.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use super::boundary::{act, required, write};
+use super::call::call_plain;
+use super::client::cometd_client;
+use super::event::{cometd_event, cometd_event_fn};
+use super::host::cometd_free_fn;
+use super::reading::{clear, poll, poll_many, set_callback};
+use super::status::cometd_status;
+use crate::delivery::Queue;
+use crate::error::{Error, ErrorKind};
+
+/// The queue of the client's own receiver.
+unsafe fn own_queue(client: *const cometd_client) -> Result<Arc<Queue>, Error> {
+    let client = unsafe { cometd_client::get(client) }?;
+    client.receiver().cloned().ok_or_else(|| {
+        Error::call(
+            ErrorKind::InvalidState,
+            "client: it was built without a receiver of its own",
+        )
+        .of(client.name())
+    })
+}
+
+/// Takes the oldest event of the client's own receiver, waiting for one up to `timeout_ms`.
+///
+/// Several threads may wait; each event goes to exactly one of them.
+///
+/// `*out` receives the event.
+///
+/// **Returns** COMETD_OK; COMETD_NONE: none came in time; COMETD_CLOSED: none comes any more,
+/// COMETD_EVENT_CLOSED was the last one; COMETD_E_INVALID_ARGUMENT: `client` or `out` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `timeout_ms` is less than -1; COMETD_E_INVALID_STATE: a callback is
+/// installed or the client was built
+/// without a receiver of its own; COMETD_E_WOULD_DEADLOCK:
+/// `timeout_ms` is not 0 inside a callback; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds; 0 does not wait, -1 waits
+/// without limit. **Ownership** the event is the caller's, to free with cometd_event_free.
+/// **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_poll(
+    client: *mut cometd_client,
+    timeout_ms: i32,
+    out: *mut *mut cometd_event,
+) -> cometd_status {
+    write(out, std::ptr::null_mut());
+    call_plain(|| {
+        let out = required("out", out)?;
+        let queue = unsafe { own_queue(client) }?;
+        poll(&queue, timeout_ms, out)
+    })
+}
+
+/// Takes up to `cap` events at once, waiting up to `timeout_ms` for the first of them. The
+/// cheapest way to read many.
+///
+/// `out` has room for `cap` events; the first ones receive the events in their order, the rest
+/// is set to NULL.
+///
+/// **Returns** how many there are. 0: none came in time, or none comes any more, or an argument
+/// is not acceptable; cometd_client_poll tells which.
+/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds, until there is one; 0 does not
+/// wait, -1 waits without limit. **Ownership** the events are the caller's, each to free with
+/// cometd_event_free. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_poll_many(
+    client: *mut cometd_client,
+    timeout_ms: i32,
+    out: *mut *mut cometd_event,
+    cap: usize,
+) -> usize {
+    act(0, || {
+        if out.is_null() {
+            return 0;
+        }
+        match unsafe { own_queue(client) } {
+            Ok(queue) => unsafe { poll_many(&queue, timeout_ms, out, cap) },
+            Err(_) => unsafe { clear(out, cap) },
+        }
+    })
+}
+
+/// A file descriptor that is readable exactly while cometd_client_poll(…, 0, …) has an event
+/// to give. For poll(2), select(2), epoll (level-triggered) and event loops built on them.
+///
+/// It is only watched: never read, written or closed by the host. It stays the same as long as
+/// the client lives.
+///
+/// **Returns** the descriptor; -1 when `client` is NULL, has crossed a fork, was built without a receiver of
+/// its own, or the system has no descriptor left.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_fd(client: *mut cometd_client) -> isize {
+    act(-1, || match unsafe { own_queue(client) } {
+        Ok(queue) => queue.fd().map_or(-1, |fd| fd as isize),
+        Err(_) => -1,
+    })
+}
+
+/// Has each event given to a function instead of to cometd_client_poll, from the oldest on
+/// that was not taken yet; see cometd_event_fn. NULL as `fn` removes it again.
+///
+/// The first call of `fn` comes after this function has done its work. A call that is running
+/// when the callback is replaced or removed is not waited for; `free_user` tells when none is.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL;
+/// COMETD_E_INVALID_STATE: the client was built without a receiver of its own; COMETD_E_SYSTEM: no
+/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
+/// `free_user` (may be NULL), once: after the callback was replaced or removed, or the
+/// client was freed. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_set_callback(
+    client: *mut cometd_client,
+    r#fn: cometd_event_fn,
+    user: *mut c_void,
+    free_user: cometd_free_fn,
+) -> cometd_status {
+    call_plain(|| {
+        let queue = unsafe { own_queue(client) }?;
+        set_callback(&queue, r#fn, user, free_user)
+    })
+}

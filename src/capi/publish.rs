@@ -1,0 +1,180 @@
+//! Publishes, remote calls, and batches of all that is sent.
+
+use std::ffi::c_char;
+
+use super::boundary::{bytes, positive_milliseconds, text, write};
+use super::client::{cometd_client, perform, with};
+use super::error::cometd_error;
+use super::status::{cometd_status, COMETD_OK};
+use super::timing::COMETD_RETRY_FOREVER;
+use crate::client::Client;
+use crate::error::{Error, ErrorKind};
+
+/// Publishes a message to a channel. Before the handshake is done it is held; messages are sent in the
+/// order of the calls, and those that wait at the same time share a request.
+///
+/// Exactly one event follows, with the id and the channel: COMETD_EVENT_PUBLISHED, or
+/// COMETD_EVENT_ERROR. It is never sent twice: after an error such as COMETD_E_TIMEOUT or
+/// COMETD_E_CONNECTION_LOST the server may or may not have seen it.
+///
+/// `json` is the data, one JSON value of `len` bytes; it is sent as it is. `*id` (may be NULL) receives
+/// the id, never 0.
+///
+/// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channel` or `json` is NULL;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a channel, has a wildcard, or is a
+/// meta channel; COMETD_E_INVALID_JSON: `json` is not JSON, or is nested more than 128 levels deep;
+/// COMETD_E_TOO_LARGE: it is above cometd_client_builder_set_request_capacity;
+/// COMETD_E_FULL: too many wait for their outcome, or for the program to read it, see
+/// cometd_client_builder_set_commands_capacity;
+/// COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_publish(
+    client: *mut cometd_client,
+    channel: *const c_char,
+    json: *const c_char,
+    len: usize,
+    id: *mut u64,
+    err: *mut *mut cometd_error,
+) -> cometd_status {
+    write(id, 0);
+    unsafe {
+        with(client, err, |client| {
+            let channel = text("channel", channel)?;
+            write(id, client.publish(channel, bytes("json", json, len)?)?);
+            Ok(COMETD_OK)
+        })
+    }
+}
+
+/// Publishes a message, and sends it again until the server has answered: at least once, where
+/// cometd_client_publish sends at most once. After a failed attempt the server may have seen the message or not, so
+/// it may get it twice; every attempt carries the same message id.
+///
+/// Sent again is what failed on the way (no connection, no reply in time, an HTTP status other than 413; after 400 or
+/// 413 it travels without others, and alone 413 is final), what a server refused that has lost the session (it is sent
+/// in the next one) or is in trouble (a Bayeux error of 500 to 599), and what it advised to try again; with the waits of
+/// cometd_client_builder_set_backoff_ms, or a longer one that the server asked for (Retry-After, up to a day). Any other refusal is final. Later publishes do not wait for it.
+/// cometd_client_disconnect makes one last attempt.
+///
+/// Exactly one event follows, with the id and the channel: COMETD_EVENT_PUBLISHED, or COMETD_EVENT_ERROR: of the last
+/// attempt, or COMETD_E_TIMEOUT when `timeout_ms` have passed since this call.
+///
+/// `json` is the data, one JSON value of `len` bytes; it is sent as it is. `timeout_ms` is at least 1, or -1 for no
+/// limit; before cometd_client_connect nothing is told, a limit that passes then is told afterwards. `attempts` is how
+/// often it is sent at most, at least 1; COMETD_RETRY_FOREVER for no limit. `*id` (may be NULL) receives the id, never
+/// 0.
+///
+/// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channel` or `json` is NULL;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a channel, has a wildcard, or is a
+/// meta channel; COMETD_E_INVALID_JSON: `json` is not JSON, or is nested more than 128 levels deep;
+/// COMETD_E_OUT_OF_RANGE: `timeout_ms` is 0 or less than -1, or `attempts` is 0; COMETD_E_TOO_LARGE: it is above
+/// cometd_client_builder_set_request_capacity; COMETD_E_FULL: too many wait for their outcome, or for the program to
+/// read it, see cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or has ended;
+/// COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_publish_with_retries(
+    client: *mut cometd_client,
+    channel: *const c_char,
+    json: *const c_char,
+    len: usize,
+    timeout_ms: i32,
+    attempts: u32,
+    id: *mut u64,
+    err: *mut *mut cometd_error,
+) -> cometd_status {
+    write(id, 0);
+    unsafe {
+        with(client, err, |client| {
+            let channel = text("channel", channel)?;
+            let json = bytes("json", json, len)?;
+            let timeout = match timeout_ms {
+                -1 => None,
+                limited => Some(positive_milliseconds("timeout_ms", limited)?),
+            };
+            let attempts = match attempts {
+                COMETD_RETRY_FOREVER => None,
+                0 => {
+                    return Err(Error::call(
+                        ErrorKind::OutOfRange,
+                        "attempts: is at least 1",
+                    ))
+                }
+                limited => Some(limited),
+            };
+            let published = client.publish_with_retries(channel, json, timeout, attempts)?;
+            write(id, published);
+            Ok(COMETD_OK)
+        })
+    }
+}
+
+/// Calls a service: publishes a message to its channel and awaits the answer, a message on the same
+/// channel with the same id (CometD's remote call).
+///
+/// Exactly one event follows, with the id and the channel: COMETD_EVENT_RESULT with the answer, or
+/// COMETD_EVENT_ERROR, COMETD_E_TIMEOUT when none came within `timeout_ms`. What comes later is passed over.
+/// While a batch is open, and before cometd_client_connect, nothing is told: a limit that passes then is told
+/// afterwards.
+///
+/// `channel` starts with "/service/"; `json` is the data, one JSON value of `len` bytes; `timeout_ms` is at
+/// least 1 and counts from this call on. `*id` (may be NULL) receives the id, never 0.
+///
+/// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channel` or `json` is NULL;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is not a service's; COMETD_E_INVALID_JSON:
+/// `json` is not JSON, or is nested more than 128 levels deep; COMETD_E_OUT_OF_RANGE: `timeout_ms` is less
+/// than 1; COMETD_E_TOO_LARGE: it is above cometd_client_builder_set_request_capacity; COMETD_E_FULL: too many
+/// wait for their outcome, or for the program to read it, see cometd_client_builder_set_commands_capacity;
+/// COMETD_E_CLOSED: the client has been disconnected or has ended; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_remote_call(
+    client: *mut cometd_client,
+    channel: *const c_char,
+    json: *const c_char,
+    len: usize,
+    timeout_ms: i32,
+    id: *mut u64,
+    err: *mut *mut cometd_error,
+) -> cometd_status {
+    write(id, 0);
+    unsafe {
+        with(client, err, |client| {
+            let channel = text("channel", channel)?;
+            let json = bytes("json", json, len)?;
+            let timeout = positive_milliseconds("timeout_ms", timeout_ms)?;
+            write(id, client.remote_call(channel, json, timeout)?);
+            Ok(COMETD_OK)
+        })
+    }
+}
+
+/// Begins a batch: what is subscribed, unsubscribed, published and called from here on, by any thread, waits for
+/// cometd_client_batch_end and is then sent in one request. Batches nest; the outermost end sends.
+///
+/// cometd_client_disconnect sends what an open batch holds.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_CLOSED: it has been
+/// disconnected or has ended; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_batch_begin(
+    client: *mut cometd_client,
+    err: *mut *mut cometd_error,
+) -> cometd_status {
+    unsafe { perform(client, err, Client::begin_batch) }
+}
+
+/// Ends a batch. An empty one sends nothing.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_INVALID_STATE: no batch was
+/// begun; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_batch_end(
+    client: *mut cometd_client,
+    err: *mut *mut cometd_error,
+) -> cometd_status {
+    unsafe { perform(client, err, Client::end_batch) }
+}
