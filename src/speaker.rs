@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::future::{poll_fn, Future};
-use std::pin::pin;
 use std::sync::Arc;
 
 thread_local! {
@@ -30,14 +29,14 @@ pub fn speaker() -> Option<Arc<str>> {
     SPEAKER.try_with(|it| it.borrow().clone()).ok().flatten()
 }
 
-/// Runs a future of this client's.
-pub async fn speaking<F: Future>(name: Arc<str>, future: F) -> F::Output {
-    let mut future = pin!(future);
-    poll_fn(|context| {
+/// Runs a future of this client's. It lives in a box: a future that holds
+/// another one as its argument keeps room for it twice.
+pub fn speaking<F: Future>(name: Arc<str>, future: F) -> impl Future<Output = F::Output> {
+    let mut future = Box::pin(future);
+    poll_fn(move |context| {
         let _speaking = speak(&name);
         future.as_mut().poll(context)
     })
-    .await
 }
 
 #[cfg(test)]

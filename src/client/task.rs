@@ -134,13 +134,12 @@ impl Task {
                 )
                 .await;
             self.session.handle_room(clock::now(), false);
-            match wake {
+            let replied = match wake {
                 Wake::Arrived(request, arrival) => {
                     self.arrived(&mut requests, &mut arrivals, request, arrival)
-                        .await;
                 }
-                Wake::Reply(request, reply) => self.replied(request, reply).await,
-                Wake::Hook(done) => self.hook_done(&mut requests, done).await,
+                Wake::Reply(request, reply) => Some((request, reply)),
+                Wake::Hook(done) => self.hook_done(&mut requests, done),
                 Wake::Timer => {
                     let now = clock::now();
                     for request in requests.iter().filter(|it| it.sending.is_some()) {
@@ -150,28 +149,33 @@ impl Task {
                         }
                     }
                     self.session.handle_timeout(now);
+                    None
                 }
                 Wake::Credentials(result) => {
                     let result = result.map(|value| self.shared.authorization.set(value));
                     self.session.handle_credentials(clock::now(), result);
+                    None
                 }
-                Wake::Commands | Wake::Room => {}
+                Wake::Commands | Wake::Room => None,
+            };
+            if let Some((request, reply)) = replied {
+                self.replied(request, reply).await;
             }
         }
         ending.done = true;
         self.transport.close_idle().await;
     }
 
-    /// The response to a request is there. A small one is read and handled at
-    /// once, unless another is before it; a large one is read by another thread,
-    /// so that the other clients of this one need not wait.
-    async fn arrived(
+    /// The response to a request is there. A small one is read and given back to
+    /// be handled at once, unless another is before it; a large one is read by
+    /// another thread, so that the other clients of this one need not wait.
+    fn arrived(
         &mut self,
         requests: &mut Vec<Underway>,
         arrivals: &mut Arrivals,
         request: Underway,
         arrival: Result<Vec<u8>, Failure>,
-    ) {
+    ) -> Option<(RequestId, Result<Body, Failure>)> {
         let now = clock::now();
         let id = request.id;
         let reply = match arrival {
@@ -182,7 +186,7 @@ impl Task {
                     self.session.handle_arrived(now, id);
                     hooks.incoming(id, body);
                     requests.push(request);
-                    return;
+                    return None;
                 }
                 match body.len() > LARGE {
                     false => Work::Done(Some(http::parse(body))),
@@ -191,10 +195,11 @@ impl Task {
             }
         };
         match reply {
-            Work::Done(Some(reply)) if arrivals.is_empty() => self.replied(id, reply).await,
+            Work::Done(Some(reply)) if arrivals.is_empty() => Some((id, reply)),
             reply => {
                 self.session.handle_arrived(now, id);
                 arrivals.push_back((id, reply));
+                None
             }
         }
     }
@@ -205,7 +210,8 @@ impl Task {
             Ok(body) => {
                 self.shared.note_leniencies(&body);
                 if body.size() > LARGE {
-                    self.handle_large(now, request, body).await;
+                    // A box for these few, or every client has room for it.
+                    Box::pin(self.handle_large(now, request, body)).await;
                 } else {
                     self.session.handle_reply(now, request, &Arc::new(body));
                 }
@@ -233,8 +239,13 @@ impl Task {
         self.shared.counters.replied(request.endpoint, took, bytes);
     }
 
-    /// The host's code is done with something.
-    async fn hook_done(&mut self, requests: &mut Vec<Underway>, done: Done) {
+    /// The host's code is done with something: with a reply, when it gives one
+    /// back to be handled.
+    fn hook_done(
+        &mut self,
+        requests: &mut Vec<Underway>,
+        done: Done,
+    ) -> Option<(RequestId, Result<Body, Failure>)> {
         let now = clock::now();
         // One that is not there was given up meanwhile.
         let find = |requests: &[Underway], id| {
@@ -243,9 +254,7 @@ impl Task {
         };
         match done {
             Done::Outgoing { request, outgoing } => {
-                let Some(index) = find(requests, request) else {
-                    return;
-                };
+                let index = find(requests, request)?;
                 if !outgoing.dropped.is_empty() {
                     self.session.handle_dropped(now, request, &outgoing.dropped);
                 }
@@ -263,16 +272,15 @@ impl Task {
                 }
             }
             Done::Incoming { request, reply } => {
-                let Some(index) = find(requests, request) else {
-                    return;
-                };
+                let index = find(requests, request)?;
                 requests.swap_remove(index);
-                self.replied(request, reply).await;
+                return Some((request, reply));
             }
             Done::Fields { question, answer } => {
                 self.session.handle_handshake_fields(now, question, answer);
             }
         }
+        None
     }
 
     fn send(
@@ -334,6 +342,8 @@ impl Task {
                             Some(self.send(server.clone(), endpoint, body, progress))
                         }
                     };
+                    // Rarely more than one or two.
+                    requests.reserve_exact(1);
                     requests.push(Underway {
                         id,
                         server,

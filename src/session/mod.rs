@@ -161,6 +161,11 @@ pub struct Session {
 const MAXIMUM_HOLD: Millis = 3_600_000;
 const MAXIMUM_INTERVAL: Millis = 86_400_000;
 
+/// A turn has rarely more outputs than these; room for so many that a burst
+/// has left is given back.
+const FEW_OUTPUTS: usize = 2;
+const MANY_OUTPUTS: usize = 64;
+
 impl Session {
     pub fn new(configuration: Configuration) -> Self {
         let backoff = Backoff::new(
@@ -169,7 +174,7 @@ impl Session {
         );
         Self {
             state: State::Idle,
-            outputs: VecDeque::new(),
+            outputs: VecDeque::with_capacity(FEW_OUTPUTS),
             client_id: None,
             sessions: 0,
             hopeless_handshakes: 0,
@@ -264,7 +269,11 @@ impl Session {
 
     /// What to do next; empty when all is done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() && self.outputs.capacity() > MANY_OUTPUTS {
+            self.outputs = VecDeque::with_capacity(FEW_OUTPUTS);
+        }
+        output
     }
 
     /// When `handle_timeout` must be called at the latest.

@@ -534,3 +534,16 @@ fn a_million_reconnects_need_no_more_room_than_a_few_213() {
     assert!(most <= early + 4_096, "{early} bytes grew to {most}");
     assert!(std::mem::size_of::<Session>() <= 2_048);
 }
+
+#[test]
+fn what_a_burst_took_is_given_back() {
+    let (mut world, _) = World::connected();
+    let room = world.session.outputs.capacity();
+    let channels: Vec<String> = (0..1_000).map(|it| format!("/a/{it}")).collect();
+    let id = 1;
+    world.command(Command::Subscribe { id, channels });
+    world.session.handle_command(world.now, Command::Abort);
+    assert!(world.session.outputs.capacity() >= 1_000);
+    while world.session.poll_output().is_some() {}
+    assert_eq!(world.session.outputs.capacity(), room);
+}
