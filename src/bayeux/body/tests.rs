@@ -149,6 +149,11 @@ fn what_is_not_json_is_told_apart_154() {
         error(b"<html><body><h1>503 Service Unavailable</h1></body></html>"),
         BodyError::Html("503 Service Unavailable".into())
     );
+    let untitled = error(b"<html><body>Please wait</body></html>");
+    assert_eq!(
+        untitled.to_string(),
+        "the response is an HTML page, not Bayeux messages"
+    );
     for text in [
         "[{\"channel\":\"/x\"",
         "[]x",
