@@ -6,7 +6,10 @@ use crate::session::subscriptions::Subscriptions;
 
 /// Connected, with these subscriptions being made again in a second session: the
 /// renewal, and the connect that is held.
-fn renewing(channels: &[&str], configure: impl FnOnce(&mut Configuration)) -> (World, Sent, Sent) {
+pub(super) fn renewing(
+    channels: &[&str],
+    configure: impl FnOnce(&mut Configuration),
+) -> (World, Sent, Sent) {
     let (mut world, held) = World::connected_with(configure);
     for (id, channel) in (1..).zip(channels) {
         world.subscribe(id, &[channel]);

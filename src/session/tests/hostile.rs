@@ -1,29 +1,10 @@
 //! Servers that refuse, choke and contradict themselves, all at once or for
 //! long: nothing starves, nothing is forgotten, and what is told is kept.
 
+use super::edges::renewing;
 use super::*;
 
 const RETRY: &str = r#"{"reconnect":"retry"}"#;
-
-/// Connected, with these subscriptions made again in a second session, which is
-/// open: the renewal, and the connect that the server holds.
-fn renewing(channels: &[&str], configure: impl FnOnce(&mut Configuration)) -> (World, Sent, Sent) {
-    let (mut world, held) = World::connected_with(configure);
-    for (id, channel) in (1..).zip(channels) {
-        world.subscribe(id, &[channel]);
-        let sent = world.request(Endpoint::Messages);
-        world.accept(&sent);
-    }
-    world.answer(&held, &connect_refused(UNKNOWN));
-    let (_, handshake) = world.next_request(Endpoint::Handshake);
-    world.answer(&handshake, &handshake_ok("c2", ""));
-    let renewal = world.request(Endpoint::Messages);
-    let connect = world.request(Endpoint::Connect);
-    world.answer(&connect, &connect_ok(""));
-    let held = world.request(Endpoint::Connect);
-    world.events();
-    (world, renewal, held)
-}
 
 /// The next request that is no connect: those are held.
 fn next_commands(world: &mut World) -> Sent {
