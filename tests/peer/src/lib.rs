@@ -7,6 +7,7 @@
 
 mod answer;
 mod expect;
+mod identity;
 mod pattern;
 mod peer;
 mod script;
@@ -15,6 +16,7 @@ mod template;
 
 pub use answer::{Answer, End, Framing, Place};
 pub use expect::{Expect, On, What};
+pub use identity::{identity, Identity};
 pub use peer::{play, Peer};
 pub use script::{ParseError, Script, Step};
 pub use server::{Connection, Event, Request, Server};
