@@ -429,7 +429,6 @@ impl Task {
         let mut room_made = pin!(shared.hub.room_made());
         let mut told = false;
         let wake = poll_fn(|context| {
-            transport.poll_idle(context);
             if let Some(hooks) = hooks {
                 if let Poll::Ready(done) = hooks.poll_done(context) {
                     return Poll::Ready(Wake::Hook(done));
@@ -471,6 +470,7 @@ impl Task {
             if sleep.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Wake::Timer);
             }
+            transport.poll_idle(context);
             if !told {
                 // New requests have been written by now: they go before the host's
                 // threads.

@@ -1,24 +1,18 @@
 //! The connections of one client. A request takes one that was kept, or makes
-//! one, and drives it itself: there is no task for a connection, and one whose
-//! request is given up is closed with it. What a response leaves open is kept for
-//! the next request, and seen to by the client's task.
+//! one. What a response leaves open is kept for the next request, and seen to by
+//! the client's task.
 
 use std::future::{poll_fn, Future};
-use std::pin::{pin, Pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::{http1, TrySendError};
-use hyper::{Request, Response, Uri};
+use hyper::Uri;
 use tokio::time::{sleep_until, Instant, Sleep};
 
-use super::connector::{Connector, Heard, Watched};
-use super::failures::http_failure;
-use super::heads::Looked;
+use super::connection::{self, Quiet};
+use super::connector::{Connector, Stream};
 use crate::error::Failure;
 use crate::runtime::lock;
 use crate::transport::leniencies::Leniencies;
@@ -28,79 +22,12 @@ use crate::transport::leniencies::Leniencies;
 const IDLE: Duration = Duration::from_secs(4);
 /// One for the held connect, one for everything else (Bayeux, section 2.3).
 const MOST: usize = 2;
+/// A response that has not begun for so long, or twice as long, may take its time:
+/// what a connection needs to read it is given back until then. Clients that get
+/// events more often never pay for it.
+const TICK: Duration = Duration::from_secs(1);
 
-type Sent = Request<Full<Bytes>>;
-
-/// A connection to a server, or to a proxy.
-pub struct Connection {
-    /// Of its first request; the later ones go to the same server.
-    uri: Uri,
-    sender: http1::SendRequest<Full<Bytes>>,
-    /// `None` when it has ended.
-    driver: Option<http1::Connection<Looked<Watched>, Full<Bytes>>>,
-    heard: Heard,
-    to_proxy: bool,
-}
-
-impl Connection {
-    /// Whether it leads to a proxy, which is told the whole URL of each request.
-    pub fn is_to_proxy(&self) -> bool {
-        self.to_proxy
-    }
-
-    /// Whether the server has answered here before, and has said nothing since the
-    /// last request left: its closing crossed that on the way. Had a response
-    /// begun, events may have been in it, and the host must hear of it.
-    pub fn has_crossed(&self) -> bool {
-        self.heard.nothing_anew()
-    }
-
-    /// Sends a request; its response, as far as its head. The error has the
-    /// request if nothing of it has left.
-    pub async fn send(&mut self, request: Sent) -> Result<Response<Incoming>, TrySendError<Sent>> {
-        let answer = self.sender.try_send_request(request);
-        self.drive(answer).await
-    }
-
-    /// Waits for what needs this connection's bytes.
-    pub async fn drive<T>(&mut self, needs: impl Future<Output = T>) -> T {
-        let mut needs = pin!(needs);
-        poll_fn(|context| {
-            self.poll(context);
-            needs.as_mut().poll(context)
-        })
-        .await
-    }
-
-    /// Whether it is still open.
-    fn poll(&mut self, context: &mut Context<'_>) -> bool {
-        if let Some(driver) = &mut self.driver {
-            // What went wrong, who waits for the response is told.
-            if Pin::new(driver).poll(context).is_ready() {
-                self.driver = None;
-            }
-        }
-        self.driver.is_some()
-    }
-
-    fn is_ready(&mut self, context: &mut Context<'_>) -> bool {
-        self.poll(context) && matches!(self.sender.poll_ready(context), Poll::Ready(Ok(())))
-    }
-
-    fn is_to(&self, uri: &Uri) -> bool {
-        self.uri.scheme() == uri.scheme() && self.uri.authority() == uri.authority()
-    }
-
-    /// Ends it as the protocols below would have it, as far as that needs no
-    /// waiting.
-    fn close(self, context: &mut Context<'_>) {
-        let Self { sender, driver, .. } = self;
-        drop(sender);
-        if let Some(mut driver) = driver {
-            let _ = Pin::new(&mut driver).poll(context);
-        }
-    }
-}
+pub type Connection = connection::Connection<Stream>;
 
 /// One that no request uses.
 struct Kept {
@@ -112,7 +39,9 @@ struct Kept {
 struct Idle {
     /// The last one is the one that was used last.
     kept: Vec<Kept>,
-    /// Until the time of the first of them is over.
+    /// When those who wait for a response are told that time goes by.
+    tick: Option<Instant>,
+    /// Until the time of the first of them is over, or the next tick.
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -122,7 +51,9 @@ pub struct Connections {
     leniencies: Arc<Leniencies>,
     /// For how long one is kept.
     limit: Duration,
+    tick: Duration,
     idle: Mutex<Idle>,
+    quiet: Quiet,
 }
 
 impl Connections {
@@ -131,7 +62,9 @@ impl Connections {
             connector,
             leniencies,
             limit: IDLE,
+            tick: TICK,
             idle: Mutex::default(),
+            quiet: Quiet::default(),
         }
     }
 
@@ -139,20 +72,13 @@ impl Connections {
         // Most requests need none of the room that this takes.
         let stream = Box::pin(self.connector.connect(uri)).await;
         let stream = stream.map_err(|failure| failure.to_failure())?;
-        let heard = stream.heard();
-        let to_proxy = stream.is_to_proxy() && uri.scheme_str() == Some("http");
-        let made = http1::Builder::new()
-            .title_case_headers(true)
-            .handshake(Looked::new(stream, self.leniencies.clone()))
-            .await;
-        let (sender, driver) = made.map_err(|error| http_failure(&error))?;
-        Ok(Box::new(Connection {
-            uri: uri.clone(),
-            sender,
-            driver: Some(driver),
-            heard,
-            to_proxy,
-        }))
+        let connection = Connection::new(uri.clone(), stream, self.leniencies.clone());
+        connection.await.map(Box::new)
+    }
+
+    /// What the requests wait by.
+    pub fn quiet(&self) -> &Quiet {
+        &self.quiet
     }
 
     /// One that leads to this server and waits to be used.
@@ -194,11 +120,14 @@ impl Connections {
     }
 
     /// Closes those that were idle for too long, and those that the server has
-    /// closed, now and whenever the task is woken for it.
+    /// closed, and sees to it that those who wait for a response learn that time
+    /// goes by; now and whenever the task is woken for it. To be called when all
+    /// requests have been polled.
     pub fn poll_idle(&self, context: &mut Context<'_>) {
         let mut idle = lock(&self.idle);
-        let Idle { kept, sleep } = &mut *idle;
-        if kept.is_empty() {
+        let Idle { kept, tick, sleep } = &mut *idle;
+        if kept.is_empty() && !self.quiet.is_awaited() {
+            *tick = None;
             *sleep = None;
             return;
         }
@@ -214,7 +143,17 @@ impl Connections {
                     kept.remove(index);
                 }
             }
-            let Some(until) = kept.iter().map(|it| it.until).min() else {
+            if !self.quiet.is_awaited() {
+                *tick = None;
+            } else if tick.is_none_or(|at| now >= at) {
+                // Who waits already waits for this tick and the next.
+                self.quiet.tick();
+                if tick.is_some() {
+                    context.waker().wake_by_ref();
+                }
+                *tick = Some(now + self.tick);
+            }
+            let Some(until) = kept.iter().map(|it| it.until).chain(*tick).min() else {
                 *sleep = None;
                 return;
             };

@@ -3,14 +3,9 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::io;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper::Uri;
 use hyper_tls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
@@ -19,8 +14,12 @@ use tokio_native_tls::TlsConnector;
 use super::proxy::{Proxies, Proxy};
 use super::sockets::{self, Deadline, Place, Tcp};
 use super::tls::{handshake_failed, Tls};
+use super::watched::Watched;
 use crate::error::{Error, ErrorKind, Failure};
 use crate::runtime::lock;
+
+/// What leads to a server, or to a proxy.
+pub type Stream = MaybeHttpsStream<Tcp>;
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -99,7 +98,7 @@ impl Connector {
     }
 
     /// Makes a connection. Dropping the future gives it up, and closes it.
-    pub async fn connect(&self, uri: &Uri) -> Result<Watched, ConnectFailure> {
+    pub async fn connect(&self, uri: &Uri) -> Result<Watched<Stream>, ConnectFailure> {
         let failed = |error: Error| ConnectFailure::new(error.kind, error.message);
         let proxy = self.proxies.of(uri).map_err(|it| failed(it.clone()))?;
         let is_https = uri.scheme_str() == Some("https");
@@ -117,7 +116,7 @@ async fn attempt(
     proxy: Option<&Proxy>,
     tls: Option<TlsConnector>,
     deadline: Deadline,
-) -> Result<Watched, ConnectFailure> {
+) -> Result<Watched<Stream>, ConnectFailure> {
     let server = Place::new(uri);
     let stream = match proxy {
         None => sockets::connect(&server, deadline).await?,
@@ -127,19 +126,17 @@ async fn attempt(
         }
     };
     let Some(tls) = tls else {
-        return Ok(Watched {
-            stream: MaybeHttpsStream::Http(stream),
-            heard: Heard::default(),
-            to_proxy: proxy.is_some(),
-        });
+        return Ok(Watched::new(
+            MaybeHttpsStream::Http(stream),
+            proxy.is_some(),
+        ));
     };
     let shaking_hands = tls.connect(server.host(), TokioIo::new(stream));
     match deadline.within(shaking_hands).await {
-        Some(Ok(stream)) => Ok(Watched {
-            stream: MaybeHttpsStream::Https(TokioIo::new(stream)),
-            heard: Heard::default(),
-            to_proxy: false,
-        }),
+        Some(Ok(stream)) => Ok(Watched::new(
+            MaybeHttpsStream::Https(TokioIo::new(stream)),
+            false,
+        )),
         Some(Err(error)) => Err(handshake_failed(&server.name, &error)),
         // Whatever keeps the server from answering, it is not its certificate.
         None => Err(ConnectFailure::new(
@@ -173,98 +170,4 @@ async fn through(
         let why = format_args!("did not connect to {}: {}", server.name, deadline.words());
         Err(proxy.failure(why))
     })
-}
-
-type Stream = MaybeHttpsStream<Tcp>;
-
-/// What was heard over a connection.
-#[derive(Clone, Default)]
-pub struct Heard(Arc<Bytes>);
-
-#[derive(Default)]
-struct Bytes {
-    ever: AtomicBool,
-    since_written: AtomicBool,
-}
-
-impl Heard {
-    /// Whether the server has answered here before, and has said nothing since
-    /// something was last written: its closing crossed the request on the way.
-    pub fn nothing_anew(&self) -> bool {
-        self.0.ever.load(Ordering::Relaxed) && !self.0.since_written.load(Ordering::Relaxed)
-    }
-
-    fn some(&self) {
-        self.0.ever.store(true, Ordering::Relaxed);
-        self.0.since_written.store(true, Ordering::Relaxed);
-    }
-}
-
-/// A connection that knows whether a response has begun.
-pub struct Watched {
-    stream: Stream,
-    heard: Heard,
-    /// It leads to a proxy, which is told the whole URL of each request.
-    to_proxy: bool,
-}
-
-impl Watched {
-    pub fn heard(&self) -> Heard {
-        self.heard.clone()
-    }
-
-    pub fn is_to_proxy(&self) -> bool {
-        self.to_proxy
-    }
-}
-
-impl Read for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        mut cursor: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        // SAFETY: nothing is taken out of the buffer, only bytes are put in.
-        let mut buffer = ReadBuf::uninit(unsafe { cursor.as_mut() });
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer.unfilled());
-        let read = buffer.filled().len();
-        if read > 0 {
-            self.heard.some();
-        }
-        // SAFETY: so many bytes were just filled in, and so are initialized.
-        unsafe { cursor.advance(read) };
-        polled
-    }
-}
-
-impl Write for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.heard.0.since_written.store(false, Ordering::Relaxed);
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.heard.0.since_written.store(false, Ordering::Relaxed);
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }

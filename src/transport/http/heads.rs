@@ -177,6 +177,10 @@ impl<S> Looked<S> {
         }
     }
 
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
     /// What is written begins a request.
     fn written(&mut self, bytes: &[u8]) {
         // A request may be written in pieces, and answered before its end. None

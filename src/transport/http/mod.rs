@@ -3,6 +3,7 @@
 
 pub mod authorization;
 mod coding;
+mod connection;
 mod connections;
 mod connector;
 pub mod cookies;
@@ -16,6 +17,7 @@ mod response;
 pub mod secrets;
 mod sockets;
 pub mod tls;
+mod watched;
 
 use std::sync::{Arc, Mutex};
 use std::task::Context;
@@ -42,7 +44,6 @@ use connections::{Connection, Connections};
 use connector::Connector;
 use cookies::Jar;
 use endpoints::{Endpoints, Target};
-use failures::http_failure;
 pub use progress::Progress;
 use proxy::{Proxies, Proxy};
 pub use response::parse;
@@ -224,8 +225,9 @@ impl LongPolling {
         }
     }
 
-    /// Sees to the connections that no request uses. To be called with each turn
-    /// of the client's task.
+    /// Sees to the connections that no request uses, and to time, for those that
+    /// one does. To be called with each turn of the client's task, when all requests
+    /// have been polled.
     pub fn poll_idle(&self, context: &mut Context<'_>) {
         self.connections.poll_idle(context);
     }
@@ -251,11 +253,12 @@ impl LongPolling {
                 None => self.connections.connect(&target.uri).await?,
             };
             let request = self.request(target, body, connection.is_to_proxy())?;
-            let error = match connection.send(request).await {
+            let answered = connection.send(request, self.connections.quiet());
+            let unanswered = match answered.await {
                 Ok(response) => return Ok((connection, response)),
-                Err(error) => error,
+                Err(unanswered) => unanswered,
             };
-            if is_kept && error.message().is_some() {
+            if is_kept && unanswered.unsent {
                 // The server had closed it, and nothing has left.
                 kept = self.connections.take(&target.uri);
                 continue;
@@ -263,7 +266,7 @@ impl LongPolling {
             if repeatable && sent.elapsed() < CROSSED && connection.has_crossed() {
                 continue;
             }
-            return Err(http_failure(error.error()));
+            return Err(unanswered.failure);
         }
     }
 

@@ -1,16 +1,20 @@
 use std::future::Future;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
+use cometd_peer::identity;
+use openssl::ssl::{SslAcceptor, SslMethod, SslVersion};
 use tokio::time::timeout;
 
 use super::*;
 use crate::error::ErrorKind;
 use crate::session::{Endpoint, Server};
 use crate::transport::http::endpoints::{parse, Append, BasePaths, Endpoints};
+use crate::transport::http::tls::Tls;
 use crate::transport::http::{LongPolling, Progress, Settings};
 
 /// This long only when a test fails.
@@ -56,7 +60,7 @@ fn server(connections: Vec<Vec<&'static str>>) -> (String, Receiver<Seen>) {
 }
 
 /// Whether there was one, and not the end.
-fn request_came(stream: &mut TcpStream) -> bool {
+fn request_came(stream: &mut impl std::io::Read) -> bool {
     let mut space = [0; 4096];
     let mut request = Vec::new();
     while !request.ends_with(b"[{}]") {
@@ -69,6 +73,10 @@ fn request_came(stream: &mut TcpStream) -> bool {
 }
 
 fn transport(url: &str) -> LongPolling {
+    transport_with(url, Tls::default())
+}
+
+fn transport_with(url: &str, tls: Tls) -> LongPolling {
     let url = parse(url).unwrap();
     LongPolling::new(Settings {
         servers: vec![Endpoints::new(&url, &BasePaths::default(), Append::default()).unwrap()],
@@ -78,7 +86,7 @@ fn transport(url: &str) -> LongPolling {
         maximum_response: 1_000,
         connect_timeout: PATIENCE,
         proxies: Arc::default(),
-        tls: crate::transport::http::tls::Tls::default(),
+        tls,
         leniencies: Arc::default(),
     })
     .unwrap()
@@ -399,4 +407,86 @@ fn one_server_gets_no_request_of_another() {
         let same = format!("http://{place}/another/path").parse().unwrap();
         assert!(transport.connections.take(&same).is_some());
     });
+}
+
+/// The connection of each of these requests sleeps before its response comes.
+fn sleeps(transport: &LongPolling, answer: &Sender<()>) {
+    let quiet = transport.connections.quiet();
+    run(async {
+        for count in 1..=3 {
+            let mut exchanging = Box::pin(exchange(transport, Endpoint::Connect));
+            let mut is_answered = false;
+            let answered = poll_fn(|context| {
+                let polled = exchanging.as_mut().poll(context);
+                if polled.is_ready() {
+                    return polled;
+                }
+                transport.poll_idle(context);
+                if quiet.slept.load(Ordering::Relaxed) == count && !is_answered {
+                    assert!(!quiet.is_awaited());
+                    assert!(lock(&transport.connections.idle).sleep.is_none());
+                    is_answered = true;
+                    answer.send(()).unwrap();
+                }
+                Poll::Pending
+            });
+            assert_eq!(answered.await.unwrap(), b"[]");
+            assert_eq!(kept(transport), 1);
+        }
+        transport.close_idle().await;
+    });
+}
+
+#[test]
+fn a_connection_whose_response_does_not_come_sleeps_and_needs_no_timer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut transport = transport(&format!("http://{}/", listener.local_addr().unwrap()));
+    transport.connections.tick = Duration::from_millis(5);
+    let (answer, may_answer) = channel::<()>();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        for _ in 0..3 {
+            assert!(request_came(&mut stream));
+            may_answer.recv().unwrap();
+            stream.write_all(OK.as_bytes()).unwrap();
+        }
+        assert!(!request_came(&mut stream));
+    });
+    sleeps(&transport, &answer);
+    server.join().unwrap();
+}
+
+#[test]
+fn a_connection_sleeps_over_tls_as_well() {
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let identity = identity("127.0.0.1", None);
+        let mut tls = Tls::default();
+        tls.set_authorities(&identity.pem(), false).unwrap();
+        let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
+        acceptor.set_certificate(&identity.certificate).unwrap();
+        acceptor.set_private_key(&identity.key).unwrap();
+        acceptor.set_min_proto_version(Some(version)).unwrap();
+        acceptor.set_max_proto_version(Some(version)).unwrap();
+        let acceptor = acceptor.build();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let mut transport = transport_with(&url, tls);
+        transport.connections.tick = Duration::from_millis(5);
+        let (answer, may_answer) = channel::<()>();
+        let server = thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut stream = acceptor.accept(stream).unwrap();
+            for _ in 0..3 {
+                assert!(request_came(&mut stream));
+                may_answer.recv().unwrap();
+                // Records that end anywhere in the head and in the body.
+                for piece in OK.as_bytes().chunks(7) {
+                    stream.write_all(piece).unwrap();
+                }
+            }
+            assert!(!request_came(&mut stream));
+        });
+        sleeps(&transport, &answer);
+        server.join().unwrap();
+    }
 }
