@@ -210,6 +210,11 @@ impl<S: Socket> Connection<S> {
     pub async fn drive<T>(&mut self, needs: impl Future<Output = T>) -> T {
         let mut needs = pin!(needs);
         poll_fn(|context| {
+            // What is there already may be all that it needs.
+            let polled = needs.as_mut().poll(context);
+            if polled.is_ready() {
+                return polled;
+            }
             self.poll(context);
             needs.as_mut().poll(context)
         })
@@ -229,7 +234,17 @@ impl<S: Socket> Connection<S> {
         let State::Awake(awake) = &mut self.state else {
             return false;
         };
-        awake.poll(context) && matches!(awake.sender.poll_ready(context), Poll::Ready(Ok(())))
+        if awake.driver.is_none() {
+            return false;
+        }
+        match awake.sender.poll_ready(context) {
+            Poll::Ready(ready) => ready.is_ok(),
+            // The end of a response may be still to be read.
+            Poll::Pending => {
+                let is_open = awake.poll(context);
+                is_open && matches!(awake.sender.poll_ready(context), Poll::Ready(Ok(())))
+            }
+        }
     }
 
     /// Ends it as the protocols below would have it, as far as that needs no
