@@ -4,8 +4,9 @@
 
 use std::future::{poll_fn, Future};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use hyper::Uri;
@@ -33,6 +34,39 @@ pub type Connection = connection::Connection<Stream>;
 struct Kept {
     connection: Box<Connection>,
     until: Instant,
+    /// The alarm rings when something happens to it.
+    watched: bool,
+}
+
+/// Of the connections that no request uses, and of time. The client's task has
+/// many turns in which there is nothing to be done here.
+#[derive(Default)]
+struct Alarm {
+    has_rung: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Alarm {
+    /// Whether it has rung since the last time; when it does again, this task is
+    /// woken.
+    fn has_rung(&self, context: &Context<'_>) -> bool {
+        let mut task = lock(&self.task);
+        if !task.as_ref().is_some_and(|it| it.will_wake(context.waker())) {
+            *task = Some(context.waker().clone());
+        }
+        // Under the lock: a ring from now on wakes this task.
+        self.has_rung.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        let task = lock(&self.task);
+        self.has_rung.store(true, Ordering::Relaxed);
+        if let Some(task) = &*task {
+            task.wake_by_ref();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -54,6 +88,7 @@ pub struct Connections {
     tick: Duration,
     idle: Mutex<Idle>,
     quiet: Quiet,
+    alarm: Arc<Alarm>,
 }
 
 impl Connections {
@@ -65,6 +100,7 @@ impl Connections {
             tick: TICK,
             idle: Mutex::default(),
             quiet: Quiet::default(),
+            alarm: Arc::default(),
         }
     }
 
@@ -100,6 +136,7 @@ impl Connections {
         let kept = Kept {
             connection,
             until: Instant::now() + self.limit,
+            watched: false,
         };
         let one_too_many = {
             let mut idle = lock(&self.idle);
@@ -124,13 +161,16 @@ impl Connections {
     /// goes by; now and whenever the task is woken for it. To be called when all
     /// requests have been polled.
     pub fn poll_idle(&self, context: &mut Context<'_>) {
+        let has_rung = self.alarm.has_rung(context);
         let mut idle = lock(&self.idle);
         let Idle { kept, tick, sleep } = &mut *idle;
-        if kept.is_empty() && !self.quiet.is_awaited() {
-            *tick = None;
-            *sleep = None;
+        let is_awaited = self.quiet.is_awaited();
+        let all_watched = kept.iter().all(|it| it.watched);
+        if !has_rung && all_watched && is_awaited == tick.is_some() {
             return;
         }
+        let waker = Waker::from(self.alarm.clone());
+        let alarm = &mut Context::from_waker(&waker);
         loop {
             let now = Instant::now();
             for index in (0..kept.len()).rev() {
@@ -138,12 +178,14 @@ impl Connections {
                     continue;
                 };
                 if now >= one.until {
-                    kept.remove(index).connection.close(context);
-                } else if !one.connection.poll(context) {
+                    kept.remove(index).connection.close(alarm);
+                } else if !one.connection.poll(alarm) {
                     kept.remove(index);
+                } else {
+                    one.watched = true;
                 }
             }
-            if !self.quiet.is_awaited() {
+            if !is_awaited {
                 *tick = None;
             } else if tick.is_none_or(|at| now >= at) {
                 // Who waits already waits for this tick and the next.
@@ -161,7 +203,7 @@ impl Connections {
             if sleep.deadline() != until {
                 sleep.as_mut().reset(until);
             }
-            if sleep.as_mut().poll(context).is_pending() {
+            if sleep.as_mut().poll(alarm).is_pending() {
                 return;
             }
         }
