@@ -51,7 +51,10 @@ impl Alarm {
     /// woken.
     fn has_rung(&self, context: &Context<'_>) -> bool {
         let mut task = lock(&self.task);
-        if !task.as_ref().is_some_and(|it| it.will_wake(context.waker())) {
+        if !task
+            .as_ref()
+            .is_some_and(|it| it.will_wake(context.waker()))
+        {
             *task = Some(context.waker().clone());
         }
         // Under the lock: a ring from now on wakes this task.

@@ -183,6 +183,29 @@ fn a_response_that_is_not_read_to_its_end_takes_its_connection_along() {
     assert_eq!(next(&seen), Seen::End);
 }
 
+#[test]
+fn a_redirect_whose_body_does_not_come_is_followed_on_another_connection() {
+    let unread = "HTTP/1.1 307 Elsewhere\r\nLocation: /other\r\nContent-Length: 100000\r\n\r\n[";
+    let (url, seen) = server(vec![vec![unread, OK], vec![OK, OK]]);
+    let transport = transport(&url);
+    run(async {
+        assert_eq!(publish(&transport).await.unwrap(), b"[]");
+        assert_eq!(kept(&transport), 1);
+    });
+    let mut count = [0; 3];
+    for _ in 0..5 {
+        count[next(&seen) as usize] += 1;
+    }
+    assert_eq!(count, [2, 2, 1], "accepted, requests, ends");
+    let whole = "HTTP/1.1 307 Elsewhere\r\nLocation: /other\r\nContent-Length: 2\r\n\r\n[]";
+    let (url, seen) = server(vec![vec![whole, OK, OK]]);
+    let transport = self::transport(&url);
+    run(async { assert_eq!(publish(&transport).await.unwrap(), b"[]") });
+    assert_eq!(next(&seen), Seen::Accepted);
+    assert_eq!(next(&seen), Seen::Request);
+    assert_eq!(next(&seen), Seen::Request);
+}
+
 /// Each connection is closed behind one answer, when that is told; then it is told
 /// to have been closed.
 fn closing() -> (String, Sender<()>, Receiver<()>) {
