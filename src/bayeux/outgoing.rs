@@ -64,15 +64,37 @@ impl Messages {
         self.count == 0
     }
 
-    /// Begins a message. Its fields are written in the order of the wire, and
-    /// then its end.
-    fn begin(&mut self, channel: &str, id: u64) {
+    /// Begins a message to a meta channel. Its fields are written in the order of
+    /// the wire, and then its end.
+    fn begin(&mut self, meta: &str, id: u64) {
+        self.open();
+        self.plain(meta);
+        self.id(id);
+    }
+
+    /// The same with whatever channel the host has named.
+    fn begin_on(&mut self, channel: &str, id: u64) {
+        self.open();
+        self.value(channel);
+        self.id(id);
+    }
+
+    fn open(&mut self) {
         if self.count > 0 {
             self.json.push(b',');
         }
         self.count += 1;
         self.json.extend_from_slice(br#"{"channel":"#);
-        self.value(channel);
+    }
+
+    /// A name of the protocol's own: in these is nothing to escape.
+    fn plain(&mut self, name: &str) {
+        self.json.push(b'"');
+        self.json.extend_from_slice(name.as_bytes());
+        self.json.push(b'"');
+    }
+
+    fn id(&mut self, id: u64) {
         self.json.extend_from_slice(br#","id":""#);
         self.value(&id);
         self.json.push(b'"');
@@ -145,7 +167,8 @@ impl Messages {
     pub fn connect(&mut self, id: u64, client_id: &str, at_once: bool, ext: Option<&RawValue>) {
         self.begin(meta::CONNECT, id);
         self.field("clientId", client_id);
-        self.field("connectionType", LONG_POLLING);
+        self.json.extend_from_slice(br#","connectionType":"#);
+        self.plain(LONG_POLLING);
         if at_once {
             self.json.extend_from_slice(br#","advice":{"timeout":0}"#);
         }
@@ -184,7 +207,7 @@ impl Messages {
     }
 
     pub fn publish(&mut self, id: u64, client_id: &str, channel: &str, data: &RawValue) {
-        self.begin(channel, id);
+        self.begin_on(channel, id);
         self.field("clientId", client_id);
         self.field("data", data);
         self.end();

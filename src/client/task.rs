@@ -100,6 +100,8 @@ impl Task {
         let mut arrivals = Arrivals::new();
         let mut credentials: Option<Credentials> = None;
         let mut sleep = pin!(sleep_until(Instant::now()));
+        let shared = self.shared.clone();
+        let mut commands_came = pin!(shared.commands_came());
         loop {
             if self.timestamps {
                 self.session.set_calendar(clock::calendar());
@@ -129,6 +131,7 @@ impl Task {
                     &mut requests,
                     &mut arrivals,
                     &mut credentials,
+                    commands_came.as_mut(),
                     sleep.as_mut(),
                     room,
                 )
@@ -156,7 +159,11 @@ impl Task {
                     self.session.handle_credentials(clock::now(), result);
                     None
                 }
-                Wake::Commands | Wake::Room => None,
+                Wake::Commands => {
+                    commands_came.set(shared.commands_came());
+                    None
+                }
+                Wake::Room => None,
             };
             if let Some((request, reply)) = replied {
                 self.replied(request, reply).await;
@@ -306,13 +313,17 @@ impl Task {
         // Before anybody is told of the state that it belongs to.
         self.shared.session_is(self.session.client_id());
         let mut count = 0;
-        let mut since = Instant::now();
+        // Looked at from the second one on: most turns have one output.
+        let mut since: Option<Instant> = None;
         while let Some(output) = self.session.poll_output() {
             count += 1;
-            if count == TURN || since.elapsed() >= TURN_TIME {
-                yield_now().await;
-                count = 0;
-                since = Instant::now();
+            if count > 1 {
+                let begun = *since.get_or_insert_with(Instant::now);
+                if count == TURN || begun.elapsed() >= TURN_TIME {
+                    yield_now().await;
+                    count = 0;
+                    since = None;
+                }
             }
             match output {
                 Output::Event(Event::Messages { body, range }) if range.len() > EVENTS => {
@@ -416,6 +427,7 @@ impl Task {
         requests: &mut Vec<Underway>,
         arrivals: &mut Arrivals,
         credentials: &mut Option<Credentials>,
+        mut commands_came: Pin<&mut impl Future<Output = ()>>,
         mut sleep: Pin<&mut Sleep>,
         room: bool,
     ) -> Wake {
@@ -425,7 +437,6 @@ impl Task {
             transport,
             ..
         } = self;
-        let mut commands = pin!(shared.commands_came());
         let mut room_made = pin!(shared.hub.room_made());
         let mut told = false;
         let wake = poll_fn(|context| {
@@ -461,7 +472,7 @@ impl Task {
                     return Poll::Ready(Wake::Credentials(result));
                 }
             }
-            if commands.as_mut().poll(context).is_ready() {
+            if commands_came.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Wake::Commands);
             }
             if !room && room_made.as_mut().poll(context).is_ready() {

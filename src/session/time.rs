@@ -55,8 +55,8 @@ impl Timesync {
 
     /// What each message to a meta channel says.
     pub(super) fn for_meta(&self, now: Millis) -> Option<(&'static str, String)> {
-        let (lag, offset) = self.means();
         self.wanted.then(|| {
+            let (lag, offset) = self.means();
             let clock = self.clock(now);
             (FIELD, format!(r#"{{"tc":{clock},"l":{lag},"o":{offset}}}"#))
         })

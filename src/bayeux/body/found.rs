@@ -76,7 +76,8 @@ impl<'t> Finder<'t> {
             text,
             last_channel: "",
             found: Found {
-                messages: Vec::with_capacity((length / 256).clamp(1, 256)),
+                // For an event and a reply at least.
+                messages: Vec::with_capacity((length / 256).clamp(2, 256)),
                 ..Found::default()
             },
         }
@@ -132,6 +133,10 @@ impl<'t> Finder<'t> {
         }
         if let Some(reply) = reply {
             fields.reply = u32::try_from(found.replies.len()).unwrap_or(NO_REPLY);
+            // Most bodies have one.
+            if found.replies.is_empty() {
+                found.replies.reserve_exact(1);
+            }
             found.replies.push(reply);
         }
         found.messages.push(fields);

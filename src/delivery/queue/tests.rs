@@ -66,7 +66,7 @@ fn block_keeps_everything_and_says_when_there_is_room_contract_8() {
 
 #[test]
 fn block_is_bounded_in_bytes_too_contract_8() {
-    let queue = queue(Overflow::Block, 1_000, 300);
+    let queue = queue(Overflow::Block, 1_000, 400);
     queue.push_messages(&body(1, 100), 0, 1);
     assert!(queue.has_room());
     queue.push_messages(&body(1, 100), 0, 1);

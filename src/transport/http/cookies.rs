@@ -239,6 +239,9 @@ impl Jar {
 
     /// The `Cookie` header for a URL of the host's server.
     pub fn header(&self, url: &Url, now: Millis) -> Option<HeaderValue> {
+        if self.given.is_empty() && self.stored.iter_any().next().is_none() {
+            return None;
+        }
         let mut text = String::new();
         let mut add = |name: &str, value: &str| {
             if !text.is_empty() {
