@@ -57,9 +57,13 @@ impl Connection {
 
     /// Sends a request; its response, as far as its head. The error has the
     /// request if nothing of it has left.
-    pub async fn send(&mut self, request: Sent) -> Result<Response<Incoming>, TrySendError<Sent>> {
-        let answer = self.sender.try_send_request(request);
-        self.drive(answer).await
+    pub fn send(
+        &mut self,
+        request: Sent,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Sent>>> + '_ {
+        // A box, since each future that it goes through has room for it.
+        let answer = Box::pin(self.sender.try_send_request(request));
+        self.drive(answer)
     }
 
     /// Waits for what needs this connection's bytes.

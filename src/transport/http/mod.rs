@@ -17,6 +17,7 @@ pub mod secrets;
 mod sockets;
 pub mod tls;
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::Context;
 use std::time::{Duration, Instant};
@@ -25,8 +26,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
-    HeaderMap, HeaderValue, ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE,
-    COOKIE, HOST, LOCATION, PROXY_AUTHORIZATION, SET_COOKIE, USER_AGENT,
+    HeaderMap, HeaderName, HeaderValue, ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH,
+    CONTENT_TYPE, COOKIE, HOST, LOCATION, PROXY_AUTHORIZATION, SET_COOKIE, USER_AGENT,
 };
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use url::Url;
@@ -149,10 +150,11 @@ impl LongPolling {
         let target = endpoints.target(endpoint);
         // Saying these twice does no harm; a publish must not be sent twice.
         let repeatable = matches!(endpoint, Endpoint::Handshake | Endpoint::Connect);
-        let mut redirected: Option<Target> = None;
+        // Rare, as all that has a box here: a held connect has no room for it.
+        let mut redirected: Option<Box<Target>> = None;
         let mut status = 0;
         for hop in 0..=MAXIMUM_REDIRECTS {
-            let at = redirected.as_ref().unwrap_or(target);
+            let at = redirected.as_deref().unwrap_or(target);
             let proxy = self.proxies.of(&at.uri).ok().flatten();
             let sent = Instant::now();
             let (mut connection, response) = match self.post(at, &body, repeatable).await {
@@ -184,8 +186,10 @@ impl LongPolling {
                 }
             }
             let maximum = self.maximum_response;
-            let read = response::read(response, maximum, progress, &self.leniencies);
-            let read = connection.drive(read).await;
+            let read = {
+                let read = response::read(response, maximum, progress, &self.leniencies);
+                connection.drive(pin!(read)).await
+            };
             self.connections.keep(connection).await;
             self.told(hop, at, status, sent, progress);
             return read.map_err(|failure| through(proxy, failure));
@@ -248,10 +252,11 @@ impl LongPolling {
             let is_kept = kept.is_some();
             let mut connection = match kept.take() {
                 Some(connection) => connection,
-                None => self.connections.connect(&target.uri).await?,
+                None => Box::pin(self.connections.connect(&target.uri)).await?,
             };
-            let request = self.request(target, body, connection.is_to_proxy())?;
-            let error = match connection.send(request).await {
+            let to_proxy = connection.is_to_proxy();
+            let sending = connection.send(self.request(target, body, to_proxy)?);
+            let error = match sending.await {
                 Ok(response) => return Ok((connection, response)),
                 Err(error) => error,
             };
@@ -287,9 +292,9 @@ impl LongPolling {
             let host = target
                 .host()
                 .map_err(|it| Failure::new(it.kind, it.message))?;
-            headers.insert(HOST, host);
+            put(headers, HOST, host);
         }
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        put(headers, CONTENT_LENGTH, HeaderValue::from(body.len()));
         if let Some(value) = self.authorization.value() {
             headers.insert(AUTHORIZATION, value);
         }
@@ -353,11 +358,22 @@ impl LongPolling {
     }
 }
 
+/// Gives a header that has its place in the map its value. `insert` would make a
+/// full map twice as large before it looked for the place.
+fn put(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    match headers.get_mut(&name) {
+        Some(place) => *place = value,
+        None => {
+            headers.insert(name, value);
+        }
+    }
+}
+
 /// Where a response sends the request on to: another place of the same server,
 /// or the same one by https. What the host gave to be sent to one server, in
 /// headers and in the handshake, is sent to no other. Only 307 and 308 keep the POST
 /// (RFC 9110, sections 15.4.8 and 15.4.9); the others would lose it.
-fn redirection<B>(from: &Target, response: &Response<B>) -> Result<Option<Target>, Failure> {
+fn redirection<B>(from: &Target, response: &Response<B>) -> Result<Option<Box<Target>>, Failure> {
     let status = response.status();
     if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
         return Ok(None);
@@ -400,7 +416,7 @@ fn redirection<B>(from: &Target, response: &Response<B>) -> Result<Option<Target
         return fail(format!("redirect to {shown}, which is another server"));
     }
     match Target::new(url) {
-        Ok(target) => Ok(Some(target)),
+        Ok(target) => Ok(Some(Box::new(target))),
         Err(error) => fail(error.message),
     }
 }

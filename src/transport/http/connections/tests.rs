@@ -123,6 +123,31 @@ fn next(seen: &Receiver<Seen>) -> Seen {
 }
 
 #[test]
+fn what_differs_from_request_to_request_makes_the_map_of_headers_no_larger() {
+    let transport = transport("http://127.0.0.1:9/");
+    let endpoints = transport.places(Server::Given(0)).unwrap();
+    let target = endpoints.target(Endpoint::Connect);
+    let request = transport
+        .request(target, &b"[{}]"[..].into(), false)
+        .unwrap();
+    assert_eq!(request.headers()["host"], "127.0.0.1:9");
+    assert_eq!(request.headers()["content-length"], "4");
+    assert_eq!(request.headers().capacity(), transport.headers.capacity());
+}
+
+#[test]
+fn a_request_that_is_held_has_no_room_for_what_is_rare() {
+    let (url, _seen) = server(vec![]);
+    let transport = transport(&url);
+    let progress = Progress::new(|| 0);
+    let sent = transport.exchange(Server::Given(0), Endpoint::Connect, Vec::new(), &progress);
+    // Every client has one all the time: connecting, redirects, refusals and codings
+    // have boxes of their own.
+    let size = size_of_val(&sent);
+    assert!(size <= 832, "{size} bytes");
+}
+
+#[test]
 fn a_connection_is_kept_for_the_next_request() {
     let (url, seen) = server(vec![vec![OK, OK, OK, OK]]);
     let transport = transport(&url);
