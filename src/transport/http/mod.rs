@@ -8,6 +8,7 @@ mod connector;
 pub mod cookies;
 pub mod endpoints;
 mod failures;
+pub mod headers;
 mod heads;
 mod mend;
 mod progress;
@@ -25,10 +26,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{
-    HeaderMap, HeaderName, HeaderValue, ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH,
-    CONTENT_TYPE, COOKIE, HOST, LOCATION, PROXY_AUTHORIZATION, SET_COOKIE, USER_AGENT,
-};
+use hyper::header::{HeaderMap, AUTHORIZATION, COOKIE, LOCATION, PROXY_AUTHORIZATION, SET_COOKIE};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use url::Url;
 
@@ -44,6 +42,7 @@ use connector::Connector;
 use cookies::Jar;
 use endpoints::{Endpoints, Target};
 use failures::http_failure;
+use headers::Headers;
 pub use progress::Progress;
 use proxy::{Proxies, Proxy};
 pub use response::parse;
@@ -51,10 +50,6 @@ use tls::Tls;
 
 /// What the library says it is.
 const AGENT: &str = concat!("libcometd/", env!("CARGO_PKG_VERSION"));
-
-/// JSON, or what else there is, rather than a refusal. Some firewalls refuse
-/// requests that do not say.
-const ACCEPTED: &str = "application/json, */*;q=0.1";
 
 const MAXIMUM_REDIRECTS: usize = 5;
 /// A failure so soon after a request on a connection that was kept alive is
@@ -64,11 +59,10 @@ const CROSSED: Duration = Duration::from_millis(500);
 /// What a transport is made from.
 pub struct Settings {
     /// Of each server that the host gave; at least one.
-    pub servers: Vec<Endpoints>,
+    pub servers: Arc<[Arc<Endpoints>]>,
     pub authorization: Arc<Authorization>,
     pub cookies: Arc<Mutex<Jar>>,
-    /// Sent with each request beside the library's own.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// The largest body accepted, after decompression.
     pub maximum_response: usize,
     /// How long a connection may take to be made.
@@ -81,15 +75,12 @@ pub struct Settings {
 /// One client's way to its server: its connections, cookies and headers.
 pub struct LongPolling {
     connections: Connections,
-    servers: Vec<Arc<Endpoints>>,
+    servers: Arc<[Arc<Endpoints>]>,
     /// The server that advice has led to.
     advised: Mutex<Option<(Arc<str>, Arc<Endpoints>)>>,
     authorization: Arc<Authorization>,
     cookies: Arc<Mutex<Jar>>,
-    /// With places for what differs from request to request.
-    headers: HeaderMap,
-    /// The host has given a `Host` of its own.
-    has_host: bool,
+    headers: Headers,
     maximum_response: usize,
     proxies: Arc<Proxies>,
     leniencies: Arc<Leniencies>,
@@ -97,38 +88,19 @@ pub struct LongPolling {
 
 impl LongPolling {
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let mut headers = HeaderMap::with_capacity(settings.headers.keys_len() + 6);
-        headers.insert(HOST, HeaderValue::from_static(""));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/json;charset=UTF-8"),
-        );
-        headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        for name in settings.headers.keys() {
-            headers.remove(name);
-        }
-        let has_host = settings.headers.contains_key(HOST);
-        headers.extend(settings.headers);
         let connector = Connector::new(
-            settings.servers.iter().any(Endpoints::is_https),
+            settings.servers.iter().any(|it| it.is_https()),
             settings.tls,
             settings.proxies.clone(),
             settings.connect_timeout,
         )?;
-        // Not by collecting into the memory of what is collected from.
-        let mut servers = Vec::with_capacity(settings.servers.len());
-        servers.extend(settings.servers.into_iter().map(Arc::new));
         Ok(Self {
             connections: Connections::new(connector, settings.leniencies.clone()),
-            servers,
+            servers: settings.servers,
             advised: Mutex::default(),
             authorization: settings.authorization,
             cookies: settings.cookies,
-            headers,
-            has_host,
+            headers: settings.headers,
             maximum_response: settings.maximum_response,
             proxies: settings.proxies,
             leniencies: settings.leniencies,
@@ -286,15 +258,11 @@ impl LongPolling {
                 .path()
                 .map_err(|it| Failure::new(it.kind, it.message))?,
         };
+        let host = target
+            .host()
+            .map_err(|it| Failure::new(it.kind, it.message))?;
         let headers = request.headers_mut();
-        *headers = self.headers.clone();
-        if !self.has_host {
-            let host = target
-                .host()
-                .map_err(|it| Failure::new(it.kind, it.message))?;
-            put(headers, HOST, host);
-        }
-        put(headers, CONTENT_LENGTH, HeaderValue::from(body.len()));
+        *headers = self.headers.of_request(host, body.len());
         if let Some(value) = self.authorization.value() {
             headers.insert(AUTHORIZATION, value);
         }
@@ -355,17 +323,6 @@ impl LongPolling {
         let ms = u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX);
         let bytes = progress.so_far().1;
         tracing::debug!(target: "cometd::http", url, status, ms, bytes, "response");
-    }
-}
-
-/// Gives a header that has its place in the map its value. `insert` would make a
-/// full map twice as large before it looked for the place.
-fn put(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    match headers.get_mut(&name) {
-        Some(place) => *place = value,
-        None => {
-            headers.insert(name, value);
-        }
     }
 }
 
