@@ -565,7 +565,7 @@ impl Builder {
             last_operation: AtomicU64::new(0),
             counters: Counters::default(),
             leniencies,
-            positions,
+            positions: positions.map(Box::new),
         });
         Ok(Client {
             shared,

@@ -124,7 +124,7 @@ impl Client {
     /// Why it is not connected: the last error of the client itself since it
     /// was.
     pub fn last_error(&self) -> Option<Error> {
-        lock(&self.shared.last_error).clone()
+        lock(&self.shared.last_error).as_deref().cloned()
     }
 
     pub fn wait(&self, state: State, timeout: Option<Duration>) -> Waited {

@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     /// Of the session that there is.
     pub(super) session_id: Mutex<Option<String>>,
     /// Of the client itself, since it was last connected.
-    pub(super) last_error: Mutex<Option<Error>>,
+    pub(super) last_error: Mutex<Option<Box<Error>>>,
     pub(super) hub: Hub,
     pub(super) board: Board,
     pub(super) authorization: Arc<Authorization>,
@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     pub(super) counters: Counters,
     pub(super) leniencies: Arc<Leniencies>,
     /// With the replay extension.
-    pub(super) positions: Option<Positions>,
+    pub(super) positions: Option<Box<Positions>>,
 }
 
 /// Commands on their way to the session.
@@ -123,7 +123,7 @@ impl Shared {
                 );
                 // A renewal that failed keeps no client from being connected.
                 if *id == 0 && !error.phase.is_of_commands() {
-                    *lock(&self.last_error) = Some(error.clone());
+                    *lock(&self.last_error) = Some(Box::new(error.clone()));
                 }
             }
             Event::State {

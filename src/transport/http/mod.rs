@@ -129,38 +129,43 @@ impl LongPolling {
             let at = redirected.as_deref().unwrap_or(target);
             let proxy = self.proxies.of(&at.uri).ok().flatten();
             let sent = Instant::now();
-            let (mut connection, response) = match self.post(at, &body, repeatable).await {
-                Ok(answered) => answered,
-                Err(failure) => return Err(through(proxy, failure)),
-            };
-            progress.begun();
-            status = response.status().as_u16();
-            if let Some(proxy) = proxy {
-                // Of http requests a proxy's own refusals look like the server's.
-                let is_https = at.url.scheme() == "https";
-                if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && !is_https {
-                    return Err(proxy.wants_credentials().to_failure());
+            // What the response was read from is gone when its body is awaited.
+            let (mut connection, read) = {
+                let (connection, response) = match self.post(at, &body, repeatable).await {
+                    Ok(answered) => answered,
+                    Err(failure) => return Err(through(proxy, failure)),
+                };
+                progress.begun();
+                status = response.status().as_u16();
+                if let Some(proxy) = proxy {
+                    // Of http requests a proxy's own refusals look like the server's.
+                    let is_https = at.url.scheme() == "https";
+                    if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && !is_https {
+                        return Err(proxy.wants_credentials().to_failure());
+                    }
                 }
-            }
-            self.keep_cookies(at, endpoints.base(), response.headers());
-            match redirection(at, &response) {
-                Ok(None) => {}
-                Ok(Some(next)) => {
-                    self.told(hop, at, status, sent, progress);
-                    drop(response);
-                    self.connections.keep(connection).await;
-                    redirected = Some(next);
-                    continue;
+                self.keep_cookies(at, endpoints.base(), response.headers());
+                match redirection(at, &response) {
+                    Ok(None) => {}
+                    Ok(Some(next)) => {
+                        self.told(hop, at, status, sent, progress);
+                        drop(response);
+                        self.connections.keep(connection).await;
+                        redirected = Some(next);
+                        continue;
+                    }
+                    Err(failure) => {
+                        self.told(hop, at, status, sent, progress);
+                        return Err(through(proxy, failure));
+                    }
                 }
-                Err(failure) => {
-                    self.told(hop, at, status, sent, progress);
-                    return Err(through(proxy, failure));
-                }
-            }
-            let maximum = self.maximum_response;
-            let read = {
+                let maximum = self.maximum_response;
                 let read = response::read(response, maximum, progress, &self.leniencies);
-                connection.drive(pin!(read)).await
+                (connection, read)
+            };
+            let read = {
+                let read = pin!(read);
+                connection.drive(read).await
             };
             self.connections.keep(connection).await;
             self.told(hop, at, status, sent, progress);

@@ -43,24 +43,28 @@ pub fn read<'a>(
         },
         incoming,
     ) = response.into_parts();
+    // Boxes for the rare ones: each client has room for this future all the time.
+    let carried = match status {
+        StatusCode::OK => Ok((incoming, is_coded(&headers).then(|| Box::new(headers)))),
+        _ => Err(Box::pin(refused(
+            status, headers, incoming, progress, leniencies,
+        ))),
+    };
     async move {
-        if status != StatusCode::OK {
-            let refused = refused(status, headers, incoming, progress, leniencies);
-            return Err(Box::pin(refused).await);
-        }
+        let (incoming, coded) = match carried {
+            Ok(carried) => carried,
+            Err(refused) => return Err(refused.await),
+        };
         // A response that broke off is told as a broken connection.
         let told = |failure: Failure| match failure.kind {
             ErrorKind::ConnectionLost => failure,
-            _ => failure.with_status(status.as_u16()),
+            _ => failure.with_status(StatusCode::OK.as_u16()),
         };
-        let body = collect(incoming, maximum, progress).await.map_err(told)?;
-        let mut body = match is_coded(&headers) {
-            false => body,
-            true => {
-                let decoding = decode(&headers, body, maximum, Wanted::Whole, leniencies);
-                Box::pin(decoding).await.map_err(told)?
-            }
-        };
+        let mut body = collect(incoming, maximum, progress).await.map_err(told)?;
+        if let Some(headers) = coded {
+            let decoding = decode(&headers, body, maximum, Wanted::Whole, leniencies);
+            body = Box::pin(decoding).await.map_err(told)?;
+        }
         if trim(&mut body) {
             leniencies.took(
                 Leniency::BodyTail,
