@@ -123,7 +123,7 @@ impl Shared {
                 );
                 // A renewal that failed keeps no client from being connected.
                 if *id == 0 && !error.phase.is_of_commands() {
-                    *lock(&self.last_error) = Some(Box::new(error.clone()));
+                    *lock(&self.last_error) = Some(error.clone());
                 }
             }
             Event::State {
@@ -403,6 +403,7 @@ mod tests {
             let mut error = Error::new(ErrorKind::Refused, Phase::Connect, "connect: refused");
             error.reply_ext = ext(length);
             error.reply_error = ext(length);
+            let error = Box::new(error);
             client.shared.publish(Event::Error { id: 0, error });
             let queue = client.receiver().unwrap();
             for _ in 0..2 {
@@ -428,7 +429,7 @@ mod tests {
             .build()
             .unwrap();
         let fails = |phase: Phase| {
-            let error = Error::new(ErrorKind::Refused, phase, "it failed");
+            let error = Box::new(Error::new(ErrorKind::Refused, phase, "it failed"));
             client.shared.publish(Event::Error { id: 0, error });
             client.last_error().map(|it| it.phase)
         };

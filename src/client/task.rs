@@ -555,7 +555,10 @@ impl Drop for Ending {
         error.fatal = true;
         let previous = self.shared.board.state();
         for event in [
-            Event::Error { id: 0, error },
+            Event::Error {
+                id: 0,
+                error: Box::new(error),
+            },
             Event::State {
                 state: State::Closed,
                 previous,

@@ -351,6 +351,7 @@ impl Session {
     }
 
     fn emit_error(&mut self, error: Error) {
+        let error = Box::new(error);
         self.emit(Event::Error { id: 0, error });
     }
 

@@ -150,7 +150,7 @@ impl LongPolling {
                     Ok(Some(next)) => {
                         self.told(hop, at, status, sent, progress);
                         drop(response);
-                        self.connections.keep(connection).await;
+                        Box::pin(self.connections.keep(connection)).await;
                         redirected = Some(next);
                         continue;
                     }

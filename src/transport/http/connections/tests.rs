@@ -133,7 +133,7 @@ fn a_request_that_is_held_has_no_room_for_what_is_rare() {
     // Every client has one all the time: connecting, redirects, refusals and codings
     // have boxes of their own.
     let size = size_of_val(&sent);
-    assert!(size <= 832, "{size} bytes");
+    assert!(size <= 640, "{size} bytes");
 }
 
 #[test]
