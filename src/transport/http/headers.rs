@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use hyper::header::{
-    HeaderMap, HeaderName, HeaderValue, ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
-    HOST, USER_AGENT,
+    HeaderMap, HeaderValue, ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT,
 };
 
 use super::AGENT;
@@ -12,6 +11,11 @@ use super::AGENT;
 /// JSON, or what else there is, rather than a refusal. Some firewalls refuse
 /// requests that do not say.
 const ACCEPTED: &str = "application/json, */*;q=0.1";
+
+/// Places for what is not in every request: authorization, cookies, a proxy's. A
+/// map that is full becomes twice as large before a header is so much as looked for
+/// in it, which hyper does when it writes a request.
+const SPARE: usize = 3;
 
 /// The headers that are the same with each request, with places for Host and
 /// Content-Length. Those that have the same share them.
@@ -21,7 +25,7 @@ pub struct Headers(Arc<HeaderMap>);
 impl Headers {
     /// With what the host gives beside the library's own, or in their place.
     pub fn new(given: &HeaderMap) -> Self {
-        let mut headers = HeaderMap::with_capacity(given.keys_len() + 6);
+        let mut headers = HeaderMap::with_capacity(given.keys_len() + 6 + SPARE);
         headers.insert(HOST, HeaderValue::from_static(""));
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         headers.insert(
@@ -43,8 +47,8 @@ impl Headers {
     /// Those of a request.
     pub fn of_request(&self, host: HeaderValue, length: usize) -> HeaderMap {
         let mut headers = HeaderMap::clone(&self.0);
-        put(&mut headers, HOST, host);
-        put(&mut headers, CONTENT_LENGTH, HeaderValue::from(length));
+        headers.insert(HOST, host);
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         headers
     }
 }
@@ -55,27 +59,22 @@ impl Default for Headers {
     }
 }
 
-/// Gives a header that has its place in the map its value. `insert` would make a
-/// full map twice as large before it looked for the place.
-fn put(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    match headers.get_mut(&name) {
-        Some(place) => *place = value,
-        None => {
-            headers.insert(name, value);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use hyper::header::{AUTHORIZATION, COOKIE};
+
     use super::*;
 
     #[test]
     fn what_differs_from_request_to_request_makes_the_map_no_larger() {
         let headers = Headers::default();
-        let request = headers.of_request(HeaderValue::from_static("h:9"), 4);
+        let mut request = headers.of_request(HeaderValue::from_static("h:9"), 4);
         assert_eq!(request["host"], "h:9");
         assert_eq!(request["content-length"], "4");
+        // As hyper looks for it when it writes the request.
+        let _ = request.entry(CONTENT_LENGTH);
+        request.insert(AUTHORIZATION, HeaderValue::from_static("a"));
+        request.insert(COOKIE, HeaderValue::from_static("c"));
         assert_eq!(request.capacity(), headers.0.capacity());
     }
 
