@@ -19,7 +19,6 @@
 //! | a response with extensions | three copies, on the thread of the host's code | `client::extensions` |
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
@@ -27,6 +26,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use crossbeam_channel::{unbounded, Receiver, Sender};
 use tokio::sync::oneshot;
 
 use crate::runtime::{lock, spawn};
@@ -37,15 +37,24 @@ const MAXIMUM_THREADS: usize = 2;
 type Job = Box<dyn FnOnce() + Send>;
 type Thread = Box<dyn FnOnce() + Send>;
 
-#[derive(Default)]
+/// Of a process: one line of jobs of all its clients.
 pub struct Aside {
-    line: Mutex<Line>,
+    put: Sender<Job>,
+    take: Receiver<Job>,
+    /// Changes only together with the decision that it follows: a thread that
+    /// ends has found no job, and a job that came later finds it gone.
+    threads: Mutex<usize>,
 }
 
-#[derive(Default)]
-struct Line {
-    jobs: VecDeque<Job>,
-    threads: usize,
+impl Default for Aside {
+    fn default() -> Self {
+        let (put, take) = unbounded();
+        Self {
+            put,
+            take,
+            threads: Mutex::default(),
+        }
+    }
 }
 
 /// Work under way. Dropped before it is done, it is not begun, or nobody gets
@@ -81,30 +90,35 @@ impl Aside {
         job: Job,
         thread: impl FnOnce(Thread) -> io::Result<()>,
     ) -> Option<Job> {
-        let mut line = lock(&self.line);
-        line.jobs.push_back(job);
-        if line.threads == MAXIMUM_THREADS {
-            return None;
+        let mut threads = lock(&self.threads);
+        if *threads < MAXIMUM_THREADS {
+            let of_thread = self.clone();
+            match thread(Box::new(move || of_thread.work())) {
+                Ok(()) => *threads += 1,
+                Err(_) if *threads == 0 => return Some(job),
+                Err(_) => {}
+            }
         }
-        let of_thread = self.clone();
-        match thread(Box::new(move || of_thread.work())) {
-            Ok(()) => line.threads += 1,
-            Err(_) if line.threads == 0 => return line.jobs.pop_back(),
-            Err(_) => {}
-        }
+        // There is one, and it does not end before the lock is free. Both ends
+        // live here, so that the channel is never closed.
+        let _ = self.put.send(job);
         None
     }
 
+    fn next(&self) -> Option<Job> {
+        if let Ok(job) = self.take.try_recv() {
+            return Some(job);
+        }
+        let mut threads = lock(&self.threads);
+        let job = self.take.try_recv().ok();
+        if job.is_none() {
+            *threads = threads.saturating_sub(1);
+        }
+        job
+    }
+
     fn work(&self) {
-        loop {
-            let job = {
-                let mut line = lock(&self.line);
-                let Some(job) = line.jobs.pop_front() else {
-                    line.threads -= 1;
-                    return;
-                };
-                job
-            };
+        while let Some(job) = self.next() {
             // Jobs catch their panics.
             job();
         }
@@ -162,12 +176,12 @@ mod tests {
                 })
             })
             .collect();
-        assert_eq!(lock(&aside.line).threads, MAXIMUM_THREADS);
+        assert_eq!(*lock(&aside.threads), MAXIMUM_THREADS);
         (0..20).for_each(|_| go.send(()).unwrap());
         let done: Vec<_> = all.into_iter().map(wait).collect();
         assert_eq!(done, (0..20).collect::<Vec<_>>());
         let deadline = Instant::now() + Duration::from_secs(20);
-        while lock(&aside.line).threads > 0 {
+        while *lock(&aside.threads) > 0 {
             assert!(Instant::now() < deadline);
             std::thread::yield_now();
         }
@@ -198,13 +212,13 @@ mod tests {
         let refuse = |_: Thread| Err(io::Error::other("a test asked for it"));
         let refused = aside.submit(Box::new(|| {}), refuse);
         assert!(refused.is_some());
-        assert!(lock(&aside.line).jobs.is_empty());
+        assert!(aside.take.is_empty());
         // Where there is one, that one does it.
-        lock(&aside.line).threads = 1;
+        *lock(&aside.threads) = 1;
         assert!(aside.submit(Box::new(|| {}), refuse).is_none());
-        assert_eq!(lock(&aside.line).jobs.len(), 1);
+        assert_eq!(aside.take.len(), 1);
         aside.work();
-        assert!(lock(&aside.line).jobs.is_empty());
+        assert!(aside.take.is_empty());
     }
 
     #[test]

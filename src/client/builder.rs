@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -21,7 +21,6 @@ use super::statistics::Counters;
 use super::token_provider::TokenProvider;
 use super::{Client, Unstarted};
 use crate::bayeux::json;
-use crate::clock;
 use crate::delivery::{Hub, Limits, Overflow};
 use crate::error::{Error, ErrorKind};
 use crate::runtime::Process;
@@ -29,6 +28,7 @@ use crate::session::{Configuration, ReplayPolicy, Server, Timestamp};
 use crate::transport::http::authorization::{self, Authorization};
 use crate::transport::http::cookies::{self, Jar};
 use crate::transport::http::endpoints::{self, Append, BasePaths, Endpoints};
+use crate::transport::http::headers::Headers;
 use crate::transport::http::proxy::{Choice, Proxy};
 use crate::transport::http::secrets::Secrets;
 use crate::transport::http::tls::Tls;
@@ -61,7 +61,11 @@ pub struct Builder {
     authorization: Option<HeaderValue>,
     jar: Jar,
     headers: HeaderMap,
-    session: Configuration,
+    /// What each request carries of them: the clients share it, as the following.
+    prepared: Headers,
+    session: Arc<Configuration>,
+    /// Where requests go. Made with the first client after a change.
+    servers: OnceLock<Arc<[Arc<Endpoints>]>>,
     limits: Limits,
     commands: usize,
     maximum_response: usize,
@@ -92,6 +96,10 @@ impl Builder {
             }
             None => None,
         };
+        let session = Configuration {
+            servers: vec![endpoints::host_and_port(&url)],
+            ..Configuration::default()
+        };
         let builder = Self {
             url,
             further_urls: Vec::new(),
@@ -100,7 +108,9 @@ impl Builder {
             authorization,
             jar: Jar::default(),
             headers: HeaderMap::new(),
-            session: Configuration::default(),
+            prepared: Headers::default(),
+            session: Arc::new(session),
+            servers: OnceLock::new(),
             limits: Limits {
                 events: DEFAULT_EVENTS,
                 bytes: DEFAULT_BYTES,
@@ -127,6 +137,22 @@ impl Builder {
 
     fn endpoints(&self, url: &Url) -> Result<Endpoints, Error> {
         Endpoints::new(url, &self.base_paths, self.append)
+    }
+
+    /// The places of each server.
+    fn servers(&self) -> Result<Arc<[Arc<Endpoints>]>, Error> {
+        if let Some(servers) = self.servers.get() {
+            return Ok(servers.clone());
+        }
+        let servers = self.urls().map(|url| Ok(Arc::new(self.endpoints(url)?)));
+        let servers = servers.collect::<Result<_, Error>>()?;
+        Ok(self.servers.get_or_init(|| servers).clone())
+    }
+
+    /// What the sessions are told, to be changed. Clients that were built have
+    /// what it was before.
+    fn session(&mut self) -> &mut Configuration {
+        Arc::make_mut(&mut self.session)
     }
 
     fn urls(&self) -> impl Iterator<Item = &Url> {
@@ -158,13 +184,15 @@ impl Builder {
             );
         }
         self.endpoints(&url)?;
+        self.session().servers.push(endpoints::host_and_port(&url));
         self.further_urls.push(url);
+        self.servers.take();
         Ok(())
     }
 
     /// Whether servers may name others to go to.
     pub fn set_follow_hosts(&mut self, enabled: bool) {
-        self.session.follow_hosts = enabled;
+        self.session().follow_hosts = enabled;
     }
 
     fn base_path(&self, path: &str) -> Result<Option<String>, Error> {
@@ -176,26 +204,31 @@ impl Builder {
 
     pub fn set_handshake_base_path(&mut self, path: &str) -> Result<(), Error> {
         self.base_paths.handshake = self.base_path(path)?;
+        self.servers.take();
         Ok(())
     }
 
     pub fn set_subscribe_base_path(&mut self, path: &str) -> Result<(), Error> {
         self.base_paths.subscribe = self.base_path(path)?;
+        self.servers.take();
         Ok(())
     }
 
     pub fn set_connect_base_path(&mut self, path: &str) -> Result<(), Error> {
         self.base_paths.connect = self.base_path(path)?;
+        self.servers.take();
         Ok(())
     }
 
     pub fn set_disconnect_base_path(&mut self, path: &str) -> Result<(), Error> {
         self.base_paths.disconnect = self.base_path(path)?;
+        self.servers.take();
         Ok(())
     }
 
     pub fn set_append_message_type(&mut self, append: Append) {
         self.append = append;
+        self.servers.take();
     }
 
     pub fn set_bearer_token(&mut self, token: &str) -> Result<(), Error> {
@@ -214,19 +247,19 @@ impl Builder {
     }
 
     pub fn set_token_provider(&mut self, provider: Option<Arc<TokenProvider>>) {
-        self.session.has_token_provider = provider.is_some();
+        self.session().has_token_provider = provider.is_some();
         self.token_provider = provider;
     }
 
     pub fn set_handshake_provider(&mut self, provider: Option<Arc<HandshakeProvider>>) {
-        self.session.has_handshake_provider = provider.is_some();
+        self.session().has_handshake_provider = provider.is_some();
         self.handshake_provider = provider;
     }
 
     /// Incoming messages meet extensions in the order in which they were added,
     /// outgoing ones in the reverse order.
     pub fn add_extension(&mut self, extension: Extension) {
-        self.session.holds_requests |= extension.outgoing.is_some();
+        self.session().holds_requests |= extension.outgoing.is_some();
         self.extensions.push(extension);
     }
 
@@ -284,30 +317,31 @@ impl Builder {
             return refuse(ErrorKind::OutOfRange, "there are at most 100 extra headers");
         }
         self.headers.append(header, value);
+        self.prepared = Headers::new(&self.headers);
         Ok(())
     }
 
     pub fn set_handshake_ext(&mut self, ext: &[u8]) -> Result<(), Error> {
         let ext = json::parse_object(ext).map_err(|error| json_error("json", &error))?;
-        self.session.handshake_ext = Some(ext);
+        self.session().handshake_ext = Some(ext);
         Ok(())
     }
 
     pub fn set_timeout(&mut self, timeout: Duration) {
-        self.session.timeout = millis(timeout);
+        self.session().timeout = millis(timeout);
     }
 
     pub fn set_interval(&mut self, interval: Duration) {
-        self.session.interval = millis(interval);
+        self.session().interval = millis(interval);
     }
 
     pub fn set_request_timeout(&mut self, timeout: Duration) {
-        self.session.request_timeout = millis(timeout).max(1);
+        self.session().request_timeout = millis(timeout).max(1);
     }
 
     /// `None`: for ever.
     pub fn set_number_of_retries(&mut self, retries: Option<u32>) {
-        self.session.number_of_retries = retries;
+        self.session().number_of_retries = retries;
     }
 
     pub fn set_backoff(&mut self, increment: Duration, maximum: Duration) -> Result<(), Error> {
@@ -317,8 +351,8 @@ impl Builder {
                 "max: is not less than increment",
             ));
         }
-        self.session.backoff_increment = millis(increment);
-        self.session.backoff_maximum = millis(maximum);
+        self.session().backoff_increment = millis(increment);
+        self.session().backoff_maximum = millis(maximum);
         Ok(())
     }
 
@@ -370,34 +404,34 @@ impl Builder {
                 format!("bytes: is {MINIMUM_REQUEST} to {MAXIMUM_RESPONSE}"),
             ));
         }
-        self.session.request_capacity = Some(bytes);
+        self.session().request_capacity = Some(bytes);
         Ok(())
     }
 
     /// Whether servers are asked to keep events until they are acknowledged.
     pub fn set_acknowledgement(&mut self, enabled: bool) {
-        self.session.acknowledgement = enabled;
+        self.session().acknowledgement = enabled;
     }
 
     /// Whether the server's clock is asked for.
     pub fn set_timesync(&mut self, enabled: bool) {
-        self.session.timesync = enabled;
+        self.session().timesync = enabled;
     }
 
     /// Whether messages say when they are sent, and how.
     pub fn set_timestamp(&mut self, format: Option<Timestamp>) {
-        self.session.timestamp = format;
+        self.session().timestamp = format;
     }
 
     /// Whether a session that the server has ended is followed by a new one.
     pub fn set_restart(&mut self, enabled: bool) {
-        self.session.restart = enabled;
+        self.session().restart = enabled;
     }
 
     /// Whether a client ends before its first session when what fails does not
     /// pass by itself.
     pub fn set_fail_fast(&mut self, enabled: bool) {
-        self.session.end_before_first_session = enabled;
+        self.session().end_before_first_session = enabled;
     }
 
     /// Whether the client itself is a receiver of its events.
@@ -410,6 +444,7 @@ impl Builder {
     pub fn set_replay(&mut self, start: i64) -> Result<(), Error> {
         replay::check_position("start", start)?;
         self.replay_start = Some(start);
+        self.set_replay_policy();
         Ok(())
     }
 
@@ -420,6 +455,13 @@ impl Builder {
     /// `None`: without one, a subscribe whose position is refused fails.
     pub fn set_replay_fallback(&mut self, position: Option<i64>) {
         self.replay_fallback = position;
+        self.set_replay_policy();
+    }
+
+    fn set_replay_policy(&mut self) {
+        let fallback = self.replay_fallback;
+        let policy = |start| ReplayPolicy { start, fallback };
+        self.session().replay = self.replay_start.map(policy);
     }
 
     pub fn set_replay_store(&mut self, store: ReplayStore) {
@@ -461,16 +503,6 @@ impl Builder {
         })
     }
 
-    fn session(&self) -> Configuration {
-        Configuration {
-            replay: self.replay_start.map(|start| ReplayPolicy {
-                start,
-                fallback: self.replay_fallback,
-            }),
-            ..self.session.clone()
-        }
-    }
-
     /// Builds a client; the builder can build more.
     pub fn build(&self) -> Result<Client, Error> {
         let authorization = Arc::new(Authorization::new(self.authorization.clone()));
@@ -489,12 +521,11 @@ impl Builder {
         ));
         let told = secrets.clone();
         let request_timeout = Duration::from_millis(self.session.request_timeout);
-        let servers = self.urls().map(|url| self.endpoints(url));
         let settings = Settings {
-            servers: servers.collect::<Result<_, _>>()?,
+            servers: self.servers()?,
             authorization,
             cookies,
-            headers: self.headers.clone(),
+            headers: self.prepared.clone(),
             maximum_response: self.maximum_response,
             // Less than a request has, so that it can say what failed.
             connect_timeout: request_timeout.mul_f32(0.8),
@@ -511,10 +542,6 @@ impl Builder {
         let positions = self.positions(&name);
         let tracker = positions.as_ref().and_then(Positions::tracker);
         let own = self.own_receiver.then(|| hub.add_tracked(tracker));
-        let mut configuration = self.session();
-        configuration.seed = seed();
-        configuration.servers = self.urls().map(endpoints::host_and_port).collect();
-        configuration.calendar = clock::calendar();
         let authorization = settings.authorization.clone();
         let leniencies = settings.leniencies.clone();
         let transport = LongPolling::new(settings)?;
@@ -538,19 +565,19 @@ impl Builder {
             last_operation: AtomicU64::new(0),
             counters: Counters::default(),
             leniencies,
-            positions,
+            positions: positions.map(Box::new),
         });
         Ok(Client {
             shared,
             own,
             unstarted: Mutex::new(Some(Box::new(Unstarted {
-                configuration,
+                configuration: self.session.clone(),
                 transport,
                 token_provider: self.token_provider.clone(),
                 extensions: Extensions::new(self.extensions.clone()),
                 handshake_provider: self.handshake_provider.clone(),
             }))),
-            request_capacity: self.session().request_capacity,
+            request_capacity: self.session.request_capacity,
             process: Process::current(),
         })
     }
@@ -558,10 +585,4 @@ impl Builder {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Something that differs from client to client, to spread their attempts.
-fn seed() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0)
 }

@@ -87,7 +87,7 @@ impl Client {
             return false;
         };
         let _speaking = speak(&self.shared.name);
-        let mut session = Session::new(start.configuration.clone());
+        let mut session = Session::sharing(start.configuration, 0, 0);
         let now = clock::now();
         lock(&self.shared.mailbox).post_batch();
         for command in self.shared.take_commands() {

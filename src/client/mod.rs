@@ -44,7 +44,7 @@ pub use token_provider::{TokenProvider, TokenReason};
 
 /// What waits for the start.
 struct Unstarted {
-    configuration: Configuration,
+    configuration: Arc<Configuration>,
     transport: LongPolling,
     token_provider: Option<Arc<TokenProvider>>,
     extensions: Extensions,
@@ -95,7 +95,7 @@ impl Client {
         );
         let task = Box::new(Task {
             timestamps: start.configuration.timestamp.is_some(),
-            session: Session::new(start.configuration),
+            session: Session::sharing(start.configuration, seed(), clock::calendar()),
             transport: Arc::new(start.transport),
             shared: self.shared.clone(),
             token_provider: start.token_provider,
@@ -124,7 +124,7 @@ impl Client {
     /// Why it is not connected: the last error of the client itself since it
     /// was.
     pub fn last_error(&self) -> Option<Error> {
-        lock(&self.shared.last_error).clone()
+        lock(&self.shared.last_error).as_deref().cloned()
     }
 
     pub fn wait(&self, state: State, timeout: Option<Duration>) -> Waited {
@@ -198,6 +198,12 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         self.remove();
     }
+}
+
+/// Something that differs from client to client, to spread their attempts.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0)
 }
 
 fn closed() -> Error {

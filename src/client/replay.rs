@@ -318,6 +318,7 @@ mod tests {
         let refused = |id| {
             let error = Error::new(ErrorKind::Refused, Phase::Subscribe, "refused");
             let error = error.on_channel("/a");
+            let error = Box::new(error);
             client.shared.publish(Event::Error { id, error });
         };
         assert_eq!(subscribe(), 1);

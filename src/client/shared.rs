@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     /// Of the session that there is.
     pub(super) session_id: Mutex<Option<String>>,
     /// Of the client itself, since it was last connected.
-    pub(super) last_error: Mutex<Option<Error>>,
+    pub(super) last_error: Mutex<Option<Box<Error>>>,
     pub(super) hub: Hub,
     pub(super) board: Board,
     pub(super) authorization: Arc<Authorization>,
@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     pub(super) counters: Counters,
     pub(super) leniencies: Arc<Leniencies>,
     /// With the replay extension.
-    pub(super) positions: Option<Positions>,
+    pub(super) positions: Option<Box<Positions>>,
 }
 
 /// Commands on their way to the session.
@@ -403,6 +403,7 @@ mod tests {
             let mut error = Error::new(ErrorKind::Refused, Phase::Connect, "connect: refused");
             error.reply_ext = ext(length);
             error.reply_error = ext(length);
+            let error = Box::new(error);
             client.shared.publish(Event::Error { id: 0, error });
             let queue = client.receiver().unwrap();
             for _ in 0..2 {
@@ -428,7 +429,7 @@ mod tests {
             .build()
             .unwrap();
         let fails = |phase: Phase| {
-            let error = Error::new(ErrorKind::Refused, phase, "it failed");
+            let error = Box::new(Error::new(ErrorKind::Refused, phase, "it failed"));
             client.shared.publish(Event::Error { id: 0, error });
             client.last_error().map(|it| it.phase)
         };

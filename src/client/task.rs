@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::{poll_fn, Future};
+use std::ops::Range;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::pin::{pin, Pin};
 use std::sync::Arc;
@@ -80,6 +81,18 @@ pub(super) struct Task {
     pub runtime: Arc<Runtime>,
 }
 
+/// A response that takes longer than other clients should wait.
+struct Large {
+    request: RequestId,
+    body: Body,
+}
+
+/// Messages of one response, more than are told in a turn.
+struct Many {
+    body: Arc<Body>,
+    range: Range<u32>,
+}
+
 enum Wake {
     Arrived(Underway, Result<Vec<u8>, Failure>),
     Reply(RequestId, Result<Body, Failure>),
@@ -136,41 +149,51 @@ impl Task {
                     room,
                 )
                 .await;
-            self.session.handle_room(clock::now(), false);
-            let replied = match wake {
-                Wake::Arrived(request, arrival) => {
-                    self.arrived(&mut requests, &mut arrivals, request, arrival)
-                }
-                Wake::Reply(request, reply) => Some((request, reply)),
-                Wake::Hook(done) => self.hook_done(&mut requests, done),
-                Wake::Timer => {
-                    let now = clock::now();
-                    for request in requests.iter().filter(|it| it.sending.is_some()) {
-                        let (since, bytes) = request.progress.so_far();
-                        if bytes > 0 {
-                            self.session.handle_progress(now, request.id, since, bytes);
-                        }
-                    }
-                    self.session.handle_timeout(now);
-                    None
-                }
-                Wake::Credentials(result) => {
-                    let result = result.map(|value| self.shared.authorization.set(value));
-                    self.session.handle_credentials(clock::now(), result);
-                    None
-                }
-                Wake::Commands => {
-                    commands_came.set(shared.commands_came());
-                    None
-                }
-                Wake::Room => None,
-            };
-            if let Some((request, reply)) = replied {
-                self.replied(request, reply).await;
+            if matches!(wake, Wake::Commands) {
+                commands_came.set(shared.commands_came());
+            }
+            if let Some(large) = self.woken(&mut requests, &mut arrivals, wake) {
+                // A box for these few, or every client has room for it.
+                Box::pin(self.handle_large(large)).await;
             }
         }
         ending.done = true;
         self.transport.close_idle().await;
+    }
+
+    /// Something has happened. Of a large response it gives back what is to be
+    /// handled elsewhere.
+    fn woken(
+        &mut self,
+        requests: &mut Vec<Underway>,
+        arrivals: &mut Arrivals,
+        wake: Wake,
+    ) -> Option<Box<Large>> {
+        self.session.handle_room(clock::now(), false);
+        let replied = match wake {
+            Wake::Arrived(request, arrival) => self.arrived(requests, arrivals, request, arrival),
+            Wake::Reply(request, reply) => Some((request, reply)),
+            Wake::Hook(done) => self.hook_done(requests, done),
+            Wake::Timer => {
+                let now = clock::now();
+                for request in requests.iter().filter(|it| it.sending.is_some()) {
+                    let (since, bytes) = request.progress.so_far();
+                    if bytes > 0 {
+                        self.session.handle_progress(now, request.id, since, bytes);
+                    }
+                }
+                self.session.handle_timeout(now);
+                None
+            }
+            Wake::Credentials(result) => {
+                let result = result.map(|value| self.shared.authorization.set(value));
+                self.session.handle_credentials(clock::now(), result);
+                None
+            }
+            Wake::Commands | Wake::Room => None,
+        };
+        let (request, reply) = replied?;
+        self.replied(request, reply)
     }
 
     /// The response to a request is there. A small one is read and given back to
@@ -211,31 +234,31 @@ impl Task {
         }
     }
 
-    async fn replied(&mut self, request: RequestId, reply: Result<Body, Failure>) {
+    fn replied(&mut self, request: RequestId, reply: Result<Body, Failure>) -> Option<Box<Large>> {
         let now = clock::now();
         match reply {
             Ok(body) => {
                 self.shared.note_leniencies(&body);
                 if body.size() > LARGE {
-                    // A box for these few, or every client has room for it.
-                    Box::pin(self.handle_large(now, request, body)).await;
-                } else {
-                    self.session.handle_reply(now, request, &Arc::new(body));
+                    return Some(Box::new(Large { request, body }));
                 }
+                self.session.handle_reply(now, request, &Arc::new(body));
             }
             Err(failure) => self.session.handle_failure(now, request, &failure),
         }
+        None
     }
 
     /// A large response is handled by another thread as well. Nothing else
     /// happens to this client meanwhile.
-    async fn handle_large(&mut self, now: Millis, request: RequestId, body: Body) {
+    async fn handle_large(&mut self, large: Box<Large>) {
+        let now = clock::now();
         let nothing = Session::new(Configuration::default());
         let mut session = std::mem::replace(&mut self.session, nothing);
         let name = self.shared.name.clone();
         let handled = self.runtime.aside().start(move || {
             let _speaking = speak(&name);
-            session.handle_reply(now, request, &Arc::new(body));
+            session.handle_reply(now, large.request, &Arc::new(large.body));
             Box::new(session)
         });
         self.session = *handled.await;
@@ -313,9 +336,9 @@ impl Task {
         // Before anybody is told of the state that it belongs to.
         self.shared.session_is(self.session.client_id());
         let mut count = 0;
-        // Looked at from the second one on: most turns have one output.
+        // Looked at from the second output on: most turns have one.
         let mut since: Option<Instant> = None;
-        while let Some(output) = self.session.poll_output() {
+        loop {
             count += 1;
             if count > 1 {
                 let begun = *since.get_or_insert_with(Instant::now);
@@ -325,65 +348,90 @@ impl Task {
                     since = None;
                 }
             }
-            match output {
-                Output::Event(Event::Messages { body, range }) if range.len() > EVENTS => {
-                    for start in range.clone().step_by(EVENTS) {
-                        let end = range.end.min(start.saturating_add(EVENTS as u32));
-                        let body = body.clone();
-                        let range = start..end;
-                        self.shared.publish(Event::Messages { body, range });
-                        yield_now().await;
+            // Not in the room of this future, which every client has.
+            let Some(output) = self.session.poll_output() else {
+                break;
+            };
+            if let Some(many) = self.perform_one(requests, arrivals, credentials, output) {
+                Box::pin(self.publish_parts(many)).await;
+            }
+        }
+    }
+
+    /// Tells of very many messages, a part a turn.
+    async fn publish_parts(&self, many: Box<Many>) {
+        let Many { body, range } = *many;
+        for start in range.clone().step_by(EVENTS) {
+            let end = range.end.min(start.saturating_add(EVENTS as u32));
+            let body = body.clone();
+            let range = start..end;
+            self.shared.publish(Event::Messages { body, range });
+            yield_now().await;
+        }
+    }
+
+    /// Does one thing that the session wants done; gives back what is too much
+    /// for one turn.
+    fn perform_one(
+        &mut self,
+        requests: &mut Vec<Underway>,
+        arrivals: &mut Arrivals,
+        credentials: &mut Option<Credentials>,
+        output: Output,
+    ) -> Option<Box<Many>> {
+        match output {
+            Output::Event(Event::Messages { body, range }) if range.len() > EVENTS => {
+                return Some(Box::new(Many { body, range }));
+            }
+            Output::Send(Request {
+                id,
+                server,
+                endpoint,
+                body,
+            }) => {
+                let progress = Underway::progress();
+                self.shared.goes_to(&server, &self.transport);
+                let sending = match &self.hooks {
+                    Some(hooks) if hooks.has_outgoing() => {
+                        hooks.outgoing(id, body);
+                        None
                     }
-                }
-                Output::Send(Request {
+                    _ => {
+                        let progress = progress.clone();
+                        Some(self.send(server.clone(), endpoint, body, progress))
+                    }
+                };
+                // Rarely more than one or two.
+                requests.reserve_exact(1);
+                requests.push(Underway {
                     id,
                     server,
                     endpoint,
-                    body,
-                }) => {
-                    let progress = Underway::progress();
-                    self.shared.goes_to(&server, &self.transport);
-                    let sending = match &self.hooks {
-                        Some(hooks) if hooks.has_outgoing() => {
-                            hooks.outgoing(id, body);
-                            None
-                        }
-                        _ => {
-                            let progress = progress.clone();
-                            Some(self.send(server.clone(), endpoint, body, progress))
-                        }
-                    };
-                    // Rarely more than one or two.
-                    requests.reserve_exact(1);
-                    requests.push(Underway {
-                        id,
-                        server,
-                        endpoint,
-                        sent: clock::now(),
-                        sending,
-                        progress,
-                    });
-                }
-                Output::ServerClock(ahead) => self.shared.counters.server_clock(ahead),
-                Output::Cancel(id) => {
-                    requests.retain(|request| request.id != id);
-                    arrivals.retain(|(request, _)| *request != id);
-                    if let Some(hooks) = &self.hooks {
-                        hooks.cancel(id);
-                    }
-                }
-                Output::AskHandshake(question) => {
-                    if let Some(hooks) = &self.hooks {
-                        hooks.ask(question);
-                    }
-                }
-                Output::Event(event) => self.shared.publish(event),
-                // One that is still busy with the last time is not asked
-                // again; what it finds out counts.
-                Output::RefreshCredentials if credentials.is_some() => {}
-                Output::RefreshCredentials => *credentials = Some(self.refresh()),
+                    sent: clock::now(),
+                    sending,
+                    progress,
+                });
             }
+            Output::ServerClock(ahead) => self.shared.counters.server_clock(ahead),
+            Output::Cancel(id) => {
+                requests.retain(|request| request.id != id);
+                arrivals.retain(|(request, _)| *request != id);
+                if let Some(hooks) = &self.hooks {
+                    hooks.cancel(id);
+                }
+            }
+            Output::AskHandshake(question) => {
+                if let Some(hooks) = &self.hooks {
+                    hooks.ask(question);
+                }
+            }
+            Output::Event(event) => self.shared.publish(event),
+            // One that is still busy with the last time is not asked
+            // again; what it finds out counts.
+            Output::RefreshCredentials if credentials.is_some() => {}
+            Output::RefreshCredentials => *credentials = Some(self.refresh()),
         }
+        None
     }
 
     /// Runs the host's token provider on a thread of its own: it may block for
@@ -517,7 +565,10 @@ impl Drop for Ending {
         error.fatal = true;
         let previous = self.shared.board.state();
         for event in [
-            Event::Error { id: 0, error },
+            Event::Error {
+                id: 0,
+                error: Box::new(error),
+            },
             Event::State {
                 state: State::Closed,
                 previous,

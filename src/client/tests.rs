@@ -2,7 +2,8 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::delivery::{Event, Notice, Polled};
-use crate::session::{HandshakeQuestion, RequestId};
+use crate::session::{Endpoint, HandshakeQuestion, RequestId, Server};
+use crate::transport::http::endpoints::Endpoints;
 
 /// A publish to this channel makes the task panic, in tests.
 const PANIC: &str = "/test/panic";
@@ -183,4 +184,47 @@ fn questions_do_not_pile_up_before_a_provider_that_hangs() {
         };
         assert_eq!(question, expected);
     }
+}
+
+#[test]
+fn a_client_that_waits_has_no_room_for_what_is_rare() {
+    fn size_of_future<A, F>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+    // Each client has one of these as long as it lives. What makes one larger is
+    // rare, more often than not, and goes into a box.
+    for (what, size, limit) in [
+        ("the task", size_of::<Task>(), 1_600),
+        ("its future", size_of_future(Task::run), 640),
+        ("what it shares with the host", size_of::<Shared>(), 576),
+        ("the transport", size_of::<LongPolling>(), 288),
+        ("an output", size_of::<crate::session::Output>(), 80),
+    ] {
+        assert!(size <= limit, "{what}: {size} bytes");
+        println!("{what}: {size} bytes of {limit}");
+    }
+}
+
+#[test]
+fn clients_of_one_builder_share_what_is_the_same_and_keep_what_they_had() {
+    let mut builder = Builder::new("http://127.0.0.1:9/cometd").unwrap();
+    let built = |builder: &Builder| {
+        let client = builder.build().unwrap();
+        let start = lock(&client.unstarted).take().unwrap();
+        let places = start.transport.places(Server::Given(0)).unwrap();
+        (start.configuration, places)
+    };
+    let (first, second) = (built(&builder), built(&builder));
+    assert!(Arc::ptr_eq(&first.0, &second.0));
+    assert!(Arc::ptr_eq(&first.1, &second.1));
+    builder.set_connect_base_path("elsewhere/").unwrap();
+    builder.set_interval(Duration::from_millis(7));
+    builder.add_url("http://127.0.0.2:9/cometd").unwrap();
+    let third = built(&builder);
+    let shown = |it: &(_, Arc<Endpoints>)| it.1.target(Endpoint::Connect).shown();
+    assert_eq!(shown(&second), "http://127.0.0.1:9/cometd/connect");
+    assert_eq!(shown(&third), "http://127.0.0.1:9/cometd/elsewhere/connect");
+    assert_eq!((second.0.interval, third.0.interval), (0, 7));
+    assert_eq!(second.0.servers, ["127.0.0.1:9"]);
+    assert_eq!(third.0.servers, ["127.0.0.1:9", "127.0.0.2:9"]);
 }

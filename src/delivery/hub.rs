@@ -148,11 +148,11 @@ impl Hub {
             } => Notice::Result {
                 id,
                 message,
-                error,
+                error: error.map(|it| *it),
                 ext,
             },
             session::Event::Advice { json } => Notice::Advice { json },
-            session::Event::Error { id, error } => Notice::Error { id, error },
+            session::Event::Error { id, error } => Notice::Error { id, error: *error },
             session::Event::Closed => {
                 state.closed = true;
                 Notice::Closed

@@ -1,11 +1,13 @@
 //! The bounded queue of one receiver.
 //!
-//! The I/O thread puts entries into a channel and never waits for a host
-//! thread: an entry is a run of messages of one response, or one notice. The
-//! host's threads take single events out of them, under the lock of `front`;
-//! only a callback goes on in its run without it.
+//! The I/O thread puts entries into a line, whose lock is held by nobody for
+//! longer than it takes to put in or take out one of them: an entry is a run of
+//! messages of one response, or one notice. The host's threads take single events
+//! out of them, under the lock of `front`; only a callback goes on in its run
+//! without it.
 
 mod callback;
+mod line;
 mod poll;
 mod producer;
 mod run;
@@ -18,7 +20,6 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 
-use crossbeam_channel::{unbounded, Receiver, Sender};
 use serde::Serialize;
 use tokio::sync::Notify;
 
@@ -30,6 +31,7 @@ use super::tracker::Tracker;
 use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::Body;
 use crate::runtime::lock;
+use line::Line;
 use run::Run;
 
 /// A callback with all that it needs.
@@ -57,7 +59,7 @@ enum Entry {
     Dropped(u64),
 }
 
-/// What was taken out of the channel and not yet given to the host.
+/// What was taken out of the line and not yet given to the host.
 #[derive(Default)]
 struct Front {
     /// The oldest: notices that the dropping of older messages has passed
@@ -133,8 +135,8 @@ pub struct Queue {
     /// Of its client.
     name: Arc<str>,
     limits: Limits,
-    ingress: Sender<Entry>,
-    egress: Receiver<Entry>,
+    /// What has come and was not yet looked at.
+    line: Line<Entry>,
     front: Mutex<Front>,
     available: Condvar,
     /// Threads that wait on `available`.
@@ -203,12 +205,10 @@ impl Queue {
         room: Arc<Notify>,
         tracker: Option<Arc<Tracker>>,
     ) -> Arc<Self> {
-        let (ingress, egress) = unbounded();
         Arc::new_cyclic(|own| Self {
             name,
             limits,
-            ingress,
-            egress,
+            line: Line::default(),
             front: Mutex::default(),
             available: Condvar::new(),
             waiting: AtomicUsize::new(0),
@@ -387,7 +387,7 @@ impl Queue {
             entry
         } else if front.current.is_some() {
             return front.current.as_ref().map(|it| Next::Messages(&it.run));
-        } else if let Ok(entry) = self.egress.try_recv() {
+        } else if let Some(entry) = self.line.take() {
             entry
         } else {
             match self.dropped_newest.swap(0, Ordering::SeqCst) {

@@ -176,7 +176,7 @@ impl Session {
                 // A service says why in the data, which the host gets with it.
                 "call: the service failed".clone_into(&mut error.message);
             }
-            error.on_channel(call.channel)
+            Box::new(error.on_channel(call.channel))
         });
         self.emit(Event::Result {
             id: call.operation,

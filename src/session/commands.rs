@@ -591,5 +591,6 @@ fn taken_back(id: OperationId, channel: &str) -> Event {
         format!("{text} (channel {channel})"),
     );
     let error = error.on_channel(channel);
+    let error = Box::new(error);
     Event::Error { id, error }
 }

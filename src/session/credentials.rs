@@ -14,7 +14,7 @@ pub(super) struct Refreshing {
     /// When the provider has taken too long.
     pub deadline: Millis,
     /// What is tried afterwards; nothing when only a command was refused.
-    pub then: Option<RefreshedAttempt>,
+    pub then: Option<Box<RefreshedAttempt>>,
 }
 
 #[derive(Debug, Clone)]
@@ -41,13 +41,13 @@ impl Session {
         }
         if let Some(refreshing) = &mut self.refreshing {
             // One answer serves all who were refused.
-            refreshing.then = then.or(refreshing.then.take());
+            refreshing.then = then.map(Box::new).or(refreshing.then.take());
             return;
         }
         self.refreshes += 1;
         self.refreshing = Some(Refreshing {
             deadline: now.saturating_add(REFRESH_LIMIT),
-            then,
+            then: then.map(Box::new),
         });
         self.outputs.push_back(Output::RefreshCredentials);
     }

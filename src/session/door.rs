@@ -177,11 +177,11 @@ pub enum Event {
     Result {
         id: OperationId,
         message: OwnedMessage,
-        error: Option<Error>,
+        error: Option<Box<Error>>,
         ext: Option<Box<str>>,
     },
     /// `id` is 0 for what the library did by itself.
-    Error { id: OperationId, error: Error },
+    Error { id: OperationId, error: Box<Error> },
     /// The last one.
     Closed,
 }

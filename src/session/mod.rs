@@ -45,6 +45,7 @@ mod tests;
 mod time;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 pub use configuration::{Configuration, Millis, ReplayPolicy, Timestamp};
 pub use door::{
@@ -91,7 +92,8 @@ struct StoredAdvice {
 }
 
 pub struct Session {
-    configuration: Configuration,
+    /// Shared by the sessions of one builder.
+    configuration: Arc<Configuration>,
     state: State,
     outputs: VecDeque<Output>,
 
@@ -168,6 +170,13 @@ const MANY_OUTPUTS: usize = 64;
 
 impl Session {
     pub fn new(configuration: Configuration) -> Self {
+        let (seed, calendar) = (configuration.seed, configuration.calendar);
+        Self::sharing(Arc::new(configuration), seed, calendar)
+    }
+
+    /// One of several that have the same configuration, but for their seeds and
+    /// what the calendar says.
+    pub fn sharing(configuration: Arc<Configuration>, seed: u64, calendar: i64) -> Self {
         let backoff = Backoff::new(
             configuration.backoff_increment,
             configuration.backoff_maximum,
@@ -190,7 +199,7 @@ impl Session {
             last_advice: LastAdvice::default(),
             handshake_backoff: backoff.clone(),
             connect_backoff: backoff.clone(),
-            jitter: Jitter::new(configuration.seed),
+            jitter: Jitter::new(seed),
             handshake_limit: HandshakeLimit::default(),
             connect_limit: ConnectLimit::default(),
             failures: 0,
@@ -203,9 +212,9 @@ impl Session {
             forgotten_backoff: backoff.clone(),
             gone: 0,
             acknowledgement: Acknowledgement::new(configuration.acknowledgement),
-            servers: Servers::new(configuration.servers.clone(), configuration.follow_hosts),
-            timesync: Timesync::new(configuration.timesync, configuration.calendar),
-            calendar: configuration.calendar,
+            servers: Servers::new(configuration.clone()),
+            timesync: Timesync::new(configuration.timesync, calendar),
+            calendar,
             replay: Replay::new(configuration.replay),
             handshake_fields: HandshakeFields::default(),
             refreshing: None,
@@ -342,6 +351,7 @@ impl Session {
     }
 
     fn emit_error(&mut self, error: Error) {
+        let error = Box::new(error);
         self.emit(Event::Error { id: 0, error });
     }
 

@@ -421,7 +421,7 @@ impl Session {
         let mut error = error;
         self.replay.failed |= error.phase == Phase::Subscribe;
         error.message = format!("{} (channel {channel})", error.message);
-        let error = error.on_channel(channel);
+        let error = Box::new(error.on_channel(channel));
         self.emit(Event::Error { id, error });
     }
 
@@ -459,6 +459,7 @@ fn aborted(id: OperationId, channel: String, phase: Phase) -> Event {
         phase.name()
     );
     let error = Error::new(ErrorKind::Aborted, phase, message).on_channel(channel);
+    let error = Box::new(error);
     Event::Error { id, error }
 }
 

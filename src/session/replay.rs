@@ -207,7 +207,8 @@ impl Session {
         );
         told.channel = Some(channel.to_owned());
         told.retry_in = Some(0);
-        self.emit(Event::Error { id: 0, error: told });
+        let error = Box::new(told);
+        self.emit(Event::Error { id: 0, error });
         Some(Start::Given(fallback))
     }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Event, Session};
+use super::{Configuration, Event, Session};
 use crate::bayeux::{Advice, Message};
 
 /// Where a request goes.
@@ -20,11 +20,9 @@ pub enum Server {
 /// each reply, and events of this kind are never dropped.
 const MAXIMUM_ADVICE: usize = 4096;
 
-#[derive(Debug)]
 pub(super) struct Servers {
-    /// The hosts of those that the host gave.
-    given: Vec<String>,
-    follow: bool,
+    /// Has those that the host gave.
+    configuration: Arc<Configuration>,
     advised: Vec<Arc<str>>,
     /// In the one list after the other.
     current: usize,
@@ -33,18 +31,22 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    pub(super) fn new(given: Vec<String>, follow: bool) -> Self {
+    pub(super) fn new(configuration: Arc<Configuration>) -> Self {
         Self {
-            given,
-            follow,
+            configuration,
             advised: Vec::new(),
             current: 0,
             told: None,
         }
     }
 
+    /// The hosts of those that the host gave.
+    fn given(&self) -> &[String] {
+        &self.configuration.servers
+    }
+
     pub(super) fn current(&self) -> Server {
-        let past = self.current.checked_sub(self.given.len());
+        let past = self.current.checked_sub(self.given().len());
         match past.and_then(|index| self.advised.get(index)) {
             Some(host) => Server::Advised(host.clone()),
             None => Server::Given(self.current),
@@ -52,7 +54,7 @@ impl Servers {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.given.len() + self.advised.len()
+        self.given().len() + self.advised.len()
     }
 
     /// The current one did not give a session: the next one is asked.
@@ -64,21 +66,21 @@ impl Servers {
             tracing::info!(
                 target: "cometd::session",
                 number = self.current,
-                advised = self.current >= self.given.len(),
+                advised = self.current >= self.given().len(),
                 "another server is asked"
             );
         }
     }
 
     fn position(&self, host: &str) -> Option<usize> {
-        let all = self.given.iter().map(String::as_str);
+        let all = self.given().iter().map(String::as_str);
         all.chain(self.advised.iter().map(AsRef::as_ref))
             .position(|it| it.eq_ignore_ascii_case(host))
     }
 
     fn current_host(&self) -> Option<String> {
         match self.current() {
-            Server::Given(index) => self.given.get(index).cloned(),
+            Server::Given(index) => self.given().get(index).cloned(),
             Server::Advised(host) => Some(host.to_string()),
         }
     }
@@ -86,7 +88,7 @@ impl Servers {
     /// The server names other hosts. When it wants a new session at the same
     /// time and is none of them, the first of them is asked.
     fn advise(&mut self, hosts: &[String], wants_handshake: bool) {
-        if !self.follow || hosts.is_empty() {
+        if !self.configuration.follow_hosts || hosts.is_empty() {
             return;
         }
         let current = self.current_host();
@@ -99,7 +101,7 @@ impl Servers {
                 self.advised.push(host.as_str().into());
             }
         }
-        if goes_on.is_some() && self.current < self.given.len() {
+        if goes_on.is_some() && self.current < self.given().len() {
             // There may be two at one host.
             return;
         }

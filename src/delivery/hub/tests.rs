@@ -38,7 +38,7 @@ fn published(id: u64) -> Told {
 fn failed(id: u64, phase: Phase) -> Told {
     Told::Error {
         id,
-        error: Error::new(ErrorKind::Refused, phase, "it failed"),
+        error: Box::new(Error::new(ErrorKind::Refused, phase, "it failed")),
     }
 }
 

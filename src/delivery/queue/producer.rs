@@ -99,15 +99,14 @@ impl Queue {
         let dropped = self.dropped_newest.swap(0, Ordering::SeqCst);
         if dropped > 0 {
             // It was counted as an event when the first of them was dropped.
-            let _ = self.ingress.send(Entry::Dropped(dropped));
+            self.line.put(Entry::Dropped(dropped));
         }
     }
 
     /// Returns how many are queued, with those that a callback has claimed.
     fn send(&self, entry: Entry, events: usize) -> usize {
         let queued = self.events.fetch_add(events, Ordering::SeqCst) + events;
-        // The queue holds the other end, so the channel is never closed.
-        let _ = self.ingress.send(entry);
+        self.line.put(entry);
         self.came();
         queued
     }
@@ -164,13 +163,13 @@ impl Queue {
         let mut front = self.settled();
         while over(self) {
             let Some(mut current) = front.current.take() else {
-                match self.egress.try_recv() {
-                    Ok(Entry::Messages { body, start, end }) => {
+                match self.line.take() {
+                    Some(Entry::Messages { body, start, end }) => {
                         front.current = Some(Current::new(body, start, end));
                     }
-                    Ok(Entry::Dropped(dropped)) => self.pass_dropped(&mut front, dropped, true),
-                    Ok(notice) => front.passed.push_back(notice),
-                    Err(_) => break,
+                    Some(Entry::Dropped(dropped)) => self.pass_dropped(&mut front, dropped, true),
+                    Some(notice) => front.passed.push_back(notice),
+                    None => break,
                 }
                 continue;
             };

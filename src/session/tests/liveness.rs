@@ -217,7 +217,8 @@ impl Run {
     /// back, with what the host believes to be subscribed; how many these are.
     fn calm_down(mut self) -> usize {
         self.mortal = false;
-        self.world.session.configuration.number_of_retries = None;
+        let configuration = Arc::make_mut(&mut self.world.session.configuration);
+        configuration.number_of_retries = None;
         self.storm();
         self.world.room(true);
         let mut sessions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

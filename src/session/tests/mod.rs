@@ -548,7 +548,7 @@ impl World {
             } => {
                 let message = message.get().unwrap();
                 let (channel, data) = (message.channel().unwrap(), message.data().unwrap());
-                self.errors.extend(error.clone());
+                self.errors.extend(error.as_deref().cloned());
                 let what = match error {
                     Some(error) => format!("Failed {:?} {data}", error.bayeux.map(|it| it.text)),
                     None => format!("Result {data}"),
@@ -584,7 +584,7 @@ impl World {
                     (0, Some(channel)) => self.told.push(format!("{what} {channel}")),
                     (id, channel) => self.ended(&what, id, channel.expect("a channel")),
                 }
-                self.errors.push(error);
+                self.errors.push(*error);
             }
             Event::Closed => {
                 self.closed = true;

@@ -36,6 +36,11 @@ pub enum Wanted {
     Beginning,
 }
 
+/// Whether a body has codings.
+pub fn is_coded(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_ENCODING)
+}
+
 /// The body without its codings, which is at most so large.
 pub async fn decode(
     headers: &HeaderMap,
@@ -44,7 +49,7 @@ pub async fn decode(
     wanted: Wanted,
     leniencies: &Leniencies,
 ) -> Result<Vec<u8>, Failure> {
-    if !headers.contains_key(CONTENT_ENCODING) {
+    if !is_coded(headers) {
         return Ok(body);
     }
     let values = headers.get_all(CONTENT_ENCODING);

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::{http1, TrySendError};
 use hyper::rt::{Read, Write};
 use hyper::{Method, Request, Response, Uri};
 
@@ -25,6 +25,7 @@ use crate::error::{ErrorKind, Failure};
 use crate::transport::leniencies::Leniencies;
 
 type Sent = Request<Full<Bytes>>;
+type Answer = Result<Response<Incoming>, TrySendError<Sent>>;
 
 /// What a connection is made over.
 pub trait Socket: Read + Write + Unpin + Send + 'static {}
@@ -116,46 +117,49 @@ impl<S: Socket> Connection<S> {
     }
 
     /// Sends a request; its response, as far as its head.
-    pub async fn send(
-        &mut self,
+    pub fn send<'a>(
+        &'a mut self,
         request: Sent,
-        quiet: &Quiet,
-    ) -> Result<Response<Incoming>, Unanswered> {
-        let State::Awake(awake) = &mut self.state else {
-            return Err(ended(true));
+        quiet: &'a Quiet,
+    ) -> impl Future<Output = Result<Response<Incoming>, Unanswered>> + 'a {
+        // A box, since each future that it goes through has room for it.
+        let answer = match &mut self.state {
+            State::Awake(awake) => Some(Box::pin(awake.sender.try_send_request(request))),
+            _ => None,
         };
-        let answer = awake.sender.try_send_request(request);
-        let answered = self.until_quiet(answer, quiet).await;
-        if let Some(answered) = answered {
-            return answered.map_err(|error| Unanswered {
-                failure: http_failure(error.error()),
-                unsent: error.message().is_some(),
-            });
+        async move {
+            let Some(answer) = answer else {
+                return Err(ended(true));
+            };
+            if let Some(answered) = self.until_quiet(answer, quiet).await {
+                return answered;
+            }
+            self.fall_asleep();
+            #[cfg(test)]
+            quiet.slept.fetch_add(1, Ordering::Relaxed);
+            poll_fn(|context| self.poll_asleep(context)).await;
+            Box::pin(self.wake()).await
         }
-        self.fall_asleep();
-        #[cfg(test)]
-        quiet.slept.fetch_add(1, Ordering::Relaxed);
-        poll_fn(|context| self.poll_asleep(context)).await;
-        self.wake().await
     }
 
     /// Waits for an answer, until nothing has been heard for a while.
-    async fn until_quiet<T>(
-        &mut self,
-        answer: impl Future<Output = T>,
-        quiet: &Quiet,
-    ) -> Option<T> {
+    fn until_quiet<'a>(
+        &'a mut self,
+        mut answer: Pin<Box<impl Future<Output = Answer> + 'a>>,
+        quiet: &'a Quiet,
+    ) -> impl Future<Output = Option<Result<Response<Incoming>, Unanswered>>> + 'a {
         let listening = quiet.listen();
-        let mut answer = pin!(answer);
-        poll_fn(|context| {
+        poll_fn(move |context| {
             self.poll(context);
             match answer.as_mut().poll(context) {
-                Poll::Ready(answered) => Poll::Ready(Some(answered)),
+                Poll::Ready(answered) => Poll::Ready(Some(answered.map_err(|error| Unanswered {
+                    failure: http_failure(error.error()),
+                    unsent: error.message().is_some(),
+                }))),
                 Poll::Pending if listening.is_over() && self.may_sleep() => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             }
         })
-        .await
     }
 
     fn may_sleep(&self) -> bool {

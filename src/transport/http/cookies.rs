@@ -21,8 +21,12 @@ const MAXIMUM_COOKIE: usize = 8192;
 /// All together: each request carries them, and servers take far less.
 const MAXIMUM_STORED: usize = 256 * 1024;
 
+/// Empty, as most are, it takes no room.
 #[derive(Clone, Default)]
-pub struct Jar {
+pub struct Jar(Option<Box<Cookies>>);
+
+#[derive(Clone, Default)]
+struct Cookies {
     /// Sent to the host's server until that sets a cookie of the same name.
     given: Vec<(String, String)>,
     stored: CookieStore,
@@ -130,10 +134,15 @@ pub fn shown_name(header: &HeaderValue) -> String {
 }
 
 impl Jar {
+    fn cookies(&mut self) -> &mut Cookies {
+        self.0.get_or_insert_default()
+    }
+
     /// Adds one of the host's; the last one of a name is the one sent.
     pub fn give(&mut self, name: &str, value: &str) {
-        self.given.retain(|(other, _)| other != name);
-        self.given.push((name.into(), value.into()));
+        let given = &mut self.cookies().given;
+        given.retain(|(other, _)| other != name);
+        given.push((name.into(), value.into()));
     }
 
     /// Keeps what a `Set-Cookie` in a response from `url` says. Of one that
@@ -147,9 +156,24 @@ impl Jar {
         ours: &Url,
         said: Said,
     ) -> Option<&'static str> {
-        self.keep(header, url, ours, said).err()
+        self.cookies().keep(header, url, ours, said).err()
     }
 
+    /// Calls `each` with the values of all cookies, those of the last ones
+    /// replaced included.
+    pub fn each_value(&self, each: impl FnMut(&str)) {
+        if let Some(cookies) = &self.0 {
+            cookies.each_value(each);
+        }
+    }
+
+    /// The `Cookie` header for a URL of the host's server.
+    pub fn header(&self, url: &Url, now: Millis) -> Option<HeaderValue> {
+        self.0.as_ref()?.header(url, now)
+    }
+}
+
+impl Cookies {
     fn keep(
         &mut self,
         header: &HeaderValue,
@@ -229,19 +253,13 @@ impl Jar {
         age.is_none_or(|it| it.until > now)
     }
 
-    /// Calls `each` with the values of all cookies, those of the last ones
-    /// replaced included.
-    pub fn each_value(&self, mut each: impl FnMut(&str)) {
+    fn each_value(&self, mut each: impl FnMut(&str)) {
         self.given.iter().for_each(|(_, value)| each(value));
         self.stored.iter_any().for_each(|it| each(it.value()));
         self.past.iter().for_each(|it| each(it));
     }
 
-    /// The `Cookie` header for a URL of the host's server.
-    pub fn header(&self, url: &Url, now: Millis) -> Option<HeaderValue> {
-        if self.given.is_empty() && self.stored.iter_any().next().is_none() {
-            return None;
-        }
+    fn header(&self, url: &Url, now: Millis) -> Option<HeaderValue> {
         let mut text = String::new();
         let mut add = |name: &str, value: &str| {
             if !text.is_empty() {
@@ -412,7 +430,7 @@ pub(super) mod tests {
             set(&mut jar, &format!("short{n}=1; Path=/"));
             set(&mut jar, &format!("short{n}=; Path=/; Max-Age=0"));
         }
-        assert!(jar.stored.iter_any().count() <= MAXIMUM_COOKIES + 1);
+        assert!(jar.cookies().stored.iter_any().count() <= MAXIMUM_COOKIES + 1);
     }
 
     #[test]
@@ -518,8 +536,8 @@ pub(super) mod tests {
         assert_eq!(sent(&jar, "http://h/"), "b=2");
         set(&mut jar, "a=3; Path=/");
         assert_eq!(sent(&jar, "http://h/"), "a=3; b=2");
-        assert!(jar.ages.is_empty());
-        assert_eq!(jar.stored.iter_any().count(), 2);
+        assert!(jar.cookies().ages.is_empty());
+        assert_eq!(jar.cookies().stored.iter_any().count(), 2);
     }
 
     #[test]
@@ -528,8 +546,8 @@ pub(super) mod tests {
         for number in 0..3 * MAXIMUM_COOKIES {
             stored(&mut jar, &format!("c{number}=v; Path=/; Max-Age=60"));
         }
-        assert_eq!(jar.stored.iter_any().count(), MAXIMUM_COOKIES);
-        assert_eq!(jar.ages.len(), MAXIMUM_COOKIES);
+        assert_eq!(jar.cookies().stored.iter_any().count(), MAXIMUM_COOKIES);
+        assert_eq!(jar.cookies().ages.len(), MAXIMUM_COOKIES);
     }
 
     #[test]

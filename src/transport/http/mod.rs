@@ -9,6 +9,7 @@ mod connector;
 pub mod cookies;
 pub mod endpoints;
 mod failures;
+pub mod headers;
 mod heads;
 mod mend;
 mod progress;
@@ -19,6 +20,7 @@ mod sockets;
 pub mod tls;
 mod watched;
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::Context;
 use std::time::{Duration, Instant};
@@ -26,10 +28,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{
-    HeaderMap, HeaderValue, ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE,
-    COOKIE, HOST, LOCATION, PROXY_AUTHORIZATION, SET_COOKIE, USER_AGENT,
-};
+use hyper::header::{HeaderMap, AUTHORIZATION, COOKIE, LOCATION, PROXY_AUTHORIZATION, SET_COOKIE};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use url::Url;
 
@@ -44,6 +43,7 @@ use connections::{Connection, Connections};
 use connector::Connector;
 use cookies::Jar;
 use endpoints::{Endpoints, Target};
+use headers::Headers;
 pub use progress::Progress;
 use proxy::{Proxies, Proxy};
 pub use response::parse;
@@ -51,10 +51,6 @@ use tls::Tls;
 
 /// What the library says it is.
 const AGENT: &str = concat!("libcometd/", env!("CARGO_PKG_VERSION"));
-
-/// JSON, or what else there is, rather than a refusal. Some firewalls refuse
-/// requests that do not say.
-const ACCEPTED: &str = "application/json, */*;q=0.1";
 
 const MAXIMUM_REDIRECTS: usize = 5;
 /// A failure so soon after a request on a connection that was kept alive is
@@ -64,11 +60,10 @@ const CROSSED: Duration = Duration::from_millis(500);
 /// What a transport is made from.
 pub struct Settings {
     /// Of each server that the host gave; at least one.
-    pub servers: Vec<Endpoints>,
+    pub servers: Arc<[Arc<Endpoints>]>,
     pub authorization: Arc<Authorization>,
     pub cookies: Arc<Mutex<Jar>>,
-    /// Sent with each request beside the library's own.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// The largest body accepted, after decompression.
     pub maximum_response: usize,
     /// How long a connection may take to be made.
@@ -81,15 +76,12 @@ pub struct Settings {
 /// One client's way to its server: its connections, cookies and headers.
 pub struct LongPolling {
     connections: Connections,
-    servers: Vec<Arc<Endpoints>>,
+    servers: Arc<[Arc<Endpoints>]>,
     /// The server that advice has led to.
     advised: Mutex<Option<(Arc<str>, Arc<Endpoints>)>>,
     authorization: Arc<Authorization>,
     cookies: Arc<Mutex<Jar>>,
-    /// With places for what differs from request to request.
-    headers: HeaderMap,
-    /// The host has given a `Host` of its own.
-    has_host: bool,
+    headers: Headers,
     maximum_response: usize,
     proxies: Arc<Proxies>,
     leniencies: Arc<Leniencies>,
@@ -97,38 +89,19 @@ pub struct LongPolling {
 
 impl LongPolling {
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let mut headers = HeaderMap::with_capacity(settings.headers.keys_len() + 6);
-        headers.insert(HOST, HeaderValue::from_static(""));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/json;charset=UTF-8"),
-        );
-        headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        for name in settings.headers.keys() {
-            headers.remove(name);
-        }
-        let has_host = settings.headers.contains_key(HOST);
-        headers.extend(settings.headers);
         let connector = Connector::new(
-            settings.servers.iter().any(Endpoints::is_https),
+            settings.servers.iter().any(|it| it.is_https()),
             settings.tls,
             settings.proxies.clone(),
             settings.connect_timeout,
         )?;
-        // Not by collecting into the memory of what is collected from.
-        let mut servers = Vec::with_capacity(settings.servers.len());
-        servers.extend(settings.servers.into_iter().map(Arc::new));
         Ok(Self {
             connections: Connections::new(connector, settings.leniencies.clone()),
-            servers,
+            servers: settings.servers,
             advised: Mutex::default(),
             authorization: settings.authorization,
             cookies: settings.cookies,
-            headers,
-            has_host,
+            headers: settings.headers,
             maximum_response: settings.maximum_response,
             proxies: settings.proxies,
             leniencies: settings.leniencies,
@@ -150,43 +123,51 @@ impl LongPolling {
         let target = endpoints.target(endpoint);
         // Saying these twice does no harm; a publish must not be sent twice.
         let repeatable = matches!(endpoint, Endpoint::Handshake | Endpoint::Connect);
-        let mut redirected: Option<Target> = None;
+        // Rare, as all that has a box here: a held connect has no room for it.
+        let mut redirected: Option<Box<Target>> = None;
         let mut status = 0;
         for hop in 0..=MAXIMUM_REDIRECTS {
-            let at = redirected.as_ref().unwrap_or(target);
+            let at = redirected.as_deref().unwrap_or(target);
             let proxy = self.proxies.of(&at.uri).ok().flatten();
             let sent = Instant::now();
-            let (mut connection, response) = match self.post(at, &body, repeatable).await {
-                Ok(answered) => answered,
-                Err(failure) => return Err(through(proxy, failure)),
+            // What the response was read from is gone when its body is awaited.
+            let (mut connection, read) = {
+                let (connection, response) = match self.post(at, &body, repeatable).await {
+                    Ok(answered) => answered,
+                    Err(failure) => return Err(through(proxy, failure)),
+                };
+                progress.begun();
+                status = response.status().as_u16();
+                if let Some(proxy) = proxy {
+                    // Of http requests a proxy's own refusals look like the server's.
+                    let is_https = at.url.scheme() == "https";
+                    if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && !is_https {
+                        return Err(proxy.wants_credentials().to_failure());
+                    }
+                }
+                self.keep_cookies(at, endpoints.base(), response.headers());
+                match redirection(at, &response) {
+                    Ok(None) => {}
+                    Ok(Some(next)) => {
+                        self.told(hop, at, status, sent, progress);
+                        drop(response);
+                        Box::pin(self.connections.keep(connection)).await;
+                        redirected = Some(next);
+                        continue;
+                    }
+                    Err(failure) => {
+                        self.told(hop, at, status, sent, progress);
+                        return Err(through(proxy, failure));
+                    }
+                }
+                let maximum = self.maximum_response;
+                let read = response::read(response, maximum, progress, &self.leniencies);
+                (connection, read)
             };
-            progress.begun();
-            status = response.status().as_u16();
-            if let Some(proxy) = proxy {
-                // Of http requests a proxy's own refusals look like the server's.
-                let is_https = at.url.scheme() == "https";
-                if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && !is_https {
-                    return Err(proxy.wants_credentials().to_failure());
-                }
-            }
-            self.keep_cookies(at, endpoints.base(), response.headers());
-            match redirection(at, &response) {
-                Ok(None) => {}
-                Ok(Some(next)) => {
-                    self.told(hop, at, status, sent, progress);
-                    drop(response);
-                    self.connections.keep(connection).await;
-                    redirected = Some(next);
-                    continue;
-                }
-                Err(failure) => {
-                    self.told(hop, at, status, sent, progress);
-                    return Err(through(proxy, failure));
-                }
-            }
-            let maximum = self.maximum_response;
-            let read = response::read(response, maximum, progress, &self.leniencies);
-            let read = connection.drive(read).await;
+            let read = {
+                let read = pin!(read);
+                connection.drive(read).await
+            };
             self.connections.keep(connection).await;
             self.told(hop, at, status, sent, progress);
             return read.map_err(|failure| through(proxy, failure));
@@ -250,9 +231,10 @@ impl LongPolling {
             let is_kept = kept.is_some();
             let mut connection = match kept.take() {
                 Some(connection) => connection,
-                None => self.connections.connect(&target.uri).await?,
+                None => Box::pin(self.connections.connect(&target.uri)).await?,
             };
-            let request = self.request(target, body, connection.is_to_proxy())?;
+            let to_proxy = connection.is_to_proxy();
+            let request = self.request(target, body, to_proxy)?;
             let answered = connection.send(request, self.connections.quiet());
             let unanswered = match answered.await {
                 Ok(response) => return Ok((connection, response)),
@@ -284,15 +266,11 @@ impl LongPolling {
                 .path()
                 .map_err(|it| Failure::new(it.kind, it.message))?,
         };
+        let host = target
+            .host()
+            .map_err(|it| Failure::new(it.kind, it.message))?;
         let headers = request.headers_mut();
-        *headers = self.headers.clone();
-        if !self.has_host {
-            let host = target
-                .host()
-                .map_err(|it| Failure::new(it.kind, it.message))?;
-            headers.insert(HOST, host);
-        }
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        *headers = self.headers.of_request(host, body.len());
         if let Some(value) = self.authorization.value() {
             headers.insert(AUTHORIZATION, value);
         }
@@ -360,7 +338,7 @@ impl LongPolling {
 /// or the same one by https. What the host gave to be sent to one server, in
 /// headers and in the handshake, is sent to no other. Only 307 and 308 keep the POST
 /// (RFC 9110, sections 15.4.8 and 15.4.9); the others would lose it.
-fn redirection<B>(from: &Target, response: &Response<B>) -> Result<Option<Target>, Failure> {
+fn redirection<B>(from: &Target, response: &Response<B>) -> Result<Option<Box<Target>>, Failure> {
     let status = response.status();
     if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
         return Ok(None);
@@ -403,7 +381,7 @@ fn redirection<B>(from: &Target, response: &Response<B>) -> Result<Option<Target
         return fail(format!("redirect to {shown}, which is another server"));
     }
     match Target::new(url) {
-        Ok(target) => Ok(Some(target)),
+        Ok(target) => Ok(Some(Box::new(target))),
         Err(error) => fail(error.message),
     }
 }

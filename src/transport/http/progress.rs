@@ -50,6 +50,7 @@ mod tests {
     use super::*;
     use crate::session::{Endpoint, Server};
     use crate::transport::http::endpoints::{parse, Append, BasePaths, Endpoints};
+    use crate::transport::http::headers::Headers;
     use crate::transport::http::{LongPolling, Settings};
 
     fn clock() -> u64 {
@@ -66,10 +67,10 @@ mod tests {
             Append::default(),
         );
         let transport = LongPolling::new(Settings {
-            servers: vec![endpoints.unwrap()],
+            servers: [Arc::new(endpoints.unwrap())].into(),
             authorization: Arc::default(),
             cookies: Arc::default(),
-            headers: hyper::HeaderMap::new(),
+            headers: Headers::default(),
             maximum_response: 1_000,
             connect_timeout: Duration::from_secs(20),
             proxies: Arc::default(),

@@ -171,11 +171,11 @@ impl Choice {
         match self {
             Self::Environment => Proxies::from_variables(|name| std::env::var_os(name)),
             Self::None => Proxies::default(),
-            Self::Always(proxy) => Proxies {
+            Self::Always(proxy) => Proxies::new(Chosen {
                 http: Some(Ok(proxy.clone())),
                 https: Some(Ok(proxy.clone())),
                 exempt: None,
-            },
+            }),
         }
     }
 }
@@ -184,15 +184,30 @@ impl Choice {
 type Found = Option<Result<Arc<Proxy>, Error>>;
 
 /// Which requests go through which proxy.
+///
+/// Most have none, and each client has this.
 #[derive(Default)]
-pub struct Proxies {
+pub struct Proxies(Option<Box<Chosen>>);
+
+struct Chosen {
     http: Found,
     https: Found,
     /// Finds a proxy for all that do not go around it.
     exempt: Option<Matcher>,
 }
 
+impl Chosen {
+    fn exempts(&self, uri: &Uri) -> bool {
+        let exempt = self.exempt.as_ref();
+        exempt.is_some_and(|it| it.intercept(uri).is_none())
+    }
+}
+
 impl Proxies {
+    fn new(chosen: Chosen) -> Self {
+        Self(Some(Box::new(chosen)))
+    }
+
     /// Of these variables curl's rules hold. HTTP_PROXY does not count, as in a
     /// CGI program it is a header of whoever sent the request.
     fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
@@ -236,35 +251,34 @@ impl Proxies {
             let matcher = Matcher::builder().all("http://any").no(entries.join(","));
             exempt = Some(matcher.build());
         }
-        Self {
+        Self::new(Chosen {
             http,
             https,
             exempt,
-        }
+        })
     }
 
     /// The proxy that a request goes through.
     pub fn of(&self, uri: &Uri) -> Result<Option<&Arc<Proxy>>, &Error> {
+        let Some(chosen) = &self.0 else {
+            return Ok(None);
+        };
         let found = match uri.scheme_str() {
-            Some("https") => &self.https,
-            _ => &self.http,
+            Some("https") => &chosen.https,
+            _ => &chosen.http,
         };
         match found {
             None => Ok(None),
-            Some(_) if self.exempts(uri) => Ok(None),
+            Some(_) if chosen.exempts(uri) => Ok(None),
             Some(Ok(proxy)) => Ok(Some(proxy)),
             Some(Err(error)) => Err(error),
         }
     }
 
-    fn exempts(&self, uri: &Uri) -> bool {
-        let exempt = self.exempt.as_ref();
-        exempt.is_some_and(|it| it.intercept(uri).is_none())
-    }
-
     /// What must not be read anywhere.
     pub fn secrets(&self) -> Vec<String> {
-        let proxies = [&self.http, &self.https].into_iter().flatten().flatten();
+        let chosen = self.0.iter().flat_map(|it| [&it.http, &it.https]);
+        let proxies = chosen.flatten().flatten();
         proxies
             .flat_map(|it| Authorization::new(it.authorization.clone()).secrets())
             .collect()

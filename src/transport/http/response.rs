@@ -1,13 +1,15 @@
 //! What a response says: its status, its body, and how long to wait.
 
+use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{HeaderMap, DATE, RETRY_AFTER};
+use hyper::http::response::Parts;
 use hyper::{Response, StatusCode};
 
-use super::coding::{decode, Wanted};
+use super::coding::{decode, is_coded, Wanted};
 use super::failures::http_failure;
 use super::progress::Progress;
 use crate::bayeux::body::Text;
@@ -29,43 +31,63 @@ const KEPT: usize = 256;
 const MAXIMUM_ADVANCE: usize = 128 * 1024;
 
 /// Reads what messages are in. Only 200 carries messages.
-pub async fn read(
+pub fn read<'a>(
     response: Response<Incoming>,
     maximum: usize,
+    progress: &'a Progress,
+    leniencies: &'a Leniencies,
+) -> impl Future<Output = Result<Vec<u8>, Failure>> + 'a {
+    let (
+        Parts {
+            status, headers, ..
+        },
+        incoming,
+    ) = response.into_parts();
+    // Boxes for the rare ones: each client has room for this future all the time.
+    let carried = match status {
+        StatusCode::OK => Ok((incoming, is_coded(&headers).then(|| Box::new(headers)))),
+        _ => Err(Box::pin(refused(
+            status, headers, incoming, progress, leniencies,
+        ))),
+    };
+    async move {
+        let (incoming, coded) = match carried {
+            Ok(carried) => carried,
+            Err(refused) => return Err(refused.await),
+        };
+        // A response that broke off is told as a broken connection.
+        let told = |failure: Failure| match failure.kind {
+            ErrorKind::ConnectionLost => failure,
+            _ => failure.with_status(StatusCode::OK.as_u16()),
+        };
+        let mut body = collect(incoming, maximum, progress).await.map_err(told)?;
+        if let Some(headers) = coded {
+            let decoding = decode(&headers, body, maximum, Wanted::Whole, leniencies);
+            body = Box::pin(decoding).await.map_err(told)?;
+        }
+        if trim(&mut body) {
+            leniencies.took(
+                Leniency::BodyTail,
+                "NULs behind the JSON of a response were passed over",
+            );
+        }
+        Ok(body)
+    }
+}
+
+/// What a status says that carries no messages. Whatever goes wrong here, the
+/// status is what is told.
+async fn refused(
+    status: StatusCode,
+    headers: HeaderMap,
+    incoming: Incoming,
     progress: &Progress,
     leniencies: &Leniencies,
-) -> Result<Vec<u8>, Failure> {
-    let status = response.status();
-    let (parts, incoming) = response.into_parts();
-    if status != StatusCode::OK {
-        // Whatever goes wrong here, the status is what is told.
-        let body = explanation(incoming, progress).await;
-        let wanted = Wanted::Beginning;
-        let body = decode(
-            &parts.headers,
-            body,
-            MAXIMUM_EXPLANATION,
-            wanted,
-            leniencies,
-        )
-        .await;
-        return Err(refusal(status, &parts.headers, body.unwrap_or_default()));
-    }
-    // A response that broke off is told as a broken connection.
-    let told = |failure: Failure| match failure.kind {
-        ErrorKind::ConnectionLost => failure,
-        _ => failure.with_status(status.as_u16()),
-    };
-    let body = collect(incoming, maximum, progress).await.map_err(told)?;
-    let body = decode(&parts.headers, body, maximum, Wanted::Whole, leniencies).await;
-    let mut body = body.map_err(told)?;
-    if trim(&mut body) {
-        leniencies.took(
-            Leniency::BodyTail,
-            "NULs behind the JSON of a response were passed over",
-        );
-    }
-    Ok(body)
+) -> Failure {
+    let body = explanation(incoming, progress).await;
+    let wanted = Wanted::Beginning;
+    let body = decode(&headers, body, MAXIMUM_EXPLANATION, wanted, leniencies).await;
+    refusal(status, &headers, body.unwrap_or_default())
 }
 
 /// Takes away NULs at the end, and the white space between them: who counts the

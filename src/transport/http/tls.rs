@@ -9,9 +9,12 @@ use super::failures::{chain, without_places};
 use crate::error::{Error, ErrorKind};
 use crate::runtime::{exit, PerProcess};
 
-/// What the host wants of TLS.
+/// What the host wants of TLS: the same for all clients of a builder.
 #[derive(Clone, Default)]
-pub struct Tls {
+pub struct Tls(Arc<Wanted>);
+
+#[derive(Clone, Default)]
+struct Wanted {
     authorities: Vec<Certificate>,
     /// The system's trust store does not count.
     only_these: bool,
@@ -24,9 +27,11 @@ pub struct Tls {
 impl Tls {
     /// Authorities as PEM, to be trusted with those of the system or alone.
     pub fn set_authorities(&mut self, pem: &[u8], with_system: bool) -> Result<(), Error> {
-        self.authorities = certificates("pem", pem)?;
-        self.only_these = !with_system;
-        self.made = Arc::default();
+        let authorities = certificates("pem", pem)?;
+        let wanted = Arc::make_mut(&mut self.0);
+        wanted.authorities = authorities;
+        wanted.only_these = !with_system;
+        wanted.made = Arc::default();
         Ok(())
     }
 
@@ -65,15 +70,16 @@ impl Tls {
             let why = told(&error);
             return refuse(format!("does not go with pem_chain: {why}"));
         }
-        self.identity = Some(identity);
-        self.made = Arc::default();
+        let wanted = Arc::make_mut(&mut self.0);
+        wanted.identity = Some(identity);
+        wanted.made = Arc::default();
         Ok(())
     }
 
     pub fn connector(&self) -> Result<TlsConnector, Error> {
         static PLAIN: PerProcess<Result<TlsConnector, String>> = PerProcess::new();
-        let is_plain = self.authorities.is_empty() && self.identity.is_none();
-        let made = if is_plain { &PLAIN } else { &*self.made };
+        let is_plain = self.0.authorities.is_empty() && self.0.identity.is_none();
+        let made = if is_plain { &PLAIN } else { &*self.0.made };
         let make = || {
             let made = exit::inside(|| self.make().map_err(|error| told(&error)));
             exit::watch_openssl();
@@ -91,11 +97,11 @@ impl Tls {
         let mut builder = TlsConnector::builder();
         builder
             .min_protocol_version(Some(Protocol::Tlsv12))
-            .disable_built_in_roots(self.only_these);
-        for authority in &self.authorities {
+            .disable_built_in_roots(self.0.only_these);
+        for authority in &self.0.authorities {
             builder.add_root_certificate(authority.clone());
         }
-        if let Some(identity) = &self.identity {
+        if let Some(identity) = &self.0.identity {
             builder.identity(identity.clone());
         }
         builder.build()

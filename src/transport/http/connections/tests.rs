@@ -14,6 +14,7 @@ use super::*;
 use crate::error::ErrorKind;
 use crate::session::{Endpoint, Server};
 use crate::transport::http::endpoints::{parse, Append, BasePaths, Endpoints};
+use crate::transport::http::headers::Headers;
 use crate::transport::http::tls::Tls;
 use crate::transport::http::{LongPolling, Progress, Settings};
 
@@ -78,11 +79,12 @@ fn transport(url: &str) -> LongPolling {
 
 fn transport_with(url: &str, tls: Tls) -> LongPolling {
     let url = parse(url).unwrap();
+    let endpoints = Endpoints::new(&url, &BasePaths::default(), Append::default());
     LongPolling::new(Settings {
-        servers: vec![Endpoints::new(&url, &BasePaths::default(), Append::default()).unwrap()],
+        servers: [Arc::new(endpoints.unwrap())].into(),
         authorization: Arc::default(),
         cookies: Arc::default(),
-        headers: hyper::HeaderMap::new(),
+        headers: Headers::default(),
         maximum_response: 1_000,
         connect_timeout: PATIENCE,
         proxies: Arc::default(),
@@ -128,6 +130,18 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 
 fn next(seen: &Receiver<Seen>) -> Seen {
     seen.recv_timeout(PATIENCE).unwrap()
+}
+
+#[test]
+fn a_request_that_is_held_has_no_room_for_what_is_rare() {
+    let (url, _seen) = server(vec![]);
+    let transport = transport(&url);
+    let progress = Progress::new(|| 0);
+    let sent = transport.exchange(Server::Given(0), Endpoint::Connect, Vec::new(), &progress);
+    // Every client has one all the time: connecting, redirects, refusals and codings
+    // have boxes of their own.
+    let size = size_of_val(&sent);
+    assert!(size <= 640, "{size} bytes");
 }
 
 #[test]
