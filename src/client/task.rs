@@ -372,6 +372,7 @@ impl Task {
                 server,
                 endpoint,
                 body,
+                socket: _,
             }) => {
                 let course = Course::new();
                 self.shared.goes_to(&server, &self.transport);
@@ -410,6 +411,9 @@ impl Task {
                 }
             }
             Output::Event(event) => self.shared.publish(event),
+            // A client's configuration names long polling alone: no session asks for
+            // a socket.
+            Output::Open { .. } | Output::Ping(_) | Output::CloseSocket { .. } => {}
             // One that is still busy with the last time is not asked
             // again; what it finds out counts.
             Output::RefreshCredentials if credentials.is_some() => {}
