@@ -256,7 +256,7 @@ impl Neighbour {
             }
             let (now, used) = (Instant::now(), io_thread::cpu_time());
             longest.wall = longest.wall.max(now - then);
-            longest.cpu = longest.cpu.max(used - cpu);
+            longest.cpu = longest.cpu.max(used.saturating_sub(cpu));
             (then, cpu) = (now, used);
         }
         longest
