@@ -35,7 +35,7 @@ impl<S: Read + Write + Unpin + Send + 'static> Socket for S {}
 /// A connection to a server, or to a proxy.
 pub struct Connection<S: Socket> {
     /// Of its first request; the later ones go to the same server.
-    pub uri: Uri,
+    uri: Uri,
     state: State<S>,
     heard: Heard,
     to_proxy: bool,
