@@ -381,16 +381,9 @@ impl Session {
         // What is put back is not sent in the same breath.
         let mut left = self.commands.waiting();
         while left > 0 && self.may_send_commands() {
-            let outputs = self.outputs.len();
             let Some(request) = self.send_commands(now) else {
                 break;
             };
-            let of_request = |it: &Output| matches!(it, Output::Send(sent) if sent.id == request);
-            if let Some(place) = self.outputs.iter().rposition(of_request) {
-                if place >= outputs {
-                    self.outputs.remove(place);
-                }
-            }
             self.flights.remove(request);
             let messages = self.commands.pending.iter_request(request).count()
                 + self.commands.calls.of_request(request).count();

@@ -1,5 +1,7 @@
 //! What a session can be told before it starts.
 
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 
 use crate::bayeux::ConnectionType;
@@ -47,7 +49,7 @@ pub struct Configuration {
     pub request_capacity: Option<usize>,
     pub handshake_ext: Option<Box<RawValue>>,
     /// The connection types to use, in order of preference; at least one.
-    pub transports: Vec<ConnectionType>,
+    pub transports: Arc<[ConnectionType]>,
     /// After so long without a byte over a WebSocket the server is asked for one;
     /// 0: never.
     pub ping_interval: Millis,
@@ -93,7 +95,7 @@ impl Default for Configuration {
             request_timeout: 10_000,
             request_capacity: None,
             handshake_ext: None,
-            transports: vec![ConnectionType::LongPolling],
+            transports: [ConnectionType::LongPolling].into(),
             ping_interval: 20_000,
             acknowledgement: false,
             servers: vec![String::new()],

@@ -66,17 +66,14 @@ impl Session {
         };
         let is_due = disconnecting.sent.is_none() && disconnecting.answered.is_none();
         if is_due && self.commands.is_idle() {
+            let limit = disconnecting.limit.saturating_sub(now);
             if !self.has_line(now) {
                 return;
             }
-            let Some(disconnecting) = &self.disconnecting else {
-                return;
-            };
             let Some(client_id) = self.client_id.clone() else {
                 self.close(None);
                 return;
             };
-            let limit = disconnecting.limit.saturating_sub(now);
             let message_id = self.next_message_id();
             let ext = self.meta_ext(now, None);
             let mut messages = self.messages(now);

@@ -178,10 +178,7 @@ impl Session {
             true => self.carried(now, messages.len()),
             false => None,
         };
-        let until = until.saturating_add(match carried {
-            Some(_) => self.socket_stands_still(),
-            None => 0,
-        });
+        let until = until.saturating_add(carried.map_or(0, |_| self.socket_stands_still()));
         self.flights.push(
             id,
             Flight {
@@ -198,6 +195,10 @@ impl Session {
                 progress: None,
             },
         );
+        if self.transports.is_websocket() && carried.is_none() {
+            // There is no line: it is made to fail, with what it has.
+            return id;
+        }
         self.outputs.push_back(Output::Send(Request {
             id,
             server: self.servers.current(),

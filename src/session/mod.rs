@@ -229,7 +229,7 @@ impl Session {
             gone: 0,
             acknowledgement: Acknowledgement::new(configuration.acknowledgement),
             servers: Servers::new(configuration.clone()),
-            transports: Transports::new(&configuration.transports),
+            transports: Transports::new(configuration.transports.clone()),
             socket: None,
             last_socket_id: 0,
             fresh_socket: false,
@@ -422,7 +422,7 @@ impl Session {
             _ => true,
         });
         self.outputs.extend(flights.take_all().map(Output::Cancel));
-        self.close_socket(socket::DONE);
+        self.close_socket(socket::NORMAL);
         self.handshake = None;
         self.connect = None;
         self.next_attempt = None;

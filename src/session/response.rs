@@ -14,7 +14,7 @@ use super::flights::{Flight, Purpose, Stage};
 use super::said::{Id, Item, ReplyTo, Said, Source};
 use super::{Event, Exchange, Millis, RequestId, Session, State};
 use crate::bayeux::{channel, meta, Body, Message};
-use crate::error::{Error, ErrorKind, Failure, Phase};
+use crate::error::{Error, ErrorKind, Phase};
 
 impl Session {
     /// A request brought messages.
@@ -400,17 +400,16 @@ impl Session {
 
     /// A handshake or connect must be answered by its own response.
     fn missing_reply(&mut self, now: Millis, request: RequestId) {
-        let missing = |name: &str| {
-            let text = format!("the response holds no reply to {name}");
-            Failure::new(ErrorKind::Protocol, text).with_status(200)
+        let missing = |session: &Self, name: &str| {
+            session.bad_reply(format!("the response holds no reply to {name}"))
         };
         let awaited = |exchange: Option<Exchange>| exchange.is_some_and(|it| it.request == request);
         if awaited(self.connect) {
             self.connect = None;
-            self.connect_failed(now, &missing(meta::CONNECT));
+            self.connect_failed(now, &missing(self, meta::CONNECT));
         } else if awaited(self.handshake) {
             self.handshake = None;
-            self.handshake_failed(now, &missing(meta::HANDSHAKE));
+            self.handshake_failed(now, &missing(self, meta::HANDSHAKE));
         }
     }
 

@@ -26,7 +26,9 @@ const WINDOW: usize = 64 * 1024;
 const STANDSTILL: Millis = 400 * 86_400_000;
 
 /// The code of a closing in the ordinary course of things (RFC 6455, section 7.4.1).
-const NORMAL: u16 = 1000;
+pub(super) const NORMAL: u16 = 1000;
+/// The code that closes at once, without a word.
+pub(super) const AT_ONCE: u16 = 0;
 
 /// What was heard of a flight's answer when its deadline was looked at.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +43,7 @@ pub(super) struct Socket {
     pub id: SocketId,
     server: Server,
     open: bool,
-    /// When it was asked for, and then when it was open.
+    /// When it was asked for.
     since: Millis,
     /// A reply has come over it.
     answered: bool,
@@ -96,12 +98,12 @@ impl Session {
     /// its way, so that a new one takes a new socket.
     pub(super) fn has_line_for_handshake(&mut self, now: Millis) -> bool {
         let server = self.servers.current();
-        if self.socket.is_none() || self.fresh_socket {
-            self.transports.handshake(&server, now);
-        }
         let is_elsewhere = self.socket.as_ref().is_some_and(|it| it.server != server);
         if self.fresh_socket || is_elsewhere {
             self.leave_socket(now);
+        }
+        if self.socket.is_none() {
+            self.transports.handshake(&server, now);
         }
         self.has_line(now)
     }
@@ -171,7 +173,7 @@ impl Session {
             let failure = Failure::new(ErrorKind::Timeout, text);
             self.outputs.push_back(Output::CloseSocket {
                 socket: id,
-                code: 0,
+                code: AT_ONCE,
             });
             self.unopened(now, &failure, true);
         } else if socket.pinged.is_none() && ping {
@@ -191,7 +193,6 @@ impl Session {
             return;
         };
         open.open = true;
-        open.since = now;
         open.heard_at = now;
         if ping {
             // Who swallows frames swallows this one as well.
@@ -508,8 +509,3 @@ impl Session {
         }
     }
 }
-
-/// The code that closes at once, without a word.
-pub(super) const AT_ONCE: u16 = 0;
-/// The code of a client that is done.
-pub(super) const DONE: u16 = NORMAL;

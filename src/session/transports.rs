@@ -17,6 +17,8 @@
 //! long polling cannot reach the server either: then the network was down. Where
 //! the host wants nothing but WebSocket a refusal is a failure like others.
 
+use std::sync::Arc;
+
 use super::servers::Server;
 use super::Millis;
 use crate::bayeux::ConnectionType;
@@ -46,7 +48,7 @@ struct Standing {
 #[derive(Debug)]
 pub(super) struct Transports {
     /// In the host's order.
-    wanted: Vec<ConnectionType>,
+    wanted: Arc<[ConnectionType]>,
     current: ConnectionType,
     standings: Vec<Standing>,
     /// Long polling took its place, and has not answered yet.
@@ -58,10 +60,10 @@ pub(super) struct Transports {
 }
 
 impl Transports {
-    pub(super) fn new(wanted: &[ConnectionType]) -> Self {
+    pub(super) fn new(wanted: Arc<[ConnectionType]>) -> Self {
         let first = wanted.first().copied();
         Self {
-            wanted: wanted.to_vec(),
+            wanted,
             current: first.unwrap_or(ConnectionType::LongPolling),
             standings: Vec::new(),
             stands_in: false,

@@ -3,13 +3,7 @@ use super::*;
 const SERVICE: &str = "/service/s";
 
 fn call(world: &mut World, id: OperationId, within: Millis) {
-    let deadline = world.now + within;
-    world.command(Command::Call {
-        id,
-        channel: SERVICE.into(),
-        data: serde_json::from_str("{\"q\":1}").unwrap(),
-        deadline,
-    });
+    world.call(id, SERVICE, r#"{"q":1}"#, within);
 }
 
 /// A connected world with one call under way.
@@ -163,12 +157,7 @@ fn calls_whose_time_is_up_together_cost_no_search_for_each() {
             world.publish(id, "/y", "1");
         }
         for id in half + 1..=all {
-            world.command(Command::Call {
-                id,
-                channel: "/service/x".into(),
-                data: serde_json::from_str("1").unwrap(),
-                deadline: world.now + 5_000 + all - id,
-            });
+            world.call(id, "/service/x", "1", 5_000 + all - id);
         }
         world.now += 100_000;
         let cost = time_of(|| world.run_timers());

@@ -194,12 +194,7 @@ fn each_error_of_a_reply_has_its_ext_and_its_whole_error() {
             "subscribe" => world.subscribe(1, &["/a"]),
             "unsubscribe" => world.unsubscribe(1, &["/a"]),
             "publish" => world.publish(1, "/a", "1"),
-            _ => world.command(Command::Call {
-                id: 1,
-                channel: "/a".into(),
-                data: serde_json::from_str("1").unwrap(),
-                deadline: 2_000_000,
-            }),
+            _ => world.call(1, "/a", "1", 1_000_000),
         }
         let sent = world.request(Endpoint::Messages);
         let channel = sent.field("channel").unwrap();
@@ -232,12 +227,7 @@ fn each_event_of_a_reply_has_its_ext() {
     let sent = world.request(Endpoint::Messages);
     world.answer(&sent, &replies(&sent, &successful(4)));
     assert_eq!(world.exts(), [r#"Published {"n":4}"#]);
-    world.command(Command::Call {
-        id: 3,
-        channel: "/service/x".into(),
-        data: serde_json::from_str("1").unwrap(),
-        deadline: 2_000_000,
-    });
+    world.call(3, "/service/x", "1", 1_000_000);
     let sent = world.request(Endpoint::Messages);
     world.answer(
         &sent,

@@ -61,13 +61,7 @@ fn a_request_of_which_nothing_is_left_holds_up_nobody_104() {
 #[test]
 fn a_dropped_call_ends_at_once_104() {
     let (mut world, _held) = World::connected_with(held);
-    let deadline = world.now + 100_000;
-    world.command(Command::Call {
-        id: 1,
-        channel: "/service/a".to_owned(),
-        data: serde_json::from_str("1").unwrap(),
-        deadline,
-    });
+    world.call(1, "/service/a", "1", 100_000);
     let request = world.request(Endpoint::Messages);
     world.drops(&request, &[0]);
     assert_eq!(world.events(), ["Error call MessageDeleted 1 /service/a"]);

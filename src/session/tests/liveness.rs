@@ -167,10 +167,10 @@ impl Run {
             it.has_handshake_provider = random.one_in(3);
             it.holds_requests = random.one_in(3);
             it.transports = match random.below(6) {
-                0 => vec![WebSocket],
-                1 => vec![WebSocket, LongPolling],
-                2 => vec![LongPolling, WebSocket],
-                _ => vec![LongPolling],
+                0 => [WebSocket].into(),
+                1 => [WebSocket, LongPolling].into(),
+                2 => [LongPolling, WebSocket].into(),
+                _ => [LongPolling].into(),
             };
             it.ping_interval = random.pick(&[0, 1_000, 20_000]);
             it.number_of_retries = match random.below(8) {

@@ -240,6 +240,15 @@ impl World {
         });
     }
 
+    fn call(&mut self, id: OperationId, channel: &str, data: &str, within: Millis) {
+        self.command(Command::Call {
+            id,
+            channel: channel.to_owned(),
+            data: serde_json::from_str(data).unwrap(),
+            deadline: self.now + within,
+        });
+    }
+
     fn disconnect(&mut self, within: Millis) {
         let limit = self.now + within;
         self.command(Command::Disconnect { limit });
@@ -392,6 +401,13 @@ impl World {
     }
 
     // What a socket does.
+
+    /// Waits until one is asked for.
+    fn wants_socket(&mut self) {
+        while self.opening.is_none() {
+            assert!(self.next_timer(), "nobody will ever want one");
+        }
+    }
 
     /// The one that was asked for is open.
     fn opens(&mut self) -> SocketId {
