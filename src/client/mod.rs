@@ -15,6 +15,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod token_provider;
+mod underway;
 mod worker;
 
 use std::sync::{Arc, Mutex};
