@@ -16,8 +16,9 @@
 #include "crowd.h"
 #include "measure.h"
 
-/* A connection that nothing needs any more may stay open so long. */
-#define LONGEST_TO_SETTLE 15
+/* A connection that nothing needs any more is closed by then, and one that waits for its next
+ * event sleeps. */
+#define TIME_TO_SETTLE 14
 
 struct memory {
     double heap;
@@ -45,17 +46,6 @@ static size_t descriptors(void)
     }
     closedir(directory);
     return count;
-}
-
-/* Until each client's second connect is held, helpers for names are gone, and no more than one
- * connection a client is open. What is still open in the end is counted: it is the client's. */
-static void settle(size_t descriptors_at_rest)
-{
-    sleep_for(4);
-    for (int seconds = 4; seconds < LONGEST_TO_SETTLE && descriptors() > descriptors_at_rest;
-         seconds++) {
-        sleep_for(1);
-    }
 }
 
 static void subscribe(cometd_client *client)
@@ -91,13 +81,13 @@ int main(int argc, char **argv)
     /* The first one starts what the process has once. It subscribes to nothing: a second
      * connection of its own would close in the midst. */
     crowd_connect(builder, &first, 1, NULL);
-    sleep_for(1);
+    sleep_for(TIME_TO_SETTLE);
     size_t descriptors_before = descriptors();
     struct memory before = memory_now();
     long threads_before = process_status("Threads");
 
     crowd_connect(builder, clients, count, prepare);
-    settle(descriptors_before + count);
+    sleep_for(TIME_TO_SETTLE);
     struct memory after = memory_now();
     crowd_check(clients, count);
     printf("program=idle kind=%s clients=%zu heap_per_client=%.0f resident_per_client=%.0f "

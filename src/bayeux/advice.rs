@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{json, LONG_POLLING};
+use super::{json, LONG_POLLING, WEBSOCKET};
 
 /// What to do after a message, `advice.reconnect`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,7 @@ struct Fields<'a> {
     multiple_clients: Option<&'a RawValue>,
     hosts: Option<&'a RawValue>,
     long_polling: Option<&'a RawValue>,
+    websocket: Option<&'a RawValue>,
 }
 
 impl<'a> Fields<'a> {
@@ -68,11 +69,22 @@ impl<'a> Fields<'a> {
                 "multiple-clients" => &mut fields.multiple_clients,
                 "hosts" => &mut fields.hosts,
                 LONG_POLLING => &mut fields.long_polling,
+                WEBSOCKET => &mut fields.websocket,
                 _ => return,
             };
             *field = Some(value);
         });
         is_object.then_some(fields)
+    }
+
+    /// What is said for one connection type only.
+    fn section(&self, connection_type: &str) -> Option<Fields<'a>> {
+        let section = match connection_type {
+            LONG_POLLING => self.long_polling,
+            WEBSOCKET => self.websocket,
+            _ => None,
+        };
+        Fields::of(section?.get())
     }
 
     fn hosts(&self) -> Option<Vec<String>> {
@@ -84,14 +96,15 @@ impl<'a> Fields<'a> {
 pub fn shortened(advice: &str) -> Option<String> {
     let fields = Fields::of(advice)?;
     // A section has none inside: there may be a million, one in the other.
-    let section = fields.long_polling.and_then(|it| Fields::of(it.get()));
-    Some(short_fields(
-        &fields,
-        section.map(|it| short_fields(&it, None)),
-    ))
+    let sections = [LONG_POLLING, WEBSOCKET].map(|connection_type| {
+        let section = fields.section(connection_type)?;
+        Some(short_fields(&section, [None, None]))
+    });
+    Some(short_fields(&fields, sections))
 }
 
-fn short_fields(fields: &Fields, section: Option<String>) -> String {
+fn short_fields(fields: &Fields, sections: [Option<String>; 2]) -> String {
+    let [long_polling, websocket] = sections;
     let hosts = fields
         .hosts()
         .and_then(|it| serde_json::to_string(&it).ok());
@@ -106,7 +119,8 @@ fn short_fields(fields: &Fields, section: Option<String>) -> String {
         ("maxInterval", short(fields.maximum_interval)),
         ("multiple-clients", short(fields.multiple_clients)),
         ("hosts", hosts),
-        (LONG_POLLING, section),
+        (LONG_POLLING, long_polling),
+        (WEBSOCKET, websocket),
     ];
     let given = fields.iter();
     json::object(given.filter_map(|(name, value)| Some((*name, value.as_deref()?))))
@@ -124,10 +138,8 @@ impl Advice {
         let mut read = Self::default();
         let fields = Fields::of(advice)?;
         read.read(&fields);
-        if connection_type == LONG_POLLING {
-            if let Some(fields) = fields.long_polling.and_then(|it| Fields::of(it.get())) {
-                read.read(&fields);
-            }
+        if let Some(section) = fields.section(connection_type) {
+            read.read(&section);
         }
         Some(read)
     }

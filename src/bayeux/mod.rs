@@ -4,6 +4,7 @@
 pub mod advice;
 pub mod body;
 pub mod channel;
+mod connection_type;
 pub mod error_text;
 pub mod json;
 pub mod outgoing;
@@ -14,13 +15,15 @@ mod tests;
 
 pub use advice::{Advice, Reconnect};
 pub use body::{Body, BodyError, Message};
+pub use connection_type::ConnectionType;
 pub use error_text::ErrorText;
 
 /// The protocol version that handshakes name (Bayeux specification, section 4.1).
 pub const VERSION: &str = "1.0";
 
-/// The name that connection types use for long polling.
+/// The names of the connection types (Bayeux specification, section 6.1).
 pub const LONG_POLLING: &str = "long-polling";
+pub const WEBSOCKET: &str = "websocket";
 
 /// The meta channels (Bayeux specification, section 2.2).
 pub mod meta {

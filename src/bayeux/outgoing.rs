@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{json, meta, LONG_POLLING, VERSION};
+use super::{json, meta, ConnectionType, VERSION};
 
 /// What the host cannot set in a handshake: what is sent there, or must not be.
 const HANDSHAKE_FIELDS: [&str; 8] = [
@@ -133,6 +133,7 @@ impl Messages {
     pub fn handshake(
         &mut self,
         id: u64,
+        types: &[ConnectionType],
         timeout: u64,
         interval: u64,
         ext: Option<&RawValue>,
@@ -141,7 +142,8 @@ impl Messages {
         self.begin(meta::HANDSHAKE, id);
         self.field("version", VERSION);
         self.field("minimumVersion", VERSION);
-        self.field("supportedConnectionTypes", &[LONG_POLLING]);
+        let types: Vec<_> = types.iter().map(|it| it.name()).collect();
+        self.field("supportedConnectionTypes", &types);
         self.json.extend_from_slice(br#","advice":{"timeout":"#);
         self.value(&timeout);
         self.field("interval", &interval);
@@ -164,11 +166,18 @@ impl Messages {
     }
 
     /// A connect (section 4.2); `at_once` asks the server not to hold it.
-    pub fn connect(&mut self, id: u64, client_id: &str, at_once: bool, ext: Option<&RawValue>) {
+    pub fn connect(
+        &mut self,
+        id: u64,
+        client_id: &str,
+        connection_type: ConnectionType,
+        at_once: bool,
+        ext: Option<&RawValue>,
+    ) {
         self.begin(meta::CONNECT, id);
         self.field("clientId", client_id);
         self.json.extend_from_slice(br#","connectionType":"#);
-        self.plain(LONG_POLLING);
+        self.plain(connection_type.name());
         if at_once {
             self.json.extend_from_slice(br#","advice":{"timeout":0}"#);
         }
@@ -231,7 +240,14 @@ mod tests {
     fn handshake_1() {
         let ext: Box<RawValue> = serde_json::from_str(r#"{"token": "t"}"#).unwrap();
         let mut messages = Messages::new();
-        messages.handshake(1, 60_000, 0, Some(&ext), None);
+        messages.handshake(
+            1,
+            &[ConnectionType::LongPolling],
+            60_000,
+            0,
+            Some(&ext),
+            None,
+        );
         assert_eq!(
             text(messages),
             r#"[{"channel":"/meta/handshake","id":"1","version":"1.0","minimumVersion":"1.0","supportedConnectionTypes":["long-polling"],"advice":{"timeout":60000,"interval":0},"ext":{"token": "t"}}]"#
@@ -245,8 +261,15 @@ mod tests {
         )
         .unwrap();
         let mut messages = Messages::new();
-        messages.handshake(1, 60_000, 0, None, Some(&more));
-        messages.connect(2, "c", false, None);
+        messages.handshake(
+            1,
+            &[ConnectionType::LongPolling],
+            60_000,
+            0,
+            None,
+            Some(&more),
+        );
+        messages.connect(2, "c", ConnectionType::LongPolling, false, None);
         assert_eq!(
             text(messages),
             r#"[{"channel":"/meta/handshake","id":"1","version":"1.0","minimumVersion":"1.0","supportedConnectionTypes":["long-polling"],"advice":{"timeout":60000,"interval":0},"a b":[1.50],"z":"é"},{"channel":"/meta/connect","id":"2","clientId":"c","connectionType":"long-polling"}]"#
@@ -256,13 +279,13 @@ mod tests {
     #[test]
     fn connects_24() {
         let mut messages = Messages::new();
-        messages.connect(2, "c", true, None);
+        messages.connect(2, "c", ConnectionType::LongPolling, true, None);
         assert_eq!(
             text(messages),
             r#"[{"channel":"/meta/connect","id":"2","clientId":"c","connectionType":"long-polling","advice":{"timeout":0}}]"#
         );
         let mut messages = Messages::new();
-        messages.connect(3, "c", false, None);
+        messages.connect(3, "c", ConnectionType::LongPolling, false, None);
         assert!(!text(messages).contains("advice"));
     }
 
@@ -271,7 +294,13 @@ mod tests {
         let ext: Box<RawValue> = serde_json::from_str(r#"{"ack": 7}"#).unwrap();
         let data: Box<RawValue> = serde_json::from_str("[1 ]").unwrap();
         let mut messages = Messages::at(Some("2026 \"now\"".into()));
-        messages.connect(u64::MAX, "c\n\"\u{e9}\u{1}", true, Some(&ext));
+        messages.connect(
+            u64::MAX,
+            "c\n\"\u{e9}\u{1}",
+            ConnectionType::LongPolling,
+            true,
+            Some(&ext),
+        );
         messages.unsubscribe(0, "c", "/a\\b", Some(&ext));
         messages.disconnect(2, "c", Some(&ext));
         messages.publish(3, "c", "/\"x", &data);

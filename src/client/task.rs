@@ -18,6 +18,7 @@ use super::shared::Shared;
 #[cfg(test)]
 use super::tests::maybe_panic;
 use super::token_provider::{TokenProvider, TokenReason};
+use super::underway::{Course, Sending, Underway};
 use crate::aside::Work;
 use crate::bayeux::body::LARGE;
 use crate::bayeux::Body;
@@ -29,32 +30,12 @@ use crate::session::{
     Configuration, Endpoint, Event, Millis, Output, Request, RequestId, Server, Session, State,
 };
 use crate::speaker::speak;
-use crate::transport::http::{self, LongPolling, Progress};
-
-type Sending = Pin<Box<dyn Future<Output = Result<Vec<u8>, Failure>> + Send>>;
+use crate::transport::http::{self, LongPolling};
 
 /// What requests have brought and the session has not seen, in the order in
 /// which it came: behind a large body, which takes its time to be read, others
 /// wait.
 type Arrivals = VecDeque<(RequestId, Work<Result<Body, Failure>>)>;
-
-/// A request under way.
-struct Underway {
-    id: RequestId,
-    server: Server,
-    endpoint: Endpoint,
-    sent: Millis,
-    /// `None` while the host's code has it.
-    sending: Option<Sending>,
-    /// How far its response has come.
-    progress: Arc<Progress>,
-}
-
-impl Underway {
-    fn progress() -> Arc<Progress> {
-        Arc::new(Progress::new(clock::now))
-    }
-}
 
 type Credentials = oneshot::Receiver<Result<hyper::header::HeaderValue, String>>;
 
@@ -177,7 +158,7 @@ impl Task {
             Wake::Timer => {
                 let now = clock::now();
                 for request in requests.iter().filter(|it| it.sending.is_some()) {
-                    let (since, bytes) = request.progress.so_far();
+                    let (since, bytes) = request.course.progress.so_far();
                     if bytes > 0 {
                         self.session.handle_progress(now, request.id, since, bytes);
                     }
@@ -293,8 +274,8 @@ impl Task {
                         self.session.handle_sent(now, request);
                         underway.sent = now;
                         let (server, endpoint) = (underway.server.clone(), underway.endpoint);
-                        let progress = underway.progress.clone();
-                        underway.sending = Some(self.send(server, endpoint, body, progress));
+                        let course = underway.course.clone();
+                        underway.sending = Some(self.send(server, endpoint, body, course));
                     }
                     _ => {
                         requests.swap_remove(index);
@@ -318,12 +299,15 @@ impl Task {
         server: Server,
         endpoint: Endpoint,
         body: Vec<u8>,
-        progress: Arc<Progress>,
+        course: Arc<Course>,
     ) -> Sending {
         tracing::debug!(target: "cometd::client", ?endpoint, bytes = body.len(), "request");
         self.shared.counters.sent(endpoint, body.len());
         let transport = self.transport.clone();
-        Box::pin(async move { transport.exchange(server, endpoint, body, &progress).await })
+        Box::pin(async move {
+            let progress = &course.progress;
+            transport.exchange(server, endpoint, body, progress).await
+        })
     }
 
     /// Does what the session wants done; of much of it a part a turn.
@@ -388,8 +372,9 @@ impl Task {
                 server,
                 endpoint,
                 body,
+                socket: _,
             }) => {
-                let progress = Underway::progress();
+                let course = Course::new();
                 self.shared.goes_to(&server, &self.transport);
                 let sending = match &self.hooks {
                     Some(hooks) if hooks.has_outgoing() => {
@@ -397,8 +382,8 @@ impl Task {
                         None
                     }
                     _ => {
-                        let progress = progress.clone();
-                        Some(self.send(server.clone(), endpoint, body, progress))
+                        let course = course.clone();
+                        Some(self.send(server.clone(), endpoint, body, course))
                     }
                 };
                 // Rarely more than one or two.
@@ -409,7 +394,7 @@ impl Task {
                     endpoint,
                     sent: clock::now(),
                     sending,
-                    progress,
+                    course,
                 });
             }
             Output::ServerClock(ahead) => self.shared.counters.server_clock(ahead),
@@ -426,6 +411,9 @@ impl Task {
                 }
             }
             Output::Event(event) => self.shared.publish(event),
+            // A client's configuration names long polling alone: no session asks for
+            // a socket.
+            Output::Open { .. } | Output::Ping(_) | Output::CloseSocket { .. } => {}
             // One that is still busy with the last time is not asked
             // again; what it finds out counts.
             Output::RefreshCredentials if credentials.is_some() => {}
@@ -504,10 +492,7 @@ impl Task {
                 let Some(request) = requests.get_mut(index) else {
                     break;
                 };
-                let Some(sending) = &mut request.sending else {
-                    continue;
-                };
-                if let Poll::Ready(arrival) = sending.as_mut().poll(context) {
+                if let Poll::Ready(arrival) = request.poll(context) {
                     let mut request = requests.swap_remove(index);
                     request.sending = None;
                     return Poll::Ready(Wake::Arrived(request, arrival));

@@ -90,10 +90,9 @@ impl Calls {
         self.sent.get(&message_id).map(|call| call.channel.as_str())
     }
 
-    /// Whether it travelled in this request.
-    pub(super) fn is_of(&self, message_id: u64, request: RequestId) -> bool {
-        let call = self.sent.get(&message_id);
-        call.is_some_and(|call| call.request == request)
+    /// In which request it travelled.
+    pub(super) fn request_of(&self, message_id: u64) -> Option<RequestId> {
+        self.sent.get(&message_id).map(|it| it.request)
     }
 
     /// Those that travelled in this request and have not ended.

@@ -3,90 +3,29 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use serde_json::value::RawValue;
-
 use super::backoff::Backoff;
 use super::calls::Calls;
-use super::flights::Purpose;
+use super::flights::{Flight, Purpose};
 use super::pending::{Pending, PendingMessages};
+use super::queued::{Queued, Verb};
 use super::replay::{Start, Started};
-use super::retries::{Retried, Retries};
+use super::retries::Retries;
 use super::subscriptions::Subscriptions;
 use super::{Command, Event, Millis, OperationId, Output, RequestId, Session, State};
 use crate::bayeux::replay;
-use crate::error::{Error, ErrorKind, Phase};
+use crate::error::{Error, ErrorKind, Failure, Phase};
 
 /// Messages that wait for each other are put into one request up to this many
 /// bytes; a larger one goes alone. Salesforce refuses requests above 32 KiB.
 const COMFORTABLE_REQUEST: usize = 32_000;
+/// The same for a frame: some servers take 8 KiB, and nothing is won by larger ones.
+const COMFORTABLE_FRAME: usize = 8_000;
 
 /// What a message takes beside its channel, its data and the client id; and how
 /// much more with a timestamp, and with timesync: never less than it does.
 const MESSAGE_OVERHEAD: usize = 100;
 const TIMESTAMP_BYTES: usize = 50;
 const TIMESYNC_BYTES: usize = 110;
-
-#[derive(Debug)]
-pub(super) enum Verb {
-    Subscribe(Start),
-    Unsubscribe,
-    Publish(Box<RawValue>),
-    PublishRetried(Box<Retried>),
-    Call(Box<RawValue>),
-}
-
-impl Verb {
-    pub(super) fn phase(&self) -> Phase {
-        match self {
-            Self::Subscribe(_) => Phase::Subscribe,
-            Self::Unsubscribe => Phase::Unsubscribe,
-            Self::Publish(_) | Self::PublishRetried(_) => Phase::Publish,
-            Self::Call(_) => Phase::Call,
-        }
-    }
-
-    fn data(&self) -> Option<&RawValue> {
-        match self {
-            Self::Subscribe(_) | Self::Unsubscribe => None,
-            Self::Publish(data) | Self::Call(data) => Some(data),
-            Self::PublishRetried(retried) => Some(&retried.data),
-        }
-    }
-}
-
-/// One message that waits to be sent.
-#[derive(Debug)]
-pub(super) struct Queued {
-    /// 0 for what the library does by itself.
-    pub operation: OperationId,
-    pub channel: String,
-    pub verb: Verb,
-    /// The number of a subscribe's call.
-    pub call: u64,
-    /// An unsubscribe of what the host has subscribed to.
-    pub is_ours: bool,
-    /// Was refused by a server that had lost the session.
-    pub second_try: bool,
-    /// Which batch it belongs to; 0 for none.
-    pub batch: u64,
-    /// Travels in a request of its own: one before may have failed for it.
-    pub alone: bool,
-}
-
-impl Queued {
-    pub(super) fn new(operation: OperationId, channel: String, verb: Verb) -> Self {
-        Self {
-            operation,
-            channel,
-            verb,
-            call: 0,
-            is_ours: false,
-            second_try: false,
-            batch: 0,
-            alone: false,
-        }
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Commands {
@@ -194,6 +133,10 @@ impl Commands {
 
     pub(super) fn enqueue(&mut self, queued: Queued) {
         self.queue.push_back(queued);
+    }
+
+    fn waiting(&self) -> usize {
+        self.again.len() + self.alone.len() + self.queue.len()
     }
 
     fn is_turn_of_alone(&self) -> bool {
@@ -408,21 +351,63 @@ impl Session {
         }
     }
 
-    /// Sends what waits, as one request.
-    pub(super) fn flush_commands(&mut self, now: Millis) {
+    fn may_send_commands(&self) -> bool {
         let has_session = matches!(
             self.state,
             State::Connecting | State::Connected | State::Unconnected | State::Disconnecting
         );
-        if !has_session || self.commands.request.is_some() || self.commands.front().is_none() {
+        has_session && self.client_id.is_some() && self.commands.front().is_some()
+    }
+
+    /// Sends what waits: as one request, and the rest when that is answered; over a
+    /// socket, which keeps the order, in frames without waiting.
+    pub(super) fn flush_commands(&mut self, now: Millis) {
+        if self.commands.request.is_some() || !self.may_send_commands() || !self.has_line(now) {
             return;
         }
-        let Some(client_id) = self.client_id.clone() else {
+        if !self.transports.is_websocket() {
+            self.commands.request = self.send_commands(now);
             return;
-        };
+        }
+        while self.has_window() && self.may_send_commands() {
+            if self.send_commands(now).is_none() {
+                break;
+            }
+        }
+    }
+
+    /// There is no line over which they could be sent: what waits for it fails.
+    pub(super) fn fail_waiting(&mut self, now: Millis, failure: &Failure) {
+        // What is put back is not sent in the same breath.
+        let mut left = self.commands.waiting();
+        while left > 0 && self.may_send_commands() {
+            let outputs = self.outputs.len();
+            let Some(request) = self.send_commands(now) else {
+                break;
+            };
+            let of_request = |it: &Output| matches!(it, Output::Send(sent) if sent.id == request);
+            if let Some(place) = self.outputs.iter().rposition(of_request) {
+                if place >= outputs {
+                    self.outputs.remove(place);
+                }
+            }
+            self.flights.remove(request);
+            let messages = self.commands.pending.iter_request(request).count()
+                + self.commands.calls.of_request(request).count();
+            left = left.saturating_sub(messages.max(1));
+            self.commands_failed(now, request, failure);
+        }
+    }
+
+    fn send_commands(&mut self, now: Millis) -> Option<RequestId> {
+        let client_id = self.client_id.clone()?;
         let limit = self.configuration.request_timeout;
         let hard_limit = self.configuration.request_capacity;
-        let soft_limit = hard_limit.map_or(COMFORTABLE_REQUEST, |it| it.min(COMFORTABLE_REQUEST));
+        let comfortable = match self.transports.is_websocket() {
+            true => COMFORTABLE_FRAME,
+            false => COMFORTABLE_REQUEST,
+        };
+        let soft_limit = hard_limit.map_or(comfortable, |it| it.min(comfortable));
         let mut messages = self.messages(now);
         let overhead = client_id.len()
             + MESSAGE_OVERHEAD
@@ -501,10 +486,9 @@ impl Session {
             sent.push((id, queued, started));
         }
         if messages.is_empty() {
-            return;
+            return None;
         }
         let request = self.send(now, Purpose::Commands, messages, limit);
-        self.commands.request = Some(request);
         let first = sent.first().map(|it| &it.1);
         self.commands.others_turn = first.is_some_and(|it| it.operation == 0 && it.alone);
         let deadline = self.flights.get(request).map_or(now, |it| it.deadline);
@@ -537,6 +521,10 @@ impl Session {
                 deadline,
             );
         }
+        if let Some(socket) = self.flights.get(request).and_then(Flight::socket) {
+            self.forget_answered(socket);
+        }
+        Some(request)
     }
 
     /// The connect has told what becomes of the session: what was undecided is

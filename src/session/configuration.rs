@@ -2,6 +2,8 @@
 
 use serde_json::value::RawValue;
 
+use crate::bayeux::ConnectionType;
+
 /// Milliseconds since an origin that the caller chooses. The session never
 /// looks at a clock.
 pub type Millis = u64;
@@ -44,6 +46,11 @@ pub struct Configuration {
     /// single message that is larger is not given to the session.
     pub request_capacity: Option<usize>,
     pub handshake_ext: Option<Box<RawValue>>,
+    /// The connection types to use, in order of preference; at least one.
+    pub transports: Vec<ConnectionType>,
+    /// After so long without a byte over a WebSocket the server is asked for one;
+    /// 0: never.
+    pub ping_interval: Millis,
     /// Whether servers are asked to keep events until they are acknowledged.
     pub acknowledgement: bool,
     /// The hosts of the servers, with their ports; at least one.
@@ -86,6 +93,8 @@ impl Default for Configuration {
             request_timeout: 10_000,
             request_capacity: None,
             handshake_ext: None,
+            transports: vec![ConnectionType::LongPolling],
+            ping_interval: 20_000,
             acknowledgement: false,
             servers: vec![String::new()],
             follow_hosts: false,

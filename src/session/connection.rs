@@ -9,7 +9,7 @@ use super::{
     retry_after, Attempt, Exchange, Millis, Session, State, StoredAdvice, MAXIMUM_HOLD,
     MAXIMUM_INTERVAL,
 };
-use crate::bayeux::{json, meta, Advice, ErrorText, Message, Reconnect, LONG_POLLING};
+use crate::bayeux::{json, meta, Advice, ErrorText, Message, Reconnect};
 use crate::error::{Error, ErrorKind, Failure, Phase};
 
 /// How many failures in a row a session is held on to, where there are other
@@ -44,6 +44,7 @@ impl Session {
         let mut messages = self.messages(now);
         messages.handshake(
             message_id,
+            self.transports.wanted(),
             self.configuration.timeout,
             self.configuration.interval,
             ext.as_deref(),
@@ -69,7 +70,13 @@ impl Session {
         let message_id = self.next_message_id();
         let ext = self.meta_ext(now, self.acknowledgement.for_connect());
         let mut messages = self.messages(now);
-        messages.connect(message_id, &client_id, self.connect_at_once, ext.as_deref());
+        messages.connect(
+            message_id,
+            &client_id,
+            self.transports.current(),
+            self.connect_at_once,
+            ext.as_deref(),
+        );
         let hold = if self.connect_at_once {
             0
         } else {
@@ -81,11 +88,14 @@ impl Session {
             request,
             message_id,
         });
+        if let Some(socket) = &mut self.socket {
+            socket.events = false;
+        }
     }
 
     /// A refused handshake; with `ended` the server has said goodbye as well.
     pub(super) fn handshake_refused(&mut self, now: Millis, reply: &Message, ended: bool) {
-        let advice = reply.advice(LONG_POLLING);
+        let advice = reply.advice(self.connection_type());
         self.advised(reply, advice.as_ref(), true);
         if self.configuration.has_handshake_provider {
             self.handshake_fields.handshake_refused(reply);
@@ -115,30 +125,25 @@ impl Session {
 
     pub(super) fn handshake_replied(&mut self, now: Millis, reply: &Message) {
         self.handshake = None;
-        let advice = reply.advice(LONG_POLLING);
+        let advice = reply.advice(self.connection_type());
         let usable = |id: &String| (1..=MAXIMUM_CLIENT_ID).contains(&id.len());
         let Some(client_id) = reply.client_id().filter(usable) else {
-            self.handshake_failed(
-                now,
-                &Failure::new(ErrorKind::Protocol, "the reply has no usable clientId")
-                    .with_status(200),
-            );
+            self.handshake_failed(now, &self.bad_reply("the reply has no usable clientId"));
             return;
         };
         let Some(types) = reply.supported_connection_types() else {
             self.handshake_failed(
                 now,
-                &Failure::new(
-                    ErrorKind::Protocol,
-                    "the reply's supportedConnectionTypes are missing or not strings",
-                )
-                .with_status(200),
+                &self.bad_reply("the reply's supportedConnectionTypes are missing or not strings"),
             );
             return;
         };
-        if !types.iter().any(|it| it == LONG_POLLING) {
+        let server = self.servers.current();
+        if !self.transports.negotiate(&server, now, &types) {
+            let wanted = self.transports.wanted().iter().map(|it| it.name());
             let text = ErrorText::parse(&format!(
-                "405:c[{LONG_POLLING}],s[{}]:no_transport",
+                "405:c[{}],s[{}]:no_transport",
+                wanted.collect::<Vec<_>>().join(","),
                 types.join(",")
             ));
             let mut error = Error::new(
@@ -160,6 +165,7 @@ impl Session {
         self.unconnected_since = None;
         self.store_advice(advice.as_ref());
         self.connect_at_once = true;
+        self.change_transport(now);
         self.set_state_by(State::Connecting, ext_of(reply));
         self.resubscribe(now);
         // At once: the advised interval is for the connects after this one. What
@@ -171,6 +177,20 @@ impl Session {
             _ => self.configuration.request_timeout,
         };
         self.next_attempt = Some((Attempt::Connect, now.saturating_add(wait)));
+    }
+
+    /// What the protocol calls the connection type in use.
+    pub(super) fn connection_type(&self) -> &'static str {
+        self.transports.current().name()
+    }
+
+    /// A reply that cannot be used.
+    pub(super) fn bad_reply(&self, why: impl Into<String>) -> Failure {
+        let failure = Failure::new(ErrorKind::Protocol, why);
+        match self.transports.is_websocket() {
+            true => failure,
+            false => failure.with_status(200),
+        }
     }
 
     /// Counts events that came; the last of those that belong to the handshake
@@ -200,7 +220,7 @@ impl Session {
             return;
         }
         self.look_at_client_id(reply);
-        let advice = reply.advice(LONG_POLLING);
+        let advice = reply.advice(self.connection_type());
         let ended = ending.is_some();
         let error = match ending {
             // A refusal without a reason is no more than its consequence.
@@ -257,12 +277,13 @@ impl Session {
             return;
         }
         self.look_at_client_id(reply);
-        let advice = self.last_advice.of(reply);
+        let advice = self.last_advice.of(reply, self.transports.current());
         if let Some(advice) = &advice {
             self.store_advice(Some(advice));
             self.advised(reply, Some(advice), false);
         }
         self.acknowledgement.connect_replied(reply);
+        self.transports.session_works();
         self.failures = 0;
         self.refreshes = 0;
         self.handshake_fields.session_works();

@@ -64,7 +64,14 @@ impl Session {
         let Some(disconnecting) = &self.disconnecting else {
             return;
         };
-        if disconnecting.sent.is_none() && self.commands.is_idle() {
+        let is_due = disconnecting.sent.is_none() && disconnecting.answered.is_none();
+        if is_due && self.commands.is_idle() {
+            if !self.has_line(now) {
+                return;
+            }
+            let Some(disconnecting) = &self.disconnecting else {
+                return;
+            };
             let Some(client_id) = self.client_id.clone() else {
                 self.close(None);
                 return;

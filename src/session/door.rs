@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::configuration::Millis;
 use super::servers::Server;
+use super::socket::SocketId;
 use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::Body;
 use crate::error::Error;
@@ -100,6 +101,8 @@ pub struct Request {
     pub id: RequestId,
     pub server: Server,
     pub endpoint: Endpoint,
+    /// The WebSocket over which it goes as a frame; `None`: by long polling.
+    pub socket: Option<SocketId>,
     /// A JSON array of messages.
     pub body: Vec<u8>,
 }
@@ -110,6 +113,14 @@ pub enum Output {
     Send(Request),
     /// Give this request up; nothing of it may come back.
     Cancel(RequestId),
+    /// Open a WebSocket; what comes of it goes to `handle_opened` or
+    /// `handle_unopened`.
+    Open { socket: SocketId, server: Server },
+    /// Ask the other side of the socket for a byte.
+    Ping(SocketId),
+    /// Close the socket with this code (RFC 6455, section 7.4), or give up opening
+    /// it; nothing of it may come back. With 0 at once, without a word.
+    CloseSocket { socket: SocketId, code: u16 },
     /// Tell the host.
     Event(Event),
     /// The server's clock is so many milliseconds since 1970 ahead of the

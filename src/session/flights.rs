@@ -1,6 +1,7 @@
 //! Requests under way: from when they are made until they are answered, fail
 //! or run out of time.
 
+use super::socket::{Carried, SocketId};
 use super::{Endpoint, Exchange, Millis, Output, Request, RequestId, Session};
 use crate::bayeux::outgoing::Messages;
 use crate::bayeux::ErrorText;
@@ -23,6 +24,8 @@ pub(super) struct Flight {
     pub stage: Stage,
     /// How many messages it has, without those that were dropped.
     messages: usize,
+    /// Over a WebSocket: over which.
+    pub carried: Option<Carried>,
     /// Of a response that takes its time: until when it was looked at, and how
     /// many bytes had come by then.
     progress: Option<(Millis, u64)>,
@@ -63,13 +66,17 @@ pub(super) const HOST_LIMIT: Millis = 60_000;
 
 /// While a response comes at this rate or faster, bytes a second, its deadline
 /// waits; looked at so often; up to so many times its length.
-const FAIR_RATE: u64 = 1_024;
+pub(super) const FAIR_RATE: u64 = 1_024;
 const LOOK: Millis = 1_000;
-const LONGEST: Millis = 10;
+pub(super) const LONGEST: Millis = 10;
 /// A line that was well when it was looked at may pause for so long.
-const PAUSE: Millis = 2_000;
+pub(super) const PAUSE: Millis = 2_000;
 
 impl Flight {
+    pub(super) fn socket(&self) -> Option<SocketId> {
+        self.carried.map(|it| it.socket)
+    }
+
     /// When it must be looked at.
     pub(super) fn due(&self) -> Millis {
         match self.progress {
@@ -135,6 +142,18 @@ impl Flights {
         self.list.iter()
     }
 
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(RequestId, &mut Flight) -> bool) {
+        self.list.retain_mut(|(id, flight)| keep(*id, flight));
+    }
+
+    /// Takes those that are under way over this socket, in their order.
+    pub(super) fn take_of(&mut self, socket: SocketId) -> Vec<(RequestId, Flight)> {
+        let all = std::mem::take(&mut self.list).into_iter();
+        let (taken, left) = all.partition(|it| it.1.socket() == Some(socket));
+        self.list = left;
+        taken
+    }
+
     /// Gives all of them up.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = RequestId> {
         std::mem::take(&mut self.list).into_iter().map(|it| it.0)
@@ -155,6 +174,14 @@ impl Session {
             true => (Stage::Held, HOST_LIMIT),
             false => (Stage::Sent, limit),
         };
+        let carried = match self.transports.is_websocket() {
+            true => self.carried(now, messages.len()),
+            false => None,
+        };
+        let until = until.saturating_add(match carried {
+            Some(_) => self.socket_stands_still(),
+            None => 0,
+        });
         self.flights.push(
             id,
             Flight {
@@ -167,6 +194,7 @@ impl Session {
                 limit,
                 stage,
                 messages: messages.count(),
+                carried,
                 progress: None,
             },
         );
@@ -179,6 +207,7 @@ impl Session {
                 Purpose::Disconnect => Endpoint::Disconnect,
                 Purpose::Commands => Endpoint::Messages,
             },
+            socket: carried.map(|it| it.socket),
             body: messages.finish(),
         }));
         id
@@ -197,11 +226,13 @@ impl Session {
         let Some(flight) = self.flights.remove(request) else {
             return;
         };
+        let server = self.servers.current();
+        self.transports.long_polling_failed(&server, failure);
         self.flight_failed(now, request, flight.purpose, failure);
         self.proceed(now);
     }
 
-    fn flight_failed(
+    pub(super) fn flight_failed(
         &mut self,
         now: Millis,
         request: RequestId,
@@ -311,6 +342,14 @@ impl Session {
         self.deadline_moved(request);
     }
 
+    /// Changes a flight, and with its deadline that of what travels in it.
+    pub(super) fn change_flight(&mut self, request: RequestId, change: impl FnOnce(&mut Flight)) {
+        if let Some(flight) = self.flights.get_mut(request) {
+            change(flight);
+            self.deadline_moved(request);
+        }
+    }
+
     /// What travelled in a request of commands runs out of time with it.
     fn deadline_moved(&mut self, request: RequestId) {
         let Some(flight) = self.flights.get(request) else {
@@ -339,6 +378,12 @@ impl Session {
                 continue;
             }
             let failure = Failure::new(ErrorKind::Timeout, flight.lateness());
+            if flight.carried.is_some() && flight.stage == Stage::Sent {
+                if !self.waits_for_bytes(now, request) {
+                    self.break_socket(now, &failure);
+                }
+                continue;
+            }
             self.outputs.push_back(Output::Cancel(request));
             self.handle_failure(now, request, &failure);
         }

@@ -1,24 +1,25 @@
 //! The advice of replies to connects: most servers say the same with each.
 
-use crate::bayeux::{Advice, Message, LONG_POLLING};
+use crate::bayeux::{Advice, ConnectionType, Message};
 
 /// Longer ones are not remembered; a usual one has some 50 bytes.
 const LONGEST: usize = 256;
 
-/// The last advice as it came, and what it says.
+/// The last advice as it came, and what it says over a connection type.
 #[derive(Default)]
-pub(super) struct LastAdvice(Option<Box<(String, Advice)>>);
+pub(super) struct LastAdvice(Option<Box<(String, ConnectionType, Advice)>>);
 
 impl LastAdvice {
     /// What the reply advises, read only if it is not what the last one said.
-    pub(super) fn of(&mut self, reply: &Message) -> Option<Advice> {
+    pub(super) fn of(&mut self, reply: &Message, over: ConnectionType) -> Option<Advice> {
         let json = reply.advice_json()?;
-        if let Some((_, advice)) = self.0.as_deref().filter(|(last, _)| last == json) {
+        let last = self.0.as_deref();
+        if let Some((.., advice)) = last.filter(|it| it.0 == json && it.1 == over) {
             return Some(advice.clone());
         }
-        let advice = reply.advice(LONG_POLLING)?;
+        let advice = reply.advice(over.name())?;
         let is_short = json.len() <= LONGEST;
-        self.0 = is_short.then(|| Box::new((json.to_owned(), advice.clone())));
+        self.0 = is_short.then(|| Box::new((json.to_owned(), over, advice.clone())));
         Some(advice)
     }
 }
@@ -27,6 +28,8 @@ impl LastAdvice {
 mod tests {
     use super::*;
     use crate::bayeux::Body;
+
+    const OVER: ConnectionType = ConnectionType::LongPolling;
 
     #[test]
     fn each_advice_is_what_it_says_whatever_the_last_one_said() {
@@ -50,13 +53,13 @@ mod tests {
             let text = format!(r#"[{{"channel":"/meta/connect","advice":{json}}}]"#);
             let body = Body::parse(text.into_bytes()).unwrap();
             let reply = body.message(0).unwrap();
-            let advice = last.of(&reply);
-            assert_eq!(advice, reply.advice(LONG_POLLING), "{json}");
+            let advice = last.of(&reply, OVER);
+            assert_eq!(advice, reply.advice(OVER.name()), "{json}");
             assert_eq!(advice.map(|it| it.interval), interval, "{json}");
             let kept = last.0.as_deref().map_or(0, |it| it.0.len());
             assert!(kept <= LONGEST, "{json}");
         }
         let body = Body::parse(br#"[{"channel":"/meta/connect"}]"#.to_vec()).unwrap();
-        assert_eq!(last.of(&body.message(0).unwrap()), None);
+        assert_eq!(last.of(&body.message(0).unwrap(), OVER), None);
     }
 }

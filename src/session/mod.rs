@@ -6,7 +6,11 @@
 //! [`Session::handle_credentials`] take what happened and the time at which it did. Where code of the host's runs between
 //! the session and the wire there are three more: [`Session::handle_dropped`],
 //! [`Session::handle_sent`] and [`Session::handle_arrived`]; and
-//! [`Session::handle_handshake_fields`], where it is asked before a handshake. After each of them
+//! [`Session::handle_handshake_fields`], where it is asked before a handshake.
+//! A WebSocket has [`Session::handle_opened`], [`Session::handle_unopened`],
+//! [`Session::handle_frame`], [`Session::handle_heard`],
+//! [`Session::handle_written`], [`Session::handle_reading`] and
+//! [`Session::handle_closed`]. After each of them
 //! the caller takes [`Session::poll_output`] until it is empty, and asks
 //! [`Session::poll_timeout`] when to call `handle_timeout`; the answers of both
 //! change with nothing else.
@@ -33,16 +37,20 @@ mod flights;
 mod last_advice;
 mod outcomes;
 mod pending;
+mod queued;
 mod refusals;
 mod replay;
 mod response;
 mod retries;
+mod said;
 mod servers;
 mod setback;
+mod socket;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod time;
+mod transports;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -64,7 +72,10 @@ use last_advice::LastAdvice;
 use replay::Replay;
 pub use servers::Server;
 use servers::Servers;
+use socket::Socket;
+pub use socket::SocketId;
 use time::Timesync;
+use transports::Transports;
 
 /// The handshake or connect whose reply is awaited.
 #[derive(Debug, Clone, Copy)]
@@ -141,6 +152,11 @@ pub struct Session {
     gone: u32,
 
     servers: Servers,
+    transports: Transports,
+    socket: Option<Box<Socket>>,
+    last_socket_id: u64,
+    /// The next handshake takes a new socket.
+    fresh_socket: bool,
     acknowledgement: Acknowledgement,
     timesync: Timesync,
     /// What the calendar says at time 0.
@@ -213,6 +229,10 @@ impl Session {
             gone: 0,
             acknowledgement: Acknowledgement::new(configuration.acknowledgement),
             servers: Servers::new(configuration.clone()),
+            transports: Transports::new(&configuration.transports),
+            socket: None,
+            last_socket_id: 0,
+            fresh_socket: false,
             timesync: Timesync::new(configuration.timesync, calendar),
             calendar,
             replay: Replay::new(configuration.replay),
@@ -250,7 +270,10 @@ impl Session {
                 }
             }
             Command::Disconnect { limit } => self.start_disconnect(now, limit),
-            Command::Abort => self.close(None),
+            Command::Abort => {
+                self.close_socket(socket::AT_ONCE);
+                self.close(None);
+            }
             command => self.accept_command(command),
         }
         self.proceed(now);
@@ -259,6 +282,7 @@ impl Session {
     /// The time that `poll_timeout` gave has come.
     pub fn handle_timeout(&mut self, now: Millis) {
         self.disconnect_timed_out(now);
+        self.socket_timed_out(now);
         self.flights_timed_out(now);
         self.commands_timed_out(now);
         self.calls_timed_out(now);
@@ -290,7 +314,8 @@ impl Session {
         if self.state == State::Closed {
             return None;
         }
-        let attempt = self.next_attempt.filter(|_| self.room).map(|(_, at)| at);
+        let may_attempt = self.room && !self.is_opening();
+        let attempt = self.next_attempt.filter(|_| may_attempt);
         let renewal = self
             .commands
             .subscriptions
@@ -299,12 +324,14 @@ impl Session {
         self.flights
             .iter()
             .map(|(_, flight)| flight.due())
-            .chain(attempt)
+            .filter(|due| *due < Millis::MAX)
+            .chain(attempt.map(|(_, at)| at))
             .chain(renewal)
             .chain(self.commands.next_deadline())
             .chain(self.refreshing.as_ref().map(|it| it.deadline))
             .chain(self.handshake_fields.deadline())
             .chain(self.disconnect_deadline())
+            .chain(self.socket_deadline())
             .min()
     }
 
@@ -322,10 +349,30 @@ impl Session {
             return;
         }
         self.renew(now);
-        self.flush_commands(now);
-        match self.next_attempt {
-            Some((Attempt::Handshake, at)) if at <= now => self.begin_handshake(now),
-            Some((Attempt::Connect, at)) if at <= now => self.send_connect(now),
+        // Over a socket in this order; the other way round each on a connection of
+        // its own.
+        if self.transports.is_websocket() {
+            self.attempt(now);
+            self.flush_commands(now);
+            // A socket that was left may have had subscribes under way.
+            self.forget_failed_positions();
+        } else {
+            self.flush_commands(now);
+            self.attempt(now);
+        }
+    }
+
+    /// The handshake or connect whose time has come.
+    fn attempt(&mut self, now: Millis) {
+        let due = self.next_attempt.filter(|(_, at)| *at <= now);
+        let has_line = match due {
+            Some((Attempt::Handshake, _)) => self.has_line_for_handshake(now),
+            Some((Attempt::Connect, _)) => self.has_line(now),
+            None => return,
+        };
+        match due {
+            Some((Attempt::Handshake, _)) if has_line => self.begin_handshake(now),
+            Some((Attempt::Connect, _)) if has_line => self.send_connect(now),
             _ => {}
         }
     }
@@ -375,6 +422,7 @@ impl Session {
             _ => true,
         });
         self.outputs.extend(flights.take_all().map(Output::Cancel));
+        self.close_socket(socket::DONE);
         self.handshake = None;
         self.connect = None;
         self.next_attempt = None;

@@ -1,14 +1,14 @@
 //! How what was sent ends: by its reply, by the failure of its request, by its
 //! deadline, or with the client. Each by exactly one event.
 
-use super::commands::Queued;
 use super::connection::interval_of;
 use super::pending::Pending;
+use super::queued::Queued;
 use super::refusals::{ext_of, prospect, refused, Prospect};
 use super::replay::Start;
 use super::subscriptions::{Joined, Standing};
 use super::{retry_after, Command, Event, Millis, OperationId, RequestId, Session};
-use crate::bayeux::{Message, Reconnect, LONG_POLLING};
+use crate::bayeux::{Message, Reconnect};
 use crate::error::{Error, ErrorKind, Failure, Phase};
 
 impl Session {
@@ -52,7 +52,7 @@ impl Session {
             _ => {
                 // Whether the session is lost, the next connect tells.
                 let error = refused(Phase::Publish, reply);
-                let (advised, interval) = advised(reply);
+                let (advised, interval) = self.advised_by(reply);
                 let passes = prospect(advised, reply) == Prospect::Passes
                     || advised == Some(Reconnect::Handshake);
                 self.publish_failed(now, pending, error, passes.then_some(interval));
@@ -109,7 +109,7 @@ impl Session {
     /// advises to try again. An earlier one that it has accepted stays.
     fn subscribe_refused(&mut self, now: Millis, pending: Pending, revoked: bool, reply: &Message) {
         let error = refused(Phase::Subscribe, reply);
-        let (advised, interval) = advised(reply);
+        let (advised, interval) = self.advised_by(reply);
         let code = error.bayeux.as_ref().map_or(0, |it| it.code);
         if code == 401 {
             self.refresh_for_a_command(now);
@@ -214,7 +214,7 @@ impl Session {
             return;
         }
         let error = refused(Phase::Subscribe, reply);
-        let (advised, interval) = advised(reply);
+        let (advised, interval) = self.advised_by(reply);
         if error.bayeux.as_ref().is_some_and(|it| it.code == 401) {
             self.refresh_for_a_command(now);
         }
@@ -425,6 +425,13 @@ impl Session {
         self.emit(Event::Error { id, error });
     }
 
+    /// What a refusal advises, and the pause that it asks for.
+    fn advised_by(&self, reply: &Message) -> (Option<Reconnect>, Millis) {
+        let advice = reply.advice(self.connection_type());
+        let interval = interval_of(advice.as_ref());
+        (advice.and_then(|it| it.reconnect), interval)
+    }
+
     pub(super) fn fail_all_commands(&mut self) {
         let pending = self.commands.pending.take_all();
         let pending = pending.map(|it| (it.operation, it.channel, it.phase));
@@ -443,13 +450,6 @@ impl Session {
             }
         }
     }
-}
-
-/// What a refusal advises, and the pause that it asks for.
-fn advised(reply: &Message) -> (Option<Reconnect>, Millis) {
-    let advice = reply.advice(LONG_POLLING);
-    let interval = interval_of(advice.as_ref());
-    (advice.and_then(|it| it.reconnect), interval)
 }
 
 /// The end of a message that the client's own end has overtaken.

@@ -1,4 +1,4 @@
-//! What one response says: collected in one pass, decided in one place.
+//! What one response, or one frame, says: collected in one pass, decided in one place.
 //!
 //! Nothing is acted on before all is known, so that nothing that a response
 //! says hides something else in it. A reply is told by what it must have, its
@@ -11,86 +11,10 @@ use std::sync::Arc;
 
 use super::connection::interval_of;
 use super::flights::{Flight, Purpose, Stage};
+use super::said::{Id, Item, ReplyTo, Said, Source};
 use super::{Event, Exchange, Millis, RequestId, Session, State};
-use crate::bayeux::{channel, meta, Body, Message, LONG_POLLING};
+use crate::bayeux::{channel, meta, Body, Message};
 use crate::error::{Error, ErrorKind, Failure, Phase};
-
-/// The id of a message, as far as it can be one of ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Id {
-    /// Absent, null, or of a type that no id has.
-    Missing,
-    Number(u64),
-    /// Not one that this client gives.
-    Foreign,
-}
-
-impl Id {
-    fn of(message: &Message) -> Self {
-        let Some(json) = message.id_json() else {
-            return Self::Missing;
-        };
-        let quoted = json.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
-        let is_number = json.starts_with(|it: char| it.is_ascii_digit() || it == '-');
-        match quoted {
-            Some("") => Self::Missing,
-            None if !is_number => Self::Missing,
-            _ => {
-                let text = quoted.unwrap_or(json);
-                // Some servers have no integers.
-                let text = text.strip_suffix(".0").unwrap_or(text);
-                text.parse().map_or(Self::Foreign, Self::Number)
-            }
-        }
-    }
-}
-
-/// What a reply answers, apart from handshakes, connects and disconnects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ReplyTo {
-    Pending(u64),
-    Call(u64),
-    /// An earlier attempt of a publish that is about to be sent again.
-    Late(u64),
-    /// Nothing that is still waited for.
-    Nothing,
-}
-
-#[derive(Debug)]
-enum Item {
-    /// These are events: the first, and the one behind the last.
-    Events(u32, u32),
-    /// The awaited handshake's reply, a successful one.
-    Handshake(u32),
-    Reply(u32, ReplyTo),
-}
-
-/// All that a response says.
-#[derive(Debug, Default)]
-struct Said {
-    items: Vec<Item>,
-    events: u64,
-    unusable: usize,
-    /// The awaited handshake was accepted.
-    handshake_accepted: bool,
-    /// It was refused.
-    handshake_refusal: Option<u32>,
-    connect: Option<u32>,
-    /// The server's own disconnect.
-    ending: Option<u32>,
-    /// The reply to ours.
-    disconnected: bool,
-}
-
-impl Said {
-    fn event(&mut self, index: u32) {
-        self.events += 1;
-        match self.items.last_mut() {
-            Some(Item::Events(_, end)) if *end == index => *end += 1,
-            _ => self.items.push(Item::Events(index, index + 1)),
-        }
-    }
-}
 
 impl Session {
     /// A request brought messages.
@@ -101,24 +25,96 @@ impl Session {
         if self.state == State::Closed {
             return;
         }
-        let said = self.collect(request, &flight, body);
-        self.measure_time(now, &flight, body);
-        self.act(now, &flight, body, &said);
-        if said.unusable > 0 && self.state != State::Closed {
-            self.emit_error(unusable(flight.purpose.phase(), said.unusable));
-        }
-        self.decide(now, request, &flight, body, &said);
+        self.transports.long_polling_answered();
+        self.handle_said(now, &Source::Response(request, flight), body);
         self.proceed(now);
     }
 
-    fn collect(&self, request: RequestId, flight: &Flight, body: &Body) -> Said {
+    pub(super) fn handle_said(&mut self, now: Millis, source: &Source, body: &Arc<Body>) {
+        let said = self.collect(source, body);
+        // Over a socket the flights of these are not yet looked at.
+        let exchange = match source {
+            Source::Response(_, flight) => Some(*flight),
+            Source::Socket(_) => self.take_exchange(&said),
+        };
+        self.measure_time(now, exchange.as_ref(), body);
+        self.act(now, source, body, &said);
+        if said.unusable > 0 && self.state != State::Closed {
+            let phase = exchange.map_or(Phase::Connect, |it| it.purpose.phase());
+            self.emit_error(unusable(phase, said.unusable));
+        }
+        self.decide(now, source, exchange, body, &said);
+    }
+
+    /// The flight of what a frame has answered, apart from commands.
+    fn take_exchange(&mut self, said: &Said) -> Option<Flight> {
+        let mut exchange = None;
+        if said.handshake_accepted || said.handshake_refusal.is_some() {
+            exchange = self.handshake;
+        }
+        if said.disconnected {
+            exchange = self.disconnect_awaited().or(exchange);
+        }
+        if said.connect.is_some() {
+            exchange = self.connect.or(exchange);
+        }
+        let is_answer = exchange.is_some() || said.items.iter().any(Item::is_answer);
+        if is_answer {
+            self.socket_answered();
+        }
+        if let Some(socket) = self.socket.as_mut().filter(|_| said.events > 0) {
+            socket.events = true;
+        }
+        self.flights.remove(exchange?.request)
+    }
+
+    /// Whether what was sent with this request may be answered from there.
+    fn is_from(&self, source: &Source, request: RequestId) -> bool {
+        match source {
+            Source::Response(of, _) => *of == request,
+            Source::Socket(socket) => {
+                let flight = self.flights.get(request);
+                flight.is_some_and(|it| it.socket() == Some(*socket))
+            }
+        }
+    }
+
+    /// The requests of commands that may be answered from there.
+    fn asked(&self, source: &Source) -> Vec<RequestId> {
+        match source {
+            Source::Response(request, flight) => match flight.purpose {
+                Purpose::Commands => vec![*request],
+                _ => Vec::new(),
+            },
+            Source::Socket(socket) => {
+                let commands = self.flights.iter().filter(|(_, flight)| {
+                    flight.purpose == Purpose::Commands && flight.socket() == Some(*socket)
+                });
+                commands.map(|it| it.0).collect()
+            }
+        }
+    }
+
+    /// Whether what comes from there is of the session that there is.
+    fn is_of_session(&self, source: &Source) -> bool {
+        match source {
+            Source::Response(_, flight) => flight.session == self.sessions,
+            Source::Socket(_) => self.client_id.is_some() && self.handshake.is_none(),
+        }
+    }
+
+    fn collect(&self, source: &Source, body: &Body) -> Said {
         let mut said = Said {
             unusable: body.malformed(),
             ..Said::default()
         };
         let mut nameless = Vec::new();
         let mut handshake = self.handshake;
-        let has_asked = flight.purpose == Purpose::Commands && self.is_answerable(request);
+        let mut asked = None;
+        let mut has_asked = || {
+            let asked = asked.get_or_insert_with(|| self.asked(source));
+            asked.iter().any(|it| self.is_answerable(*it))
+        };
         for (index, message) in body.messages().enumerate() {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             let Some(name) = message.channel() else {
@@ -130,9 +126,9 @@ impl Session {
                     said.event(index);
                     continue;
                 }
-                match self.publish_answered(name, &message, request) {
+                match self.publish_answered(name, &message, source) {
                     Some(to) => said.items.push(Item::Reply(index, to)),
-                    None if has_asked && Id::of(&message) == Id::Missing => {
+                    None if Id::of(&message) == Id::Missing && has_asked() => {
                         nameless.push(said.items.len());
                         said.items.push(Item::Reply(index, ReplyTo::Nothing));
                     }
@@ -142,7 +138,7 @@ impl Session {
                 continue;
             }
             match name {
-                meta::HANDSHAKE if is_awaited(handshake, &message, request) => {
+                meta::HANDSHAKE if self.is_awaited(handshake, &message, source) => {
                     handshake = None;
                     if message.successful() == Some(true) {
                         // An end that came before is that of another session.
@@ -154,7 +150,8 @@ impl Session {
                     }
                 }
                 meta::CONNECT
-                    if said.connect.is_none() && is_awaited(self.connect, &message, request) =>
+                    if said.connect.is_none()
+                        && self.is_awaited(self.connect, &message, source) =>
                 {
                     said.connect = Some(index);
                 }
@@ -162,7 +159,7 @@ impl Session {
                     Id::Number(id) if self.awaits(id, phase_of(name)) => {
                         said.items.push(Item::Reply(index, ReplyTo::Pending(id)));
                     }
-                    Id::Missing if has_asked => {
+                    Id::Missing if has_asked() => {
                         nameless.push(said.items.len());
                         said.items.push(Item::Reply(index, ReplyTo::Nothing));
                     }
@@ -171,8 +168,12 @@ impl Session {
                 meta::DISCONNECT if self.is_disconnect_reply(&message) => said.disconnected = true,
                 meta::DISCONNECT => {
                     // Of a session before this one it says nothing.
-                    let of_this_session = flight.session == self.sessions
-                        && (self.client_id.is_some() || flight.purpose == Purpose::Handshake);
+                    let is_handshakes = match source {
+                        Source::Response(_, flight) => flight.purpose == Purpose::Handshake,
+                        Source::Socket(_) => false,
+                    };
+                    let of_this_session =
+                        self.is_of_session(source) && (self.client_id.is_some() || is_handshakes);
                     if self.disconnecting.is_none() && of_this_session {
                         said.ending = Some(index);
                     }
@@ -181,7 +182,8 @@ impl Session {
             }
         }
         if !nameless.is_empty() {
-            self.match_nameless(request, body, &mut said, &nameless);
+            let asked = asked.unwrap_or_default();
+            self.match_nameless(&asked, body, &mut said, &nameless);
         }
         said
     }
@@ -200,12 +202,7 @@ impl Session {
     /// event of another client may have the same id: a reply says whether it was
     /// successful, and comes on the channel of what it answers (Bayeux, section
     /// 5.2).
-    fn publish_answered(
-        &self,
-        name: &str,
-        message: &Message,
-        request: RequestId,
-    ) -> Option<ReplyTo> {
+    fn publish_answered(&self, name: &str, message: &Message, source: &Source) -> Option<ReplyTo> {
         let Id::Number(id) = Id::of(message) else {
             return None;
         };
@@ -217,7 +214,8 @@ impl Session {
         let pending = self.commands.pending.get(id);
         let is_publish = |phase| phase == Phase::Publish;
         let pending = pending.filter(|it| is_publish(it.phase) && it.channel == name);
-        let own = pending.is_some_and(|it| it.request == request) || calls.is_of(id, request);
+        let travelled = pending.map(|it| it.request).or(calls.request_of(id));
+        let own = travelled.is_some_and(|it| self.is_from(source, it));
         if successful.is_none() && !own {
             return None;
         }
@@ -231,10 +229,16 @@ impl Session {
         late.then_some(ReplyTo::Late(id))
     }
 
-    /// Finds what the replies without an id answer, of what this request has
+    /// Finds what the replies without an id answer, of what these requests have
     /// asked: first those that name a channel, then the others in order.
-    fn match_nameless(&self, request: RequestId, body: &Body, said: &mut Said, nameless: &[usize]) {
-        let mut waiting = Waiting::of(self, request, &said.items);
+    fn match_nameless(
+        &self,
+        asked: &[RequestId],
+        body: &Body,
+        said: &mut Said,
+        nameless: &[usize],
+    ) {
+        let mut waiting = Waiting::of(self, asked, &said.items);
         for by_name in [true, false] {
             for place in nameless {
                 let Some(Item::Reply(index, to @ ReplyTo::Nothing)) = said.items.get_mut(*place)
@@ -265,8 +269,8 @@ impl Session {
     }
 
     /// Does what can be done at once, in the order of the response.
-    fn act(&mut self, now: Millis, flight: &Flight, body: &Arc<Body>, said: &Said) {
-        let follows = self.replay.is_wanted() && flight.session == self.sessions;
+    fn act(&mut self, now: Millis, source: &Source, body: &Arc<Body>, said: &Said) {
+        let follows = self.replay.is_wanted() && self.is_of_session(source);
         for item in &said.items {
             if self.state == State::Closed {
                 return;
@@ -326,8 +330,8 @@ impl Session {
     fn decide(
         &mut self,
         now: Millis,
-        request: RequestId,
-        flight: &Flight,
+        source: &Source,
+        exchange: Option<Flight>,
         body: &Body,
         said: &Said,
     ) {
@@ -338,8 +342,9 @@ impl Session {
         // A session that could not be used has already had its end.
         let useless = said.handshake_accepted && self.client_id.is_none();
         let ending = message(said.ending).filter(|_| !useless);
+        let connection_type = self.connection_type();
         let advised =
-            |it| message(it).map_or(0, |it| interval_of(it.advice(LONG_POLLING).as_ref()));
+            |it| message(it).map_or(0, |it| interval_of(it.advice(connection_type).as_ref()));
         let interval = || advised(said.ending).max(advised(said.connect));
         if said.disconnected {
             self.disconnect_replied(now);
@@ -347,23 +352,26 @@ impl Session {
         if said.connect.is_some() {
             self.connect = None;
         }
-        self.request_answered(now, request, flight);
+        if let Source::Response(request, flight) = source {
+            self.request_answered(now, *request, flight);
+        }
         if let Some(refusal) = message(said.handshake_refusal) {
             self.handshake = None;
             self.handshake_refused(now, &refusal, ending.is_some());
         } else if let Some(reply) = message(said.connect) {
-            let took = now.saturating_sub(flight.sent);
+            let took = exchange.map_or(0, |it| now.saturating_sub(it.sent));
+            let pushed = self.socket.as_ref().is_some_and(|it| it.events);
             if reply.successful() != Some(true) {
                 self.connect_refused(now, &reply, ending.as_ref().map(ended), interval());
             } else if let Some(ending) = &ending {
                 self.ended_by_server(now, ended(ending), interval());
             } else {
-                self.connect_succeeded(now, &reply, took, said.events > 0);
+                self.connect_succeeded(now, &reply, took, said.events > 0 || pushed);
             }
         } else if let Some(ending) = &ending {
             self.ended_by_server(now, ended(ending), interval());
-        } else {
-            self.missing_reply(now, request);
+        } else if let Source::Response(request, _) = source {
+            self.missing_reply(now, *request);
         }
         if self.state == State::Closed {
             return;
@@ -413,6 +421,15 @@ impl Session {
         });
     }
 
+    /// Whether a reply is the one awaited. One without an id is when it comes from
+    /// where the awaited one does.
+    fn is_awaited(&self, awaited: Option<Exchange>, message: &Message, source: &Source) -> bool {
+        awaited.is_some_and(|awaited| match Id::of(message) {
+            Id::Missing => self.is_from(source, awaited.request),
+            id => id == Id::Number(awaited.message_id),
+        })
+    }
+
     /// Whether a /meta/disconnect answers ours; any other is the server's own.
     fn is_disconnect_reply(&self, message: &Message) -> bool {
         self.disconnect_awaited()
@@ -421,15 +438,6 @@ impl Session {
                 id => id == Id::Number(awaited.message_id),
             })
     }
-}
-
-/// Whether a reply, in the response to `request`, is the one awaited. One
-/// without an id is when it came in the awaited one's own response.
-fn is_awaited(awaited: Option<Exchange>, message: &Message, request: RequestId) -> bool {
-    awaited.is_some_and(|awaited| match Id::of(message) {
-        Id::Missing => awaited.request == request,
-        id => id == Id::Number(awaited.message_id),
-    })
 }
 
 fn phase_of(name: &str) -> Phase {
@@ -448,7 +456,7 @@ struct Waiting<'s> {
 }
 
 impl<'s> Waiting<'s> {
-    fn of(session: &'s Session, request: RequestId, items: &[Item]) -> Self {
+    fn of(session: &'s Session, requests: &[RequestId], items: &[Item]) -> Self {
         let taken = items.iter().filter_map(|item| match item {
             Item::Reply(_, ReplyTo::Pending(id) | ReplyTo::Call(id)) => Some(*id),
             _ => None,
@@ -458,9 +466,11 @@ impl<'s> Waiting<'s> {
             in_order: BTreeMap::new(),
             taken: taken.collect(),
         };
-        let calls = session.commands.calls.of_request(request);
+        let calls = requests.iter();
+        let calls = calls.flat_map(|it| session.commands.calls.of_request(*it));
         let calls = calls.map(|(id, channel)| (id, Phase::Call, channel));
-        let pending = session.commands.pending.iter_request(request);
+        let pending = requests.iter();
+        let pending = pending.flat_map(|it| session.commands.pending.iter_request(*it));
         let pending = pending.map(|(id, it)| (id, it.phase, it.channel.as_str()));
         let mut asked: Vec<_> = calls.chain(pending).collect();
         asked.sort_unstable_by_key(|it| it.0);

@@ -13,9 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::value::RawValue;
 
 use super::backoff::{counted, Backoff};
-use super::commands::{Commands, Queued, Verb};
+use super::commands::Commands;
 use super::deadlines::Deadlines;
 use super::pending::Pending;
+use super::queued::{Queued, Verb};
 use super::refusals::ext_of;
 use super::{Command, Event, Millis, OperationId, Session};
 use crate::bayeux::Message;

@@ -75,6 +75,8 @@ impl Session {
         let wait = self.wait_after_session(Backoff::before);
         let wait = self.jitter.add(wait);
         self.give_up_session(now, wait);
+        // The server does not know it on this socket either.
+        self.fresh_socket = false;
     }
 
     /// Decides what follows a failed handshake or connect.
@@ -120,9 +122,16 @@ impl Session {
         }
         // A server that forgot a session which worked asks for a handshake in
         // the ordinary course of things; that is no failure of the new one.
+        let code = error.bayeux.as_ref().map_or(0, |it| it.code);
+        // And one that does not survive a change of the transport is none of either.
+        let by_change = code == 402 && self.transports.was_lost_by_change();
         let ordinary = action == Reconnect::Handshake
             && failed == Attempt::Connect
-            && self.connected_since_handshake;
+            && (self.connected_since_handshake || by_change);
+        // A server that does not know the session keeps none on the socket, nor one
+        // that has not given a session.
+        let keeps_socket = !credentials
+            && (code == 402 || (failed == Attempt::Handshake && error.bayeux.is_some()));
         if action == Reconnect::None {
             self.end(now, error, ended, interval);
             return;
@@ -174,6 +183,7 @@ impl Session {
             self.emit_error(error);
             self.state_before(Attempt::Handshake, ext);
             self.rehandshake(now, wait);
+            self.fresh_socket = !keeps_socket;
         }
     }
 
@@ -196,6 +206,7 @@ impl Session {
             Attempt::Connect => self.set_state_by(State::Unconnected, ext),
             Attempt::Handshake => {
                 self.client_id = None;
+                self.fresh_socket = true;
                 self.commands.session_ended();
                 self.decided();
                 // A renewal that was under way may have been the last that needed

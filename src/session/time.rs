@@ -67,14 +67,14 @@ impl Timesync {
     /// they find the client's idea of their clock good enough. What the host's
     /// code takes, before the request is sent and with the response, is no part
     /// of the way.
-    fn replied(&mut self, now: Millis, flight: &Flight, answer: &RawValue) -> Option<i64> {
+    fn replied(&mut self, now: Millis, flight: Option<&Flight>, answer: &RawValue) -> Option<i64> {
         let number = |name| json::field(answer, name).and_then(json::lenient_integer);
         let (sent, came, took) = (number("tc")?, number("ts")?, number("p").unwrap_or(0));
-        let sent = match sent == self.clock(flight.made) {
-            true => self.clock(flight.sent),
-            false => sent,
+        let sent = match flight {
+            Some(flight) if sent == self.clock(flight.made) => self.clock(flight.sent),
+            _ => sent,
         };
-        let now = flight.arrived.unwrap_or(now);
+        let now = flight.and_then(|it| it.arrived).unwrap_or(now);
         let there_and_back = self.clock(now).checked_sub(sent)?.checked_sub(took)?;
         if there_and_back < 0 || took < 0 {
             // A clock that went back, or a reply that makes no sense.
@@ -115,7 +115,7 @@ impl Session {
     }
 
     /// What the replies of a response say of the server's clock.
-    pub(super) fn measure_time(&mut self, now: Millis, flight: &Flight, body: &Body) {
+    pub(super) fn measure_time(&mut self, now: Millis, flight: Option<&Flight>, body: &Body) {
         if !self.timesync.wanted {
             return;
         }

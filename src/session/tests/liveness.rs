@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::bayeux::ConnectionType::{LongPolling, WebSocket};
 
 /// So many seeds each; .ci/run has more.
 const ENDINGS: u64 = 1_000;
@@ -66,6 +67,14 @@ const ERRORS: [&str; 13] = [
     r#","error":"boom""#,
     r#","error":{}"#,
     r#","error":null"#,
+];
+
+const TYPES: [&str; 5] = [
+    r#"["websocket","long-polling"]"#,
+    r#"["long-polling","websocket"]"#,
+    r#"["websocket","long-polling","callback-polling"]"#,
+    r#"["long-polling"]"#,
+    r#"["websocket"]"#,
 ];
 
 const CHANNELS: [&str; 5] = ["/a", "/a?x", "/b", "/c/*", "/d"];
@@ -157,6 +166,13 @@ impl Run {
             });
             it.has_handshake_provider = random.one_in(3);
             it.holds_requests = random.one_in(3);
+            it.transports = match random.below(6) {
+                0 => vec![WebSocket],
+                1 => vec![WebSocket, LongPolling],
+                2 => vec![LongPolling, WebSocket],
+                _ => vec![LongPolling],
+            };
+            it.ping_interval = random.pick(&[0, 1_000, 20_000]);
             it.number_of_retries = match random.below(8) {
                 0 => Some(0),
                 1 => Some(3),
@@ -221,12 +237,15 @@ impl Run {
         configuration.number_of_retries = None;
         self.storm();
         self.world.room(true);
+        self.world.reads(true);
         let mut sessions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for _ in 0..1_000 {
             self.learn();
             let client_id = self.world.session.client_id.clone();
             let [queued, pending, _] = self.world.session.commands.counts();
-            if self.world.state() == State::Connected && queued + pending == 0 {
+            let planned = self.world.session.commands.subscriptions.next_renewal();
+            let is_done = queued + pending == 0 && planned.is_none();
+            if self.world.state() == State::Connected && is_done {
                 if let Some(there) = client_id.and_then(|it| sessions.get(&it)) {
                     assert_eq!(*there, self.belief.subscribed);
                     return there.len();
@@ -239,6 +258,11 @@ impl Run {
             for question in std::mem::take(&mut self.world.questions) {
                 self.world.handshake_fields(&question, Ok(""));
             }
+            if self.world.opening.is_some() {
+                self.world.opens();
+                continue;
+            }
+            self.world.takes_all();
             let Some(sent) = self.world.open.values().next().cloned() else {
                 self.world.next_timer();
                 continue;
@@ -264,7 +288,9 @@ impl Run {
                     r#"{"reconnect":"handshake"}"#,
                 );
             }
-            self.world.wait(500);
+            // Over a socket there are many under way, which all have their time.
+            let pause = 500 / (self.world.open.len() as u64 + 1);
+            self.world.wait(pause);
         }
         panic!("it does not come back");
     }
@@ -274,6 +300,12 @@ impl Run {
         self.world.inbox.clear();
         if self.random.one_in(4) {
             self.host_code(&open);
+            if self.world.closed {
+                return;
+            }
+        }
+        if self.random.one_in(4) {
+            self.socket();
             if self.world.closed {
                 return;
             }
@@ -344,13 +376,56 @@ impl Run {
             let sent = &open[index];
             match self.random.below(3) {
                 0 => self.world.lets_go(sent),
-                1 => self.world.arrives(sent),
+                1 if sent.socket.is_none() => self.world.arrives(sent),
+                1 => {}
                 _ => {
                     let places = 0..sent.messages.len();
                     let places: Vec<_> = places.filter(|_| self.random.one_in(3)).collect();
                     self.world.drops(sent, &places);
                 }
             }
+        }
+    }
+
+    /// What sockets do: they open or do not, end, fall silent, are slow or full.
+    fn socket(&mut self) {
+        if self.world.opening.is_some() {
+            let kind = self.random.pick(&KINDS);
+            let mut failure = Failure::new(kind, "it did not open");
+            if self.random.one_in(6) {
+                failure.retry_after = Some(self.random.below(5_000));
+            }
+            match self.random.below(6) {
+                0 => self.world.unopened(&failure, true),
+                1 => self.world.unopened(&failure, false),
+                2 => {
+                    let failure = Failure::new(ErrorKind::Unauthorized, "HTTP 401");
+                    self.world.unopened(&failure, false);
+                }
+                _ => {
+                    self.world.opens();
+                }
+            }
+            return;
+        }
+        if self.world.socket.is_none() {
+            return;
+        }
+        match self.random.below(8) {
+            0 => {
+                let kind = self.random.pick(&KINDS);
+                self.world.socket_ends(&Failure::new(kind, "it ended"));
+            }
+            1 => {
+                let bytes = self.random.below(1_000_000);
+                self.world.heard(bytes);
+            }
+            2 => self.world.reads(false),
+            3 => self.world.reads(true),
+            4 => self
+                .world
+                .frame(r#"[{"channel":"/a","data":3},{"channel":"/meta/connect"}]"#),
+            _ => self.world.takes_all(),
         }
     }
 
@@ -415,6 +490,9 @@ impl Run {
     }
 
     fn fail(&mut self, sent: &Sent) {
+        if sent.socket.is_some() {
+            return;
+        }
         match self.random.below(3) {
             0 => {
                 let kind = self.random.pick(&KINDS);
@@ -448,6 +526,9 @@ impl Run {
 
     /// A response that comes in pieces, as slowly as it likes.
     fn trickle(&mut self, sent: &Sent) {
+        if sent.socket.is_some() {
+            return;
+        }
         let since = sent.at + self.random.below(20_000);
         let bytes = self.random.pick(&[1, 500, 5_000, 100_000, u64::MAX]);
         for piece in 1..=self.random.below(6) {
@@ -463,6 +544,14 @@ impl Run {
         match ends && !self.mortal {
             true => "",
             false => advice,
+        }
+    }
+
+    /// What the server speaks; in the end of all lives something in common.
+    fn types(&mut self) -> &'static str {
+        match self.mortal {
+            true => self.random.pick(&TYPES),
+            false => TYPES[0],
         }
     }
 
@@ -515,8 +604,9 @@ impl Run {
             };
             let session = match channel {
                 "/meta/handshake" if !self.random.one_in(8) => format!(
-                    r#","clientId":"c{}","supportedConnectionTypes":["long-polling"]{}"#,
+                    r#","clientId":"c{}","supportedConnectionTypes":{}{}"#,
                     sent.id.0,
+                    self.types(),
                     self.random.pick(&[
                         "",
                         r#","ext":{"replay":true}"#,

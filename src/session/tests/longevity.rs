@@ -169,6 +169,9 @@ impl Life {
                     }
                 }
                 Output::ServerClock(_) => {}
+                Output::Open { .. } | Output::Ping(_) | Output::CloseSocket { .. } => {
+                    panic!("it speaks long polling")
+                }
                 Output::RefreshCredentials | Output::AskHandshake(_) => {
                     panic!("there is no provider")
                 }

@@ -29,6 +29,7 @@ mod retries;
 mod rules;
 mod servers;
 mod slow_lines;
+mod sockets;
 mod storm;
 mod time;
 
@@ -50,6 +51,7 @@ struct Sent {
     id: RequestId,
     server: Server,
     endpoint: Endpoint,
+    socket: Option<SocketId>,
     at: Millis,
     text: String,
     messages: Vec<Value>,
@@ -106,6 +108,12 @@ struct World {
     handshakes: VecDeque<Millis>,
     closed: bool,
     sends: usize,
+    /// The socket that is asked for, and the one that is open.
+    opening: Option<(SocketId, Server)>,
+    socket: Option<SocketId>,
+    /// Which sockets the session has closed, and with which codes.
+    closings: Vec<(SocketId, u16)>,
+    pings: usize,
     /// Print all that happens.
     verbose: bool,
 }
@@ -134,6 +142,10 @@ impl World {
             handshakes: VecDeque::new(),
             closed: false,
             sends: 0,
+            opening: None,
+            socket: None,
+            closings: Vec::new(),
+            pings: 0,
             verbose: false,
         }
     }
@@ -329,9 +341,13 @@ impl World {
         }
         self.note(|| format!("<- {:?} {text}", sent.id));
         let body = Body::parse(text.into_bytes()).expect("a body");
-        self.open.remove(&sent.id);
-        self.session
-            .handle_reply(self.now, sent.id, &Arc::new(body));
+        if let Some(socket) = sent.socket {
+            self.session.handle_frame(self.now, socket, &Arc::new(body));
+        } else {
+            self.open.remove(&sent.id);
+            self.session
+                .handle_reply(self.now, sent.id, &Arc::new(body));
+        }
         self.collect();
     }
 
@@ -375,6 +391,61 @@ impl World {
         self.fail_with(sent, &failure);
     }
 
+    // What a socket does.
+
+    /// The one that was asked for is open.
+    fn opens(&mut self) -> SocketId {
+        let (socket, _) = self.opening.take().expect("nobody wants a socket");
+        self.socket = Some(socket);
+        self.note(|| format!("{socket:?} is open"));
+        self.session.handle_opened(self.now, socket);
+        self.collect();
+        socket
+    }
+
+    fn unopened(&mut self, failure: &Failure, refused: bool) {
+        let (socket, _) = self.opening.take().expect("nobody wants a socket");
+        self.note(|| format!("{socket:?} is not open: {failure:?}"));
+        self.session
+            .handle_unopened(self.now, socket, failure, refused);
+        self.collect();
+    }
+
+    /// A frame with this text.
+    fn frame(&mut self, text: &str) {
+        let socket = self.socket.expect("a socket");
+        self.note(|| format!("<- {text}"));
+        let body = Body::parse(text.as_bytes().to_vec()).expect("a body");
+        self.session.handle_frame(self.now, socket, &Arc::new(body));
+        self.collect();
+    }
+
+    fn socket_ends(&mut self, failure: &Failure) {
+        let socket = self.socket.take().expect("a socket");
+        self.note(|| format!("{socket:?} ends: {failure:?}"));
+        self.session.handle_closed(self.now, socket, failure);
+        self.collect();
+    }
+
+    /// The system takes all that was sent.
+    fn takes_all(&mut self) {
+        if let Some(socket) = self.socket {
+            self.session
+                .handle_written(self.now, socket, usize::MAX / 2);
+            self.collect();
+        }
+    }
+
+    fn reads(&mut self, reads: bool) {
+        self.session.handle_reading(self.now, reads);
+        self.collect();
+    }
+
+    fn heard(&mut self, bytes: u64) {
+        let socket = self.socket.expect("a socket");
+        self.session.handle_heard(socket, self.now, bytes);
+    }
+
     // What time does.
 
     /// Lets this much time pass; timers run when they are due.
@@ -398,12 +469,15 @@ impl World {
     }
 
     fn run_timers(&mut self) {
-        let sends = self.sends + self.questions.len();
+        let done = |it: &Self| {
+            let opening = it.opening.as_ref().map(|it| it.0);
+            (it.sends + it.questions.len(), it.pings, opening)
+        };
+        let before = done(self);
         self.session.handle_timeout(self.now);
         self.collect();
         assert!(
-            self.sends + self.questions.len() > sends
-                || self.session.poll_timeout().is_none_or(|at| at > self.now),
+            done(self) != before || self.session.poll_timeout().is_none_or(|at| at > self.now),
             "a timer that is due again at once and does nothing"
         );
     }
@@ -474,9 +548,28 @@ impl World {
                     self.note(|| format!("{question:?}"));
                     self.questions.push(question);
                 }
+                Output::Open { socket, server } => {
+                    assert!(!self.closed && self.opening.is_none() && self.socket.is_none());
+                    self.note(|| format!("open {socket:?}"));
+                    self.opening = Some((socket, server));
+                }
+                Output::Ping(socket) => {
+                    assert_eq!(self.socket, Some(socket));
+                    self.pings += 1;
+                }
+                Output::CloseSocket { socket, code } => {
+                    self.note(|| format!("close {socket:?} {code}"));
+                    let opening = self.opening.take().map(|it| it.0);
+                    assert_eq!(opening.or(self.socket.take()), Some(socket));
+                    self.closings.push((socket, code));
+                }
                 Output::Event(event) => self.collect_event(event),
             }
         }
+        // Over a socket a request is under way until its messages are answered.
+        let flights = &self.session.flights;
+        self.open
+            .retain(|id, sent| sent.socket.is_none() || flights.get(*id).is_some());
         self.check();
     }
 
@@ -506,6 +599,7 @@ impl World {
             id: request.id,
             server: request.server,
             endpoint: request.endpoint,
+            socket: request.socket,
             at: self.now,
             text,
             messages,
@@ -653,6 +747,7 @@ impl World {
             .values()
             .filter(|sent| {
                 sent.endpoint == Endpoint::Messages
+                    && sent.socket.is_none()
                     && sent.field("clientId") == session.client_id.as_deref()
             })
             .count();
