@@ -13,9 +13,9 @@
 //! | hosts of an advice | 16 of 255 bytes | `bayeux::advice` |
 //! | connection types, channels of a subscription | 64 of 4 KiB | `bayeux::body::message` |
 //! | what a session wants done | 256 outputs or 2 ms a turn | `client::task` |
-//! | odd lines of a head | 16 are told, all are counted | `transport::http::mend` |
-//! | redaction of a text | 64 KiB, one pass for each of at most 32 suspects | `transport::http::secrets` |
-//! | cookies | 200, 256 KiB together | `transport::http::cookies` |
+//! | odd lines of a head | 16 are told, all are counted | `transport::mend` |
+//! | redaction of a text | 64 KiB, one pass for each of at most 32 suspects | `transport::secrets` |
+//! | cookies | 200, 256 KiB together | `transport::cookies` |
 //! | a response with extensions | three copies, on the thread of the host's code | `client::extensions` |
 
 use std::any::Any;

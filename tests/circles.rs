@@ -25,10 +25,6 @@ const KNOWN: &[(&[&str], &str)] = &[
         &["session/"],
         "one state machine, Session, by what happens to it; its words stand in door.rs beside the types that they tell of",
     ),
-    (
-        &["transport/http/"],
-        "LongPolling and what it consists of; what they share stands in mod.rs, connector.rs and response.rs",
-    ),
 ];
 
 type ModulePath = Vec<String>;

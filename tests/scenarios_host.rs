@@ -311,7 +311,7 @@ fn case_which_client_each_error_and_line_names_the_client_and_the_url() {
     let url = wrong.url("/typo").replace("://", "://user:hidden-word@") + "?key=very-secret";
     let typo = Host::new(&url, |it| {
         it.set_name("orders").unwrap();
-        it.set_append_message_type(cometd::transport::http::endpoints::Append::Always);
+        it.set_append_message_type(cometd::transport::endpoints::Append::Always);
         it.set_number_of_retries(Some(1));
         scenario::backoff(it, 5, 20);
     });

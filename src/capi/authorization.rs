@@ -11,7 +11,7 @@ use super::host::{cometd_free_fn, outcome};
 use super::status::{cometd_status, COMETD_OK};
 use crate::client::{Builder, TokenReason};
 use crate::delivery::HostData;
-use crate::transport::http::authorization;
+use crate::transport::authorization;
 
 /// As the reason for which a token provider is called: the server refused the
 /// credentials in use; see cometd_client_builder_set_token_provider.

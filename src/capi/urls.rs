@@ -5,7 +5,7 @@ use std::ffi::c_char;
 use super::builder::{cometd_client_builder, set_choice, set_text};
 use super::status::cometd_status;
 use crate::client::Builder;
-use crate::transport::http::endpoints::Append;
+use crate::transport::endpoints::Append;
 
 /// Append "handshake", "connect" or "disconnect" to the URL, unless it has a
 /// query or its last segment has a dot. The default.

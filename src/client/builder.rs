@@ -25,15 +25,15 @@ use crate::delivery::{Hub, Limits, Overflow};
 use crate::error::{Error, ErrorKind};
 use crate::runtime::Process;
 use crate::session::{Configuration, ReplayPolicy, Server, Timestamp};
-use crate::transport::http::authorization::{self, Authorization};
-use crate::transport::http::cookies::{self, Jar};
-use crate::transport::http::endpoints::{self, Append, BasePaths, Endpoints};
-use crate::transport::http::headers::Headers;
-use crate::transport::http::proxy::{Choice, Proxy};
-use crate::transport::http::secrets::Secrets;
-use crate::transport::http::tls::Tls;
-use crate::transport::http::{uri_of, LongPolling, Settings};
+use crate::transport::authorization::{self, Authorization};
+use crate::transport::cookies::{self, Jar};
+use crate::transport::endpoints::{self, Append, BasePaths, Endpoints};
+use crate::transport::headers::Headers;
+use crate::transport::http::{LongPolling, Settings};
 use crate::transport::leniencies::Leniencies;
+use crate::transport::proxy::{Choice, Proxy};
+use crate::transport::secrets::Secrets;
+use crate::transport::tls::Tls;
 
 pub const DEFAULT_EVENTS: usize = 10_000;
 pub const DEFAULT_BYTES: usize = 64 * 1024 * 1024;
@@ -510,7 +510,7 @@ impl Builder {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let proxies = Arc::new(self.proxy.proxies());
         for url in self.urls() {
-            proxies.of(&uri_of(url)?).map_err(Error::clone)?;
+            proxies.of(&endpoints::uri_of(url)?).map_err(Error::clone)?;
         }
         let secrets = Arc::new(Secrets::new(
             authorization.clone(),

@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorKind};
 use crate::runtime::{lock, Process};
 use crate::session::{Command, Configuration, Session, State};
 use crate::speaker::speaking;
-use crate::transport::http::authorization;
+use crate::transport::authorization;
 use crate::transport::http::LongPolling;
 pub use board::Waited;
 pub use builder::{

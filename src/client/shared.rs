@@ -15,11 +15,11 @@ use crate::delivery::Hub;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::runtime::lock;
 use crate::session::{Command, Endpoint, Event, Server, State};
-use crate::transport::http::authorization::Authorization;
-use crate::transport::http::endpoints::Endpoints;
-use crate::transport::http::secrets::Secrets;
+use crate::transport::authorization::Authorization;
+use crate::transport::endpoints::Endpoints;
 use crate::transport::http::LongPolling;
 use crate::transport::leniencies::{Leniencies, Leniency};
+use crate::transport::secrets::Secrets;
 
 /// A URL in a message is cut here.
 const MAXIMUM_SHOWN: usize = 300;

@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use super::*;
 use crate::delivery::{Event, Notice, Polled};
 use crate::session::{Endpoint, HandshakeQuestion, RequestId, Server};
-use crate::transport::http::endpoints::Endpoints;
+use crate::transport::endpoints::Endpoints;
 
 /// A publish to this channel makes the task panic, in tests.
 const PANIC: &str = "/test/panic";

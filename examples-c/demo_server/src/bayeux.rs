@@ -1,5 +1,5 @@
 //! The Bayeux protocol: what the server answers to messages. Nothing here
-//! waits or knows of HTTP, except that a connect may ask to be held.
+//! knows of HTTP or waits, except that a connect may ask to be held.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use crate::channel::{
 use crate::message::{Ack, Advice, Challenge, Ext, Message, Reply, Text};
 use crate::replay::{self, Replay};
 use crate::service;
-use crate::session::{Session, State};
+use crate::session::{Session, Socket, State};
 use crate::timesync::{self, Question};
 
 const SUBSCRIBE_DENIED: &str = "403:denied_by_security_policy:subscribe_denied";
@@ -41,6 +41,35 @@ pub struct Settings {
     pub cookie: bool,
     /// How many events of each channel are kept for replays.
     pub retain: usize,
+    pub transports: Transports,
+}
+
+/// What clients may come by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transports {
+    pub long_polling: bool,
+    pub websocket: bool,
+}
+
+impl Default for Transports {
+    fn default() -> Self {
+        Self {
+            long_polling: true,
+            websocket: true,
+        }
+    }
+}
+
+impl Transports {
+    /// As the reply to a handshake lists them.
+    fn names(self) -> &'static [&'static str] {
+        match (self.websocket, self.long_polling) {
+            (true, true) => &["websocket", "long-polling"],
+            (true, false) => &["websocket"],
+            (false, true) => &["long-polling"],
+            (false, false) => &[],
+        }
+    }
 }
 
 impl Settings {
@@ -53,16 +82,19 @@ impl Settings {
     }
 }
 
-/// What the HTTP request tells about the sender of its messages.
+/// What the HTTP request, or the one that became a WebSocket, tells about the
+/// sender of its messages.
 #[derive(Debug, Default)]
 pub struct Sender {
     pub authorization: Option<String>,
     /// The value of the cookie `BAYEUX_BROWSER`.
     pub browser: Option<String>,
+    /// The WebSocket that brought them.
+    pub socket: Option<Socket>,
 }
 
 /// The number of messages that came, whatever they were answered, and of the
-/// requests that brought them.
+/// requests that brought them; a frame of a WebSocket counts as one.
 #[derive(Debug, Default, Serialize)]
 pub struct Stats {
     pub handshakes: u64,
@@ -71,6 +103,8 @@ pub struct Stats {
     pub publishes: u64,
     pub requests: u64,
     pub subscribes: u64,
+    /// WebSockets that were opened.
+    pub upgrades: u64,
 }
 
 /// The messages of a response.
@@ -95,6 +129,14 @@ pub struct HeldConnect {
     connect: Connect,
 }
 
+impl HeldConnect {
+    /// Waits until there is a reason to answer.
+    pub async fn wait(&mut self) {
+        // Whether it was woken or the time is over: the answer is the same.
+        let _ = tokio::time::timeout(self.timeout, &mut self.woken).await;
+    }
+}
+
 #[derive(Debug)]
 struct Connect {
     client_id: String,
@@ -107,6 +149,16 @@ struct Connect {
 /// A handshake came together with other messages.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HandshakeNotAlone;
+
+impl HandshakeNotAlone {
+    pub fn check(messages: &[Message]) -> Result<(), Self> {
+        let is_handshake = |message: &Message| message.channel.as_deref() == Some(META_HANDSHAKE);
+        if messages.len() > 1 && messages.iter().any(is_handshake) {
+            return Err(Self);
+        }
+        Ok(())
+    }
+}
 
 /// A newer connect of the same session has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -139,17 +191,18 @@ impl Bayeux {
         }
     }
 
+    pub fn transports(&self) -> Transports {
+        self.settings.transports
+    }
+
     /// Handles the messages of one request, in their order.
     pub fn receive(
         &mut self,
         messages: &[Message],
         sender: &Sender,
     ) -> Result<Outcome, HandshakeNotAlone> {
+        HandshakeNotAlone::check(messages)?;
         let alone = messages.len() == 1;
-        let is_handshake = |message: &Message| message.channel.as_deref() == Some(META_HANDSHAKE);
-        if !alone && messages.iter().any(is_handshake) {
-            return Err(HandshakeNotAlone);
-        }
         let received = timesync::now();
         let timed = |reply: Reply<'_>, message: &Message| {
             let question = Question::of(message, received);
@@ -218,17 +271,22 @@ impl Bayeux {
             self.challenge.clear();
         }
         if self.settings.cookie {
-            // A browser that has the cookie keeps it for all its sessions.
-            answer.browser = Some(sender.browser.clone().unwrap_or_else(random_name));
+            // A browser that has the cookie keeps it for all its sessions; a
+            // WebSocket has no response that could bring one.
+            let new = || sender.socket.is_none().then(random_name);
+            answer.browser = sender.browser.clone().or_else(new);
         }
         let with_acks = message.offers_ack();
         let with_replay = message.offers_replay();
-        let session = Session::new(answer.browser.clone(), with_acks);
+        let mut session = Session::new(answer.browser.clone(), with_acks);
+        if let Some(socket) = &sender.socket {
+            session.attach(client_id, socket);
+        }
         self.sessions.insert(client_id.to_owned(), session);
         Reply {
             version: Some("1.0"),
             minimum_version: Some("1.0"),
-            supported_connection_types: Some(&["long-polling"]),
+            supported_connection_types: Some(self.settings.transports.names()),
             client_id: Some(client_id),
             advice: Some(self.settings.advice()),
             ext: Some(Ext {
@@ -269,7 +327,8 @@ impl Bayeux {
             .map_or(server_timeout, |advised| advised.min(server_timeout));
         // Like CometD, the first connect is answered at once even if it does
         // not ask for that: the client learns that it is connected.
-        if may_hold && !first && session.is_open() && !session.has_events() && !timeout.is_zero() {
+        let brings_events = session.has_events() && !session.pushes();
+        if may_hold && !first && session.is_open() && !brings_events && !timeout.is_zero() {
             return Connected::Hold(HeldConnect {
                 timeout,
                 woken: session.hold(),
@@ -286,6 +345,12 @@ impl Bayeux {
             Some(session) if !session.is_current_connect(connect.number) => Err(Replaced),
             _ => Ok(self.answer_connect(connect)),
         }
+    }
+
+    /// The events of a session that go out on this WebSocket by themselves.
+    pub fn take_pushed(&mut self, client_id: &str, socket: &Socket) -> Vec<Text> {
+        let session = self.sessions.get_mut(client_id);
+        session.map_or_else(Vec::new, |session| session.take_pushed(socket))
     }
 
     /// The events that wait, then the reply to the connect.
@@ -452,7 +517,8 @@ impl Bayeux {
             .retain(|_, session| now.saturating_duration_since(session.last_seen(now)) <= limit);
     }
 
-    /// The session of a message, even if it has been disconnected.
+    /// The session of a message, even if it has been disconnected. It goes on
+    /// over what has brought the message.
     fn find<'a>(
         &mut self,
         message: &'a Message,
@@ -460,8 +526,15 @@ impl Bayeux {
     ) -> Option<(&'a str, &mut Session)> {
         let client_id = message.client_id.as_deref()?;
         let session = self.sessions.get_mut(client_id)?;
-        let is_bound_elsewhere = session.browser.is_some() && session.browser != sender.browser;
-        (!is_bound_elsewhere).then_some((client_id, session))
+        // CometD looks for the cookie with long polling only.
+        if let Some(socket) = &sender.socket {
+            session.attach(client_id, socket);
+        } else if session.browser.is_some() && session.browser != sender.browser {
+            return None;
+        } else {
+            session.detach();
+        }
+        Some((client_id, session))
     }
 
     fn find_open(&mut self, message: &Message, sender: &Sender) -> Option<&mut Session> {
@@ -597,7 +670,8 @@ mod tests {
             replies,
             [json!({
                 "channel": META_HANDSHAKE, "id": "1", "successful": true, "version": "1.0",
-                "minimumVersion": "1.0", "supportedConnectionTypes": ["long-polling"],
+                "minimumVersion": "1.0",
+                "supportedConnectionTypes": ["websocket", "long-polling"],
                 "clientId": client,
                 "advice": {"reconnect": "retry", "interval": 0, "timeout": 10000},
             })]
@@ -666,7 +740,7 @@ mod tests {
         ] {
             let sender = Sender {
                 authorization: authorization.map(Into::into),
-                browser: None,
+                ..Sender::default()
             };
             let Outcome::Answer(answer) = receive_from(&mut server, &sender, &handshake) else {
                 panic!("held");
@@ -698,7 +772,7 @@ mod tests {
         assert_eq!(replies[0]["error"], "402::session_unknown");
         let sender = Sender {
             browser: answer.browser,
-            authorization: None,
+            ..Sender::default()
         };
         let Outcome::Answer(answer) = receive_from(&mut server, &sender, &connect) else {
             panic!("held");

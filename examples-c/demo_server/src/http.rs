@@ -60,7 +60,7 @@ impl std::fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// Serves one connection until either side closes it.
+/// Serves one connection until either side closes it or it is upgraded.
 pub async fn serve_connection<F>(stream: TcpStream, handle: impl Fn(Request<Incoming>) -> F)
 where
     F: Future<Output = Result<HttpResponse, Broken>>,
@@ -69,6 +69,7 @@ where
     // The error tells only how the client went away.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
         .await;
 }
 

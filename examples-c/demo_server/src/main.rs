@@ -1,4 +1,4 @@
-//! A small Bayeux server with long polling. It shows the library at work
+//! A small Bayeux server with long polling and WebSocket. It shows the library at work
 //! (`make demo`) and is the peer of its C tests, which can make it fail in
 //! several ways over a control interface; `--help` lists the options,
 //! `control.rs` the commands, `service.rs` what clients can call.
@@ -15,6 +15,7 @@ mod server;
 mod service;
 mod session;
 mod timesync;
+mod websocket;
 
 use std::cell::RefCell;
 use std::error::Error;

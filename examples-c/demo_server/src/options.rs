@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::prelude::{Engine, BASE64_STANDARD};
 use lexopt::prelude::{Long, Short, ValueExt};
 
-use crate::bayeux::Settings;
+use crate::bayeux::{Settings, Transports};
 
 pub const USAGE: &str = "\
 Usage: cometd_demo_server [OPTION]...
@@ -24,6 +24,8 @@ A Bayeux server for the demonstration and the tests of libcometd.
   --cookie              bind sessions to a cookie
   --retain N            keep so many events of each /event/ channel for those
                         who ask for them by the replay extension (1000)
+  --transports LIST     what clients may come by
+                        (long-polling,websocket)
   --tick-ms N           publish to /ticks this often; 0: never (500)
   --forget-every-ms N   forget all sessions this often; 0: never (0)
   --run-ms N            exit after this time; 0: never (0)
@@ -93,6 +95,9 @@ impl Options {
                 Long("challenge") => settings.challenge = Some(parser.value()?.string()?),
                 Long("cookie") => settings.cookie = true,
                 Long("retain") => settings.retain = number(&mut parser)?,
+                Long("transports") => {
+                    settings.transports = parser.value()?.parse_with(transports)?;
+                }
                 Long("tick-ms") => options.tick = optional_duration(&mut parser)?,
                 Long("forget-every-ms") => options.forget_every = optional_duration(&mut parser)?,
                 Long("run-ms") => options.run = optional_duration(&mut parser)?,
@@ -104,6 +109,21 @@ impl Options {
         }
         Ok(options)
     }
+}
+
+fn transports(list: &str) -> Result<Transports, String> {
+    let mut transports = Transports {
+        long_polling: false,
+        websocket: false,
+    };
+    for name in list.split(',') {
+        match name {
+            "long-polling" => transports.long_polling = true,
+            "websocket" => transports.websocket = true,
+            _ => return Err(format!("there is no transport {name:?}")),
+        }
+    }
+    Ok(transports)
 }
 
 fn number<T>(parser: &mut lexopt::Parser) -> Result<T, lexopt::Error>
@@ -132,6 +152,8 @@ mod tests {
         assert_eq!(options.settings.timeout, Duration::from_secs(10));
         assert_eq!(options.tick, Some(Duration::from_millis(500)));
         assert_eq!(options.run, None);
+        let transports = options.settings.transports;
+        assert!(transports.long_polling && transports.websocket);
     }
 
     #[test]
@@ -158,6 +180,25 @@ mod tests {
         assert_eq!(options.tick, None);
         assert_eq!(options.run, Some(Duration::from_millis(5)));
         assert!(options.quiet && options.settings.cookie && !options.exit_with_stdin);
+    }
+
+    #[test]
+    fn transports_are_those_of_the_list() {
+        for (list, long_polling, websocket) in [
+            ("long-polling", true, false),
+            ("websocket", false, true),
+            ("websocket,long-polling", true, true),
+        ] {
+            let options = Options::parse(["--transports", list]).unwrap();
+            let expected = Transports {
+                long_polling,
+                websocket,
+            };
+            assert_eq!(options.settings.transports, expected, "{list}");
+        }
+        for list in ["", "websocket,", "callback-polling"] {
+            assert!(Options::parse(["--transports", list]).is_err(), "{list}");
+        }
     }
 
     #[test]

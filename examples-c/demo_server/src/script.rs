@@ -19,12 +19,14 @@ pub struct Script {
     requests: VecDeque<Record>,
 }
 
-/// The next `count` requests are not handled but answered with `status`.
+/// The next `count` requests are not handled but answered with `status`. A
+/// frame on a WebSocket, which has no answer, ends it instead.
 #[derive(Debug, Clone)]
 pub struct Failure {
     pub status: StatusCode,
     pub count: u64,
-    /// Only requests that hold a message for this channel fail.
+    /// Only requests that hold a message for this channel fail; or, with
+    /// `upgrade`, only those that ask for a WebSocket.
     pub on: Option<String>,
     pub retry_after: Option<HeaderValue>,
     pub set_cookie: Option<HeaderValue>,

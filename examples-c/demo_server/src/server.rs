@@ -1,6 +1,7 @@
-//! The Bayeux server on HTTP: long polling.
+//! The Bayeux server on HTTP: long polling, and the requests that become
+//! WebSockets.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, ALLOW, AUTHORIZATION, COOKIE, RETRY_AFTER, SET_COOKIE};
 use hyper::{HeaderMap, Method, Request, StatusCode};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -17,10 +18,11 @@ use crate::bayeux::{Bayeux, HeldConnect, Outcome, Replaced, Sender};
 use crate::http::{self, Broken, HttpResponse};
 use crate::message::{Message, Text};
 use crate::script::{Record, Script};
+use crate::websocket::{self, Upgrade};
 
-const PATH: &str = "/cometd";
+pub const PATH: &str = "/cometd";
 const BROWSER: &str = "BAYEUX_BROWSER";
-const MAXIMUM_BODY: usize = 16 << 20;
+pub const MAXIMUM_BODY: usize = 16 << 20;
 
 /// What all connections share, on the one thread of the server. No borrow is
 /// held while something waits.
@@ -46,9 +48,7 @@ pub async fn serve(
             tokio::select! {
                 stream = http::accept(&listener) => {
                     let shared = Rc::clone(&shared);
-                    connections.spawn_local(http::serve_connection(stream, move |request| {
-                        handle(request, Rc::clone(&shared))
-                    }));
+                    connections.spawn_local(serve_connection(stream, shared));
                 }
                 Some(_) = connections.join_next() => {}
                 Some(down) = restarts.recv() => break down,
@@ -63,7 +63,29 @@ pub async fn serve(
     }
 }
 
-async fn handle(request: Request<Incoming>, shared: Rc<Shared>) -> Result<HttpResponse, Broken> {
+async fn serve_connection(stream: TcpStream, shared: Rc<Shared>) {
+    let upgrade = Rc::new(Cell::new(None));
+    http::serve_connection(stream, |request| {
+        handle(request, Rc::clone(&shared), Rc::clone(&upgrade))
+    })
+    .await;
+    if let Some(upgrade) = upgrade.take() {
+        websocket::serve(upgrade, &shared).await;
+    }
+}
+
+async fn handle(
+    mut request: Request<Incoming>,
+    shared: Rc<Shared>,
+    upgrade: Rc<Cell<Option<Upgrade>>>,
+) -> Result<HttpResponse, Broken> {
+    if websocket::is_asked_for(request.headers()) {
+        let mut response = open(&mut request, &shared, &upgrade);
+        if let Some(cookie) = shared.script.borrow_mut().take_cookie() {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+        return Ok(response);
+    }
     if !request.uri().path().starts_with(PATH) {
         return Ok(http::error_page(StatusCode::NOT_FOUND));
     }
@@ -78,6 +100,32 @@ async fn handle(request: Request<Incoming>, shared: Rc<Shared>) -> Result<HttpRe
         response.headers_mut().append(SET_COOKIE, cookie);
     }
     Ok(response)
+}
+
+/// Answers a request for a WebSocket, which begins when the response is sent.
+fn open(
+    request: &mut Request<Incoming>,
+    shared: &Shared,
+    upgrade: &Cell<Option<Upgrade>>,
+) -> HttpResponse {
+    let mut script = shared.script.borrow_mut();
+    script.record(Record::new(request.uri().path(), request.headers(), b""));
+    if let Some(response) = scripted_response(&mut script, &["upgrade"]) {
+        return response;
+    }
+    let mut bayeux = shared.bayeux.borrow_mut();
+    let is_offered = bayeux.transports().websocket;
+    // CometD refuses what it does not offer, and all paths that are not the
+    // URL itself, with the same status.
+    if !is_offered || request.uri().path() != PATH || request.method() != Method::GET {
+        return http::error_page(StatusCode::BAD_REQUEST);
+    }
+    let Some(response) = websocket::response(request.headers()) else {
+        return http::error_page(StatusCode::BAD_REQUEST);
+    };
+    bayeux.stats.upgrades += 1;
+    upgrade.set(Some(Upgrade::new(request)));
+    response
 }
 
 async fn receive(request: Request<Incoming>, shared: &Shared) -> Result<HttpResponse, Broken> {
@@ -101,6 +149,9 @@ async fn receive(request: Request<Incoming>, shared: &Shared) -> Result<HttpResp
     };
     if let Some(response) = scripted {
         return Ok(response);
+    }
+    if !shared.bayeux.borrow().transports().long_polling {
+        return Ok(http::error_page(StatusCode::BAD_REQUEST));
     }
     let Ok(messages) = messages else {
         return Ok(http::error_page(StatusCode::BAD_REQUEST));
@@ -156,8 +207,7 @@ fn scripted_response(script: &mut Script, channels: &[&str]) -> Option<HttpRespo
 /// Waits until there is a reason to answer. If the client goes away, hyper
 /// drops this future, and with it the receiver by which the session knows.
 async fn hold(mut held: HeldConnect, bayeux: &RefCell<Bayeux>) -> Result<Vec<Text>, Replaced> {
-    // Whether it was woken or the time is over: the answer is the same.
-    let _ = tokio::time::timeout(held.timeout, &mut held.woken).await;
+    held.wait().await;
     bayeux.borrow_mut().finish(&held)
 }
 
@@ -166,7 +216,7 @@ fn messages_response(messages: &[Text]) -> HttpResponse {
     http::respond(StatusCode::OK, "application/json;charset=UTF-8", body)
 }
 
-fn sender(headers: &HeaderMap) -> Sender {
+pub fn sender(headers: &HeaderMap) -> Sender {
     let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
     Sender {
         authorization: headers.get(AUTHORIZATION).and_then(text),
@@ -175,6 +225,7 @@ fn sender(headers: &HeaderMap) -> Sender {
             .iter()
             .filter_map(|value| value.to_str().ok())
             .find_map(|value| cookie_value(value, BROWSER)),
+        socket: None,
     }
 }
 

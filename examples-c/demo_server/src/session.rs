@@ -1,13 +1,18 @@
-//! One client's session: its subscriptions, the events that wait for it and
-//! the connect that is held for it.
+//! One client's session: its subscriptions, the events that wait for it, the
+//! connect that is held for it and the WebSocket on which it goes on.
 
 use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::channel;
 use crate::message::Text;
+
+/// Tells the task of a WebSocket whose session has events for it, by the client
+/// id.
+pub type Socket = mpsc::UnboundedSender<Rc<str>>;
 
 /// Where a session stands. One that was disconnected stays known until its
 /// client has been told, in the reply to a connect.
@@ -30,6 +35,8 @@ pub struct Session {
     connects: u64,
     /// Dropping the sender wakes the connect that is held.
     held: Option<oneshot::Sender<()>>,
+    /// The WebSocket that brought the last message, and the session's client id.
+    socket: Option<(Rc<str>, Socket)>,
     last_seen: Instant,
 }
 
@@ -51,6 +58,7 @@ impl Session {
             acks: with_acks.then(Acks::default),
             connects: 0,
             held: None,
+            socket: None,
             last_seen: Instant::now(),
         }
     }
@@ -74,8 +82,57 @@ impl Session {
     }
 
     pub fn enqueue(&mut self, event: Text) {
+        let is_first = self.queue.is_empty();
         self.queue.push_back(event);
-        self.wake();
+        if !self.pushes() {
+            self.wake();
+        } else if is_first {
+            self.announce();
+        }
+    }
+
+    /// The session goes on over this WebSocket, on which a message has come.
+    pub fn attach(&mut self, client_id: &str, socket: &Socket) {
+        if self.is_attached(socket) {
+            return;
+        }
+        self.socket = Some((client_id.into(), socket.clone()));
+        if self.has_events() {
+            self.announce();
+        }
+    }
+
+    /// The session goes on over long polling.
+    pub fn detach(&mut self) {
+        self.socket = None;
+    }
+
+    fn is_attached(&self, socket: &Socket) -> bool {
+        let same = |(_, own): &(Rc<str>, Socket)| own.same_channel(socket);
+        self.socket.as_ref().is_some_and(same)
+    }
+
+    /// Whether events go out by themselves. With acknowledgements they wait for
+    /// a connect, whose reply closes their batch.
+    pub fn pushes(&self) -> bool {
+        let is_there = |(_, socket): &(Rc<str>, Socket)| !socket.is_closed();
+        self.acks.is_none() && self.socket.as_ref().is_some_and(is_there)
+    }
+
+    fn announce(&self) {
+        if let Some((client_id, socket)) = &self.socket {
+            // One that has gone pushes nothing; the next one asks.
+            let _ = socket.send(Rc::clone(client_id));
+        }
+    }
+
+    /// The events to send on this WebSocket without a connect's turn.
+    pub fn take_pushed(&mut self, socket: &Socket) -> Vec<Text> {
+        if self.pushes() && self.is_attached(socket) {
+            self.queue.drain(..).collect()
+        } else {
+            Vec::new()
+        }
     }
 
     pub fn has_events(&self) -> bool {
@@ -187,6 +244,54 @@ mod tests {
         assert_eq!(receiver.try_recv(), Err(TryRecvError::Closed));
         assert!(!session.is_current_connect(older));
         assert!(session.is_current_connect(newer));
+    }
+
+    #[test]
+    fn a_websocket_is_told_of_events_once_and_the_connect_stays_held() {
+        let (socket, mut announced) = mpsc::unbounded_channel();
+        let mut session = Session::new(None, false);
+        session.attach("c", &socket);
+        let mut connect = session.hold();
+        session.enqueue("a".into());
+        session.enqueue("b".into());
+        assert_eq!(announced.try_recv().as_deref(), Ok("c"));
+        assert!(announced.is_empty());
+        assert_eq!(connect.try_recv(), Err(TryRecvError::Empty));
+        assert_eq!(texts(session.take_pushed(&socket)), "a b");
+        assert!(!session.has_events());
+    }
+
+    #[test]
+    fn events_wait_for_the_next_websocket() {
+        let (first, announced) = mpsc::unbounded_channel();
+        let mut session = Session::new(None, false);
+        session.attach("c", &first);
+        drop(announced);
+        session.enqueue("a".into());
+        assert_eq!(texts(session.take_pushed(&first)), "");
+        let (second, mut announced) = mpsc::unbounded_channel();
+        session.attach("c", &second);
+        assert_eq!(announced.try_recv().as_deref(), Ok("c"));
+        assert_eq!(texts(session.take_pushed(&first)), "");
+        assert_eq!(texts(session.take_pushed(&second)), "a");
+        // Back to long polling: an event wakes the connect again.
+        session.detach();
+        let mut connect = session.hold();
+        session.enqueue("b".into());
+        assert_eq!(connect.try_recv(), Err(TryRecvError::Closed));
+        assert!(announced.is_empty());
+    }
+
+    #[test]
+    fn with_acknowledgements_events_wait_for_a_connect_on_a_websocket_too() {
+        let (socket, announced) = mpsc::unbounded_channel();
+        let mut session = Session::new(None, true);
+        session.attach("c", &socket);
+        let mut connect = session.hold();
+        session.enqueue("a".into());
+        assert_eq!(connect.try_recv(), Err(TryRecvError::Closed));
+        assert!(announced.is_empty());
+        assert_eq!(texts(session.take_pushed(&socket)), "");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! A connect is held for half a minute and longer, and most of what a connection
 //! takes are hyper's buffers. So hyper goes when nothing has come for a while,
-//! and only the socket stays; see [`super::watched`] for how it comes back.
+//! and only the socket stays; see [`crate::transport::watched`] for how it comes back.
 
 use std::future::{poll_fn, Future};
 use std::pin::{pin, Pin};
@@ -18,11 +18,11 @@ use hyper::client::conn::{http1, TrySendError};
 use hyper::rt::{Read, Write};
 use hyper::{Method, Request, Response, Uri};
 
-use super::failures::http_failure;
-use super::heads::Looked;
-use super::watched::{Heard, Watched};
 use crate::error::{ErrorKind, Failure};
+use crate::transport::failures::http_failure;
+use crate::transport::heads::Looked;
 use crate::transport::leniencies::Leniencies;
+use crate::transport::watched::{Heard, Watched};
 
 type Sent = Request<Full<Bytes>>;
 type Answer = Result<Response<Incoming>, TrySendError<Sent>>;

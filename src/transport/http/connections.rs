@@ -13,9 +13,9 @@ use hyper::Uri;
 use tokio::time::{sleep_until, Instant, Sleep};
 
 use super::connection::{self, Quiet};
-use super::connector::{Connector, Stream};
 use crate::error::Failure;
 use crate::runtime::lock;
+use crate::transport::connector::{Connector, Stream};
 use crate::transport::leniencies::Leniencies;
 
 /// Idle connections are closed by us before the five seconds after which many

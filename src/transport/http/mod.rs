@@ -1,24 +1,10 @@
 //! Long polling: one POST a request, JSON both ways (Bayeux specification,
 //! section 5.1).
 
-pub mod authorization;
-mod coding;
 mod connection;
 mod connections;
-mod connector;
-pub mod cookies;
-pub mod endpoints;
-mod failures;
-pub mod headers;
-mod heads;
-mod mend;
 mod progress;
-pub mod proxy;
 mod response;
-pub mod secrets;
-mod sockets;
-pub mod tls;
-mod watched;
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -28,31 +14,27 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{HeaderMap, AUTHORIZATION, COOKIE, LOCATION, PROXY_AUTHORIZATION, SET_COOKIE};
-use hyper::{Method, Request, Response, StatusCode, Uri};
-use url::Url;
+use hyper::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use hyper::{Method, Request, Response, StatusCode};
 
-use crate::bayeux::error_text::one_line;
-use crate::clock::{self, Said};
+use crate::clock;
 use crate::error::{Error, ErrorKind, Failure};
 use crate::runtime::lock;
 use crate::session::{Endpoint, Server};
-use crate::transport::leniencies::{Leniencies, Leniency};
-use authorization::Authorization;
+use crate::transport::authorization::Authorization;
+use crate::transport::connector::Connector;
+use crate::transport::cookies::{self, Jar};
+use crate::transport::endpoints::{self, Endpoints, Target};
+use crate::transport::headers::Headers;
+use crate::transport::leniencies::Leniencies;
+use crate::transport::proxy::{through, Proxies};
+use crate::transport::redirects::{redirection, MAXIMUM_REDIRECTS};
+use crate::transport::servers::Servers;
+use crate::transport::tls::Tls;
 use connections::{Connection, Connections};
-use connector::Connector;
-use cookies::Jar;
-use endpoints::{Endpoints, Target};
-use headers::Headers;
 pub use progress::Progress;
-use proxy::{Proxies, Proxy};
 pub use response::parse;
-use tls::Tls;
 
-/// What the library says it is.
-const AGENT: &str = concat!("libcometd/", env!("CARGO_PKG_VERSION"));
-
-const MAXIMUM_REDIRECTS: usize = 5;
 /// A failure so soon after a request on a connection that was kept alive is
 /// the server's closing of it, crossing the request on the way.
 const CROSSED: Duration = Duration::from_millis(500);
@@ -76,9 +58,7 @@ pub struct Settings {
 /// One client's way to its server: its connections, cookies and headers.
 pub struct LongPolling {
     connections: Connections,
-    servers: Arc<[Arc<Endpoints>]>,
-    /// The server that advice has led to.
-    advised: Mutex<Option<(Arc<str>, Arc<Endpoints>)>>,
+    servers: Servers,
     authorization: Arc<Authorization>,
     cookies: Arc<Mutex<Jar>>,
     headers: Headers,
@@ -97,8 +77,7 @@ impl LongPolling {
         )?;
         Ok(Self {
             connections: Connections::new(connector, settings.leniencies.clone()),
-            servers: settings.servers,
-            advised: Mutex::default(),
+            servers: Servers::new(settings.servers),
             authorization: settings.authorization,
             cookies: settings.cookies,
             headers: settings.headers,
@@ -119,7 +98,7 @@ impl LongPolling {
         progress: &Progress,
     ) -> Result<Vec<u8>, Failure> {
         let body = Bytes::from(body);
-        let endpoints = self.endpoints(server)?;
+        let endpoints = self.servers.endpoints(server)?;
         let target = endpoints.target(endpoint);
         // Saying these twice does no harm; a publish must not be sent twice.
         let repeatable = matches!(endpoint, Endpoint::Handshake | Endpoint::Connect);
@@ -145,8 +124,14 @@ impl LongPolling {
                         return Err(proxy.wants_credentials().to_failure());
                     }
                 }
-                self.keep_cookies(at, endpoints.base(), response.headers());
-                match redirection(at, &response) {
+                cookies::keep(
+                    &self.cookies,
+                    response.headers(),
+                    &at.url,
+                    endpoints.base(),
+                    &self.leniencies,
+                );
+                match redirection(at, response.status(), response.headers(), Method::POST) {
                     Ok(None) => {}
                     Ok(Some(next)) => {
                         self.told(hop, at, status, sent, progress);
@@ -181,29 +166,7 @@ impl LongPolling {
 
     /// The places of a server, if it has any.
     pub fn places(&self, server: Server) -> Option<Arc<Endpoints>> {
-        self.endpoints(server).ok()
-    }
-
-    fn endpoints(&self, server: Server) -> Result<Arc<Endpoints>, Failure> {
-        let refuse = |why| Failure::new(ErrorKind::InvalidUrl, why);
-        let given = |index| self.servers.get(index).cloned();
-        match server {
-            Server::Given(index) => {
-                given(index).ok_or_else(|| refuse("there is no such server".into()))
-            }
-            Server::Advised(host) => {
-                let mut advised = lock(&self.advised);
-                if let Some((_, endpoints)) = advised.as_ref().filter(|it| it.0 == host) {
-                    return Ok(endpoints.clone());
-                }
-                let endpoints = given(0).and_then(|it| it.at_host(&host)).ok_or_else(|| {
-                    refuse(format!("the server advises the host {host}, which is none"))
-                })?;
-                let endpoints = Arc::new(endpoints);
-                *advised = Some((host, endpoints.clone()));
-                Ok(endpoints)
-            }
-        }
+        self.servers.endpoints(server).ok()
     }
 
     /// Sees to the connections that no request uses, and to time, for those that
@@ -287,30 +250,6 @@ impl LongPolling {
         Ok(request)
     }
 
-    fn keep_cookies(&self, target: &Target, base: &Url, headers: &HeaderMap) {
-        if !headers.contains_key(SET_COOKIE) {
-            return;
-        }
-        let said = Said {
-            now: clock::now(),
-            calendar: response::calendar(headers),
-        };
-        let mut passed_over = Vec::new();
-        let mut jar = lock(&self.cookies);
-        for value in headers.get_all(SET_COOKIE) {
-            if let Some(why) = jar.store(value, &target.url, base, said) {
-                passed_over.push((value, why));
-            }
-        }
-        // What is told is looked through for cookies.
-        drop(jar);
-        for (value, why) in passed_over {
-            let name = cookies::shown_name(value);
-            let text = format!("the cookie{name} of a response was passed over: {why}");
-            self.leniencies.took(Leniency::Cookie, text);
-        }
-    }
-
     /// A line of the log for each response. A URL's query is nobody's business,
     /// and a target has no userinfo. Where a redirect led to is the server's
     /// word, which may be what it was sent at any time before.
@@ -332,78 +271,4 @@ impl LongPolling {
         let bytes = progress.so_far().1;
         tracing::debug!(target: "cometd::http", url, status, ms, bytes, "response");
     }
-}
-
-/// Where a response sends the request on to: another place of the same server,
-/// or the same one by https. What the host gave to be sent to one server, in
-/// headers and in the handshake, is sent to no other. Only 307 and 308 keep the POST
-/// (RFC 9110, sections 15.4.8 and 15.4.9); the others would lose it.
-fn redirection<B>(from: &Target, response: &Response<B>) -> Result<Option<Box<Target>>, Failure> {
-    let status = response.status();
-    if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
-        return Ok(None);
-    }
-    // Servers write UTF-8 where only ASCII belongs; the URL gets it encoded.
-    let location = response.headers().get(LOCATION);
-    let location = location.map(|it| String::from_utf8_lossy(it.as_bytes()));
-    let location = location
-        .as_deref()
-        .map(str::trim)
-        .filter(|it| !it.is_empty());
-    let fail = |why: String| {
-        let text = format!("HTTP {}: {why}", status.as_u16());
-        Err(Failure::new(ErrorKind::Redirect, text).with_status(status.as_u16()))
-    };
-    let Some(location) = location else {
-        return fail("a redirect without a Location".into());
-    };
-    // A query may hold what is nobody's business.
-    let shown = location.split(['?', '#']).next().unwrap_or_default();
-    let shown = one_line(shown, 200);
-    if !matches!(
-        status,
-        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
-    ) {
-        return fail(format!(
-            "redirect to {shown}, which does not keep the POST; only 307 and 308 are followed"
-        ));
-    }
-    let Ok(url) = from.url.join(location) else {
-        return fail(format!("redirect to {shown}, which is not a URL"));
-    };
-    let is_upgrade = from.url.scheme() == "http" && url.scheme() == "https";
-    if url.scheme() != from.url.scheme() && !is_upgrade {
-        return fail(format!("redirect from https to {}", url.scheme()));
-    }
-    let is_same_server = url.host() == from.url.host()
-        && (is_upgrade || url.port_or_known_default() == from.url.port_or_known_default());
-    if !is_same_server {
-        return fail(format!("redirect to {shown}, which is another server"));
-    }
-    match Target::new(url) {
-        Ok(target) => Ok(Some(Box::new(target))),
-        Err(error) => fail(error.message),
-    }
-}
-
-/// Says in a failure that a proxy stood between.
-fn through(proxy: Option<&Arc<Proxy>>, mut failure: Failure) -> Failure {
-    if let Some(proxy) = proxy.filter(|_| failure.kind != ErrorKind::Proxy) {
-        let name = proxy.name();
-        failure
-            .text
-            .push_str(&format!(" (through the proxy {name})"));
-    }
-    failure
-}
-
-pub(crate) fn uri_of(url: &Url) -> Result<Uri, Error> {
-    // Userinfo never belongs into a request's target.
-    let mut url = url.clone();
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_fragment(None);
-    url.as_str()
-        .parse()
-        .map_err(|error| Error::call(ErrorKind::InvalidUrl, format!("url: {error}")))
 }

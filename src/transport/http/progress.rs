@@ -49,8 +49,8 @@ mod tests {
 
     use super::*;
     use crate::session::{Endpoint, Server};
-    use crate::transport::http::endpoints::{parse, Append, BasePaths, Endpoints};
-    use crate::transport::http::headers::Headers;
+    use crate::transport::endpoints::{parse, Append, BasePaths, Endpoints};
+    use crate::transport::headers::Headers;
     use crate::transport::http::{LongPolling, Settings};
 
     fn clock() -> u64 {
@@ -74,7 +74,7 @@ mod tests {
             maximum_response: 1_000,
             connect_timeout: Duration::from_secs(20),
             proxies: Arc::default(),
-            tls: crate::transport::http::tls::Tls::default(),
+            tls: crate::transport::tls::Tls::default(),
             leniencies: Arc::default(),
         })
         .unwrap();

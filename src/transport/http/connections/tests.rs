@@ -13,10 +13,10 @@ use tokio::time::timeout;
 use super::*;
 use crate::error::ErrorKind;
 use crate::session::{Endpoint, Server};
-use crate::transport::http::endpoints::{parse, Append, BasePaths, Endpoints};
-use crate::transport::http::headers::Headers;
-use crate::transport::http::tls::Tls;
+use crate::transport::endpoints::{parse, Append, BasePaths, Endpoints};
+use crate::transport::headers::Headers;
 use crate::transport::http::{LongPolling, Progress, Settings};
+use crate::transport::tls::Tls;
 
 /// This long only when a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use native_tls::{Certificate, Identity, Protocol, TlsConnector};
 
-use super::connector::ConnectFailure;
-use super::failures::{chain, without_places};
+use super::failures::{chain, without_places, ConnectFailure};
 use crate::error::{Error, ErrorKind};
 use crate::runtime::{exit, PerProcess};
 

@@ -1,10 +1,48 @@
 //! What goes wrong in an HTTP exchange, in our words.
 
-use std::error::Error as _;
+use std::error::Error as StdError;
+use std::fmt;
 
 use super::heads::HeadFailure;
 use crate::bayeux::error_text::one_line;
 use crate::error::{ErrorKind, Failure};
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub struct ConnectFailure {
+    pub kind: ErrorKind,
+    pub text: String,
+    /// Of the proxy's response; 0 when there was none.
+    pub http_status: u16,
+    /// Nothing is wrong with what was asked for: the resolver had no answer.
+    pub temporary: bool,
+}
+
+impl fmt::Display for ConnectFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for ConnectFailure {}
+
+impl ConnectFailure {
+    pub fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+            http_status: 0,
+            temporary: false,
+        }
+    }
+
+    pub fn to_failure(&self) -> Failure {
+        let mut failure = Failure::new(self.kind, self.text.clone());
+        failure.http_status = self.http_status;
+        failure.temporary = self.temporary;
+        failure
+    }
+}
 
 /// An error of one HTTP exchange.
 pub fn http_failure(error: &hyper::Error) -> Failure {

@@ -3,15 +3,19 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use cookie_store::{Cookie, CookieError, CookieExpiration, CookieStore, StoreAction};
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use url::Url;
 
+use super::dates::calendar;
+use super::leniencies::{Leniencies, Leniency};
 use crate::bayeux::error_text::one_line;
-use crate::clock::Said;
+use crate::clock::{self, Said};
 use crate::error::{Error, ErrorKind};
+use crate::runtime::lock;
 use crate::session::Millis;
 
 /// What a server may leave with a client. RFC 6265, section 6.1, asks for at
@@ -121,7 +125,7 @@ pub fn check(name: &str, value: &str) -> Result<(), Error> {
 
 /// The name of a `Set-Cookie` for the log, behind a space. What has no '=' is a
 /// value, and shown to nobody.
-pub fn shown_name(header: &HeaderValue) -> String {
+fn shown_name(header: &HeaderValue) -> String {
     let pair = header.as_bytes().split(|it| *it == b';').next();
     let mut parts = pair.unwrap_or_default().splitn(2, |it| *it == b'=');
     match (parts.next(), parts.next()) {
@@ -130,6 +134,32 @@ pub fn shown_name(header: &HeaderValue) -> String {
             format!(" \"{name}\"")
         }
         _ => String::new(),
+    }
+}
+
+/// Keeps what the response from `url` sets, whatever its status; `ours` is the
+/// host's own server.
+pub fn keep(jar: &Mutex<Jar>, headers: &HeaderMap, url: &Url, ours: &Url, leniencies: &Leniencies) {
+    if !headers.contains_key(SET_COOKIE) {
+        return;
+    }
+    let said = Said {
+        now: clock::now(),
+        calendar: calendar(headers),
+    };
+    let mut passed_over = Vec::new();
+    let mut jar = lock(jar);
+    for value in headers.get_all(SET_COOKIE) {
+        if let Some(why) = jar.store(value, url, ours, said) {
+            passed_over.push((value, why));
+        }
+    }
+    // What is told is looked through for cookies.
+    drop(jar);
+    for (value, why) in passed_over {
+        let name = shown_name(value);
+        let text = format!("the cookie{name} of a response was passed over: {why}");
+        leniencies.took(Leniency::Cookie, text);
     }
 }
 

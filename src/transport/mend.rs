@@ -19,9 +19,11 @@
 use std::cell::Cell;
 use std::fmt;
 
-use super::heads::MAXIMUM_HEADERS;
 use crate::bayeux::error_text::one_line;
 use crate::transport::leniencies::{Leniencies, Leniency};
+
+/// hyper has room for so many on its stack.
+pub const MAXIMUM_HEADERS: usize = 100;
 
 /// The status of a head.
 #[derive(Clone, Copy)]

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use flate2::write::GzDecoder;
 use hyper::header::{HeaderMap, CONTENT_ENCODING};
 
-use super::response::{reserve, too_large};
 use crate::bayeux::error_text::one_line;
 use crate::error::{ErrorKind, Failure};
 use crate::transport::leniencies::{Leniencies, Leniency};
@@ -117,6 +116,33 @@ impl Write for Output {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Makes room for so many more bytes: at least, and at most for as many again as
+/// there are, but for no more than `expected` if that is enough. What a server
+/// sends must not end the process for want of memory.
+pub fn reserve(bytes: &mut Vec<u8>, additional: usize, expected: usize) -> Result<(), Failure> {
+    if bytes.capacity() - bytes.len() >= additional {
+        return Ok(());
+    }
+    let more = bytes.len().min(expected.saturating_sub(bytes.len()));
+    let more = more.max(additional);
+    bytes.try_reserve_exact(more).map_err(|_| {
+        Failure::new(
+            ErrorKind::System,
+            format!(
+                "there is no memory for the response: {more} bytes more than the {} that it has",
+                bytes.len()
+            ),
+        )
+    })
+}
+
+pub fn too_large(maximum: usize) -> Failure {
+    Failure::new(
+        ErrorKind::TooLarge,
+        format!("the response is too large: more than {maximum} bytes"),
+    )
 }
 
 async fn gunzip(

@@ -12,11 +12,11 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 
 use super::authorization::{self, Authorization};
-use super::connector::ConnectFailure;
-use super::failures::chain;
+use super::endpoints;
+use super::failures::{chain, ConnectFailure};
+use super::headers::AGENT;
 use super::sockets::Tcp;
-use super::{endpoints, AGENT};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Failure};
 
 /// A proxy that is spoken to by plain HTTP. Its debug output shows no secret.
 pub struct Proxy {
@@ -283,6 +283,17 @@ impl Proxies {
             .flat_map(|it| Authorization::new(it.authorization.clone()).secrets())
             .collect()
     }
+}
+
+/// Says in a failure that a proxy stood between.
+pub fn through(proxy: Option<&Arc<Proxy>>, mut failure: Failure) -> Failure {
+    if let Some(proxy) = proxy.filter(|_| failure.kind != ErrorKind::Proxy) {
+        let name = proxy.name();
+        failure
+            .text
+            .push_str(&format!(" (through the proxy {name})"));
+    }
+    failure
 }
 
 #[cfg(test)]

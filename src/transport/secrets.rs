@@ -339,8 +339,8 @@ fn leaves(text: &str, into: &mut Vec<String>) {
 mod tests {
     use super::super::cookies::tests::EARLY;
     use super::*;
-    use crate::transport::http::authorization::{any, basic, bearer};
-    use crate::transport::http::proxy::{Choice, Proxy};
+    use crate::transport::authorization::{any, basic, bearer};
+    use crate::transport::proxy::{Choice, Proxy};
 
     fn redacted(secrets: &Secrets, text: &str) -> String {
         let mut text = text.to_owned();

@@ -7,7 +7,6 @@ use hyper::http::uri::Parts;
 use hyper::Uri;
 use url::Url;
 
-use super::uri_of;
 use crate::error::{Error, ErrorKind};
 use crate::session::Endpoint;
 
@@ -202,6 +201,18 @@ fn appends(url: &Url, append: Append) -> bool {
             url.query().is_none() && !last.is_some_and(|segment| segment.contains('.'))
         }
     }
+}
+
+/// A URL as hyper takes it.
+pub fn uri_of(url: &Url) -> Result<Uri, Error> {
+    // Userinfo never belongs into a request's target.
+    let mut url = url.clone();
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_fragment(None);
+    url.as_str()
+        .parse()
+        .map_err(|error| Error::call(ErrorKind::InvalidUrl, format!("url: {error}")))
 }
 
 impl Endpoints {

@@ -22,8 +22,6 @@ use crate::transport::leniencies::Leniencies;
 pub const MAXIMUM_HEAD: usize = 256 * 1024;
 /// A server may say 102 each few seconds while it holds a connect.
 pub const MAXIMUM_INTERIM: usize = 1_000;
-/// hyper has room for so many on its stack.
-pub const MAXIMUM_HEADERS: usize = 100;
 
 /// What each request begins with.
 const REQUEST: &[u8] = b"POST ";

@@ -1,8 +1,6 @@
 //! Connections, plain and TLS, to servers and to proxies, and what is said when
 //! there is none.
 
-use std::error::Error as StdError;
-use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,52 +9,16 @@ use hyper_tls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use tokio_native_tls::TlsConnector;
 
+use super::failures::ConnectFailure;
 use super::proxy::{Proxies, Proxy};
 use super::sockets::{self, Deadline, Place, Tcp};
 use super::tls::{handshake_failed, Tls};
 use super::watched::Watched;
-use crate::error::{Error, ErrorKind, Failure};
+use crate::error::{Error, ErrorKind};
 use crate::runtime::lock;
 
 /// What leads to a server, or to a proxy.
 pub type Stream = MaybeHttpsStream<Tcp>;
-
-/// Why there is no connection.
-#[derive(Debug)]
-pub struct ConnectFailure {
-    pub kind: ErrorKind,
-    pub text: String,
-    /// Of the proxy's response; 0 when there was none.
-    pub http_status: u16,
-    /// Nothing is wrong with what was asked for: the resolver had no answer.
-    pub temporary: bool,
-}
-
-impl fmt::Display for ConnectFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl StdError for ConnectFailure {}
-
-impl ConnectFailure {
-    pub fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self {
-            kind,
-            text: text.into(),
-            http_status: 0,
-            temporary: false,
-        }
-    }
-
-    pub fn to_failure(&self) -> Failure {
-        let mut failure = Failure::new(self.kind, self.text.clone());
-        failure.http_status = self.http_status;
-        failure.temporary = self.temporary;
-        failure
-    }
-}
 
 /// Makes connections to servers, plain and TLS.
 pub struct Connector {

@@ -18,8 +18,7 @@ use tokio::sync::{oneshot, Semaphore};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::connector::ConnectFailure;
-use super::failures::{chain, plain};
+use super::failures::{chain, plain, ConnectFailure};
 use crate::error::ErrorKind;
 use crate::runtime::{spawn, PerProcess};
 

@@ -6,7 +6,8 @@ use hyper::header::{
     HeaderMap, HeaderValue, ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT,
 };
 
-use super::AGENT;
+/// What the library says it is.
+pub const AGENT: &str = concat!("libcometd/", env!("CARGO_PKG_VERSION"));
 
 /// JSON, or what else there is, rather than a refusal. Some firewalls refuse
 /// requests that do not say.
