@@ -92,6 +92,9 @@ pub struct Error {
     pub fatal: bool,
     /// 0 when there was no HTTP response.
     pub http_status: u16,
+    /// With which code a WebSocket was closed (RFC 6455, section 7.4); 0: there was
+    /// none, or it has not ended.
+    pub websocket_code: u16,
     pub bayeux: Option<ErrorText>,
     /// The `ext` of the reply that caused it, JSON.
     pub reply_ext: Option<Box<str>>,
@@ -114,6 +117,7 @@ impl Error {
             phase,
             fatal: false,
             http_status: 0,
+            websocket_code: 0,
             bayeux: None,
             reply_ext: None,
             reply_error: None,
@@ -156,6 +160,8 @@ pub struct Failure {
     /// The chain of causes, without the phase.
     pub text: String,
     pub http_status: u16,
+    /// With which code a WebSocket was closed; 0: none was.
+    pub websocket_code: u16,
     /// The error of a message that came with the status.
     pub bayeux: Option<ErrorText>,
     /// The `ext` of that message, and the whole of its `error`, JSON.
@@ -177,6 +183,7 @@ impl Failure {
             kind,
             text: text.into(),
             http_status: 0,
+            websocket_code: 0,
             bayeux: None,
             reply_ext: None,
             reply_error: None,
@@ -196,6 +203,7 @@ impl Failure {
     pub fn to_error(&self, phase: Phase) -> Error {
         let mut error = Error::new(self.kind, phase, format!("{}: {}", phase.name(), self.text));
         error.http_status = self.http_status;
+        error.websocket_code = self.websocket_code;
         error.bayeux.clone_from(&self.bayeux);
         error.reply_ext.clone_from(&self.reply_ext);
         error.reply_error.clone_from(&self.reply_error);

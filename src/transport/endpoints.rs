@@ -30,6 +30,7 @@ pub struct BasePaths {
     pub subscribe: Option<String>,
     pub connect: Option<String>,
     pub disconnect: Option<String>,
+    pub websocket: Option<String>,
 }
 
 /// A URL, and the same for hyper.
@@ -77,6 +78,7 @@ pub struct Endpoints {
     connect: Target,
     disconnect: Target,
     messages: Target,
+    websocket: Target,
 }
 
 /// Checks the URL that the host gave.
@@ -241,6 +243,10 @@ impl Endpoints {
             connect: named(&paths.connect, "connect")?,
             disconnect: named(&paths.disconnect, "disconnect")?,
             messages: Target::new(base(&paths.subscribe)?)?,
+            websocket: Target::new(match &paths.websocket {
+                Some(path) => resolve(&url, path)?,
+                None => url.clone(),
+            })?,
         })
     }
 
@@ -251,6 +257,12 @@ impl Endpoints {
             Endpoint::Disconnect => &self.disconnect,
             Endpoint::Messages => &self.messages,
         }
+    }
+
+    /// Where a WebSocket is opened: the URL to the letter, unless it has a path of its
+    /// own. Servers refuse an upgrade where a slash or a message's type is added.
+    pub fn websocket(&self) -> &Target {
+        &self.websocket
     }
 
     /// The same places at another host, `name` or `name:port`; without a port
@@ -279,6 +291,7 @@ impl Endpoints {
             connect: at(&self.connect)?,
             disconnect: at(&self.disconnect)?,
             messages: at(&self.messages)?,
+            websocket: at(&self.websocket)?,
         })
     }
 
@@ -377,6 +390,7 @@ mod tests {
             subscribe: path("sub/"),
             connect: path("con/"),
             disconnect: path("discon/"),
+            websocket: None,
         };
         for url in [
             "http://[::1]:1025/notifications/",
@@ -395,12 +409,42 @@ mod tests {
     }
 
     #[test]
+    fn a_websocket_is_opened_at_the_url_to_the_letter_223() {
+        let at = |url: &str, websocket: &str| {
+            let paths = BasePaths {
+                handshake: path("node/0/"),
+                subscribe: path("sub/"),
+                websocket: path(websocket).filter(|it| !it.is_empty()),
+                ..BasePaths::default()
+            };
+            let endpoints = Endpoints::new(&parse(url).unwrap(), &paths, Append::Always).unwrap();
+            let other = endpoints.at_host("b:81").unwrap();
+            (
+                endpoints.websocket().uri.to_string(),
+                other.websocket().uri.to_string(),
+            )
+        };
+        for (url, websocket, wanted) in [
+            ("/cometd", "", "/cometd"),
+            ("/cometd/", "", "/cometd/"),
+            ("/cometd?a=b%20c", "", "/cometd?a=b%20c"),
+            ("/cometd", "socket", "/cometd/socket"),
+            ("/cometd/", "/socket?x", "/socket?x"),
+        ] {
+            let (given, advised) = at(&format!("http://u:p@h{url}"), websocket);
+            assert_eq!(given, format!("http://h{wanted}"));
+            assert_eq!(advised, format!("http://b:81{wanted}"));
+        }
+    }
+
+    #[test]
     fn base_paths_are_resolved_as_rfc_3986_says() {
         let paths = BasePaths {
             handshake: path("/top/"),
             connect: path("../up/"),
             disconnect: path("no-slash"),
             subscribe: path("a%20b/?q=%2F"),
+            websocket: None,
         };
         assert_eq!(
             endpoints("http://h/a/b/", paths, Append::Auto),

@@ -23,3 +23,4 @@ mod servers;
 mod sockets;
 pub mod tls;
 mod watched;
+pub mod websocket;
