@@ -21,6 +21,7 @@ use super::statistics::Counters;
 use super::token_provider::TokenProvider;
 use super::{Client, Unstarted};
 use crate::bayeux::json;
+use crate::bayeux::ConnectionType;
 use crate::delivery::{Hub, Limits, Overflow};
 use crate::error::{Error, ErrorKind};
 use crate::runtime::Process;
@@ -34,6 +35,7 @@ use crate::transport::leniencies::Leniencies;
 use crate::transport::proxy::{Choice, Proxy};
 use crate::transport::secrets::Secrets;
 use crate::transport::tls::Tls;
+use crate::transport::websocket::{self, WebSockets};
 
 pub const DEFAULT_EVENTS: usize = 10_000;
 pub const DEFAULT_BYTES: usize = 64 * 1024 * 1024;
@@ -544,6 +546,7 @@ impl Builder {
         let own = self.own_receiver.then(|| hub.add_tracked(tracker));
         let authorization = settings.authorization.clone();
         let leniencies = settings.leniencies.clone();
+        let websockets = self.websockets(&settings)?;
         let transport = LongPolling::new(settings)?;
         let first = Server::Given(0);
         let places = transport.places(first.clone()).ok_or_else(|| {
@@ -573,6 +576,7 @@ impl Builder {
             unstarted: Mutex::new(Some(Box::new(Unstarted {
                 configuration: self.session.clone(),
                 transport,
+                websockets,
                 token_provider: self.token_provider.clone(),
                 extensions: Extensions::new(self.extensions.clone()),
                 handshake_provider: self.handshake_provider.clone(),
@@ -580,6 +584,28 @@ impl Builder {
             request_capacity: self.session.request_capacity,
             process: Process::current(),
         })
+    }
+}
+
+impl Builder {
+    /// The way to servers' WebSockets, where the host wants it.
+    fn websockets(&self, settings: &Settings) -> Result<Option<Box<WebSockets>>, Error> {
+        if !self.session.transports.contains(&ConnectionType::WebSocket) {
+            return Ok(None);
+        }
+        let websockets = WebSockets::new(websocket::Settings {
+            servers: settings.servers.clone(),
+            protocol: None,
+            authorization: settings.authorization.clone(),
+            cookies: settings.cookies.clone(),
+            headers: Arc::new(self.headers.clone()),
+            maximum_message: self.maximum_response,
+            connect_timeout: settings.connect_timeout,
+            proxies: settings.proxies.clone(),
+            tls: settings.tls.clone(),
+            leniencies: settings.leniencies.clone(),
+        })?;
+        Ok(Some(Box::new(websockets)))
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 
 use super::arguments::json_error;
+use super::arrivals::Origin;
 use super::extensions::{Extensions, Outgoing};
 use super::shared::Shared;
 use super::worker::{Job, Worker};
@@ -15,7 +16,6 @@ use crate::bayeux::{json, Body};
 use crate::delivery::HostCode;
 use crate::error::{Error, ErrorKind, Failure};
 use crate::session::{HandshakeQuestion, RequestId};
-use crate::transport::http;
 
 /// Sets the fields of a handshake, or says why it cannot.
 pub type HandshakeProvider = dyn Fn(&mut Handshake) -> Result<(), String> + Send + Sync;
@@ -75,7 +75,7 @@ pub(super) enum Done {
         outgoing: Outgoing,
     },
     Incoming {
-        request: RequestId,
+        origin: Origin,
         reply: Result<Body, Failure>,
     },
     Fields {
@@ -138,13 +138,14 @@ impl Hooks {
             drop(extensions);
             let _ = send.send(Done::Outgoing { request, outgoing });
         };
-        self.submit(Some(request), Box::new(job), move |why| Done::Incoming {
-            request,
+        let origin = Origin::Request(request);
+        self.submit(Some(origin), Box::new(job), move |why| Done::Incoming {
+            origin,
             reply: Err(Failure::new(ErrorKind::System, why)),
         });
     }
 
-    pub(super) fn incoming(&self, request: RequestId, body: Vec<u8>) {
+    pub(super) fn incoming(&self, origin: Origin, body: Vec<u8>) {
         let (extensions, shared) = (self.extensions.clone(), self.shared.clone());
         let send = self.send.clone();
         let job = move || {
@@ -152,11 +153,11 @@ impl Hooks {
                 shared.extension_failed("incoming", why);
             });
             drop(extensions);
-            let reply = http::parse(body);
-            let _ = send.send(Done::Incoming { request, reply });
+            let reply = origin.parse(body);
+            let _ = send.send(Done::Incoming { origin, reply });
         };
-        self.submit(Some(request), Box::new(job), move |why| Done::Incoming {
-            request,
+        self.submit(Some(origin), Box::new(job), move |why| Done::Incoming {
+            origin,
             reply: Err(Failure::new(ErrorKind::System, why)),
         });
     }
@@ -193,15 +194,15 @@ impl Hooks {
         });
     }
 
-    fn submit(&self, request: Option<RequestId>, job: Job, failed: impl FnOnce(String) -> Done) {
-        if let Err(error) = self.worker.submit(request, job) {
+    fn submit(&self, origin: Option<Origin>, job: Job, failed: impl FnOnce(String) -> Done) {
+        if let Err(error) = self.worker.submit(origin, job) {
             let why = format!("no thread could be started for the host's code: {error}");
             let _ = self.send.send(failed(why));
         }
     }
 
-    pub(super) fn cancel(&self, request: RequestId) {
-        self.worker.cancel(Some(request));
+    pub(super) fn cancel(&self, origin: Origin) {
+        self.worker.cancel(Some(origin));
     }
 
     pub(super) fn poll_done(&mut self, context: &mut Context) -> Poll<Done> {

@@ -1,15 +1,19 @@
 //! A client: what the host holds, and the task that runs its session.
 
 mod arguments;
+mod arrivals;
 mod board;
 mod builder;
 mod commands;
 mod disconnect;
+mod ending;
 mod extensions;
 mod hooks;
+mod line;
 mod name;
 mod replay;
 mod shared;
+mod sockets;
 mod statistics;
 mod task;
 #[cfg(test)]
@@ -29,6 +33,7 @@ use crate::session::{Command, Configuration, Session, State};
 use crate::speaker::speaking;
 use crate::transport::authorization;
 use crate::transport::http::LongPolling;
+use crate::transport::websocket::WebSockets;
 pub use board::Waited;
 pub use builder::{
     Builder, DEFAULT_BYTES, DEFAULT_COMMANDS, DEFAULT_EVENTS, DEFAULT_RESPONSE, MAXIMUM_RESPONSE,
@@ -37,8 +42,10 @@ use extensions::Extensions;
 pub use extensions::{Extend, Extension, ExtensionMessage};
 use hooks::Hooks;
 pub use hooks::{Handshake, HandshakeProvider};
+use line::Line;
 pub use replay::{LoadPosition, ReplayStore};
 use shared::Shared;
+use sockets::Sockets;
 pub use statistics::Statistics;
 use task::Task;
 pub use token_provider::{TokenProvider, TokenReason};
@@ -47,6 +54,8 @@ pub use token_provider::{TokenProvider, TokenReason};
 struct Unstarted {
     configuration: Arc<Configuration>,
     transport: LongPolling,
+    /// Where the host wants it.
+    websockets: Option<Box<WebSockets>>,
     token_provider: Option<Arc<TokenProvider>>,
     extensions: Extensions,
     handshake_provider: Option<Arc<HandshakeProvider>>,
@@ -97,11 +106,15 @@ impl Client {
         let task = Box::new(Task {
             timestamps: start.configuration.timestamp.is_some(),
             session: Session::sharing(start.configuration, seed(), clock::calendar()),
-            transport: Arc::new(start.transport),
+            line: Line::new(
+                Arc::new(start.transport),
+                start.websockets.map(|it| Sockets::new(Arc::new(*it))),
+                hooks,
+                self.shared.clone(),
+                runtime.clone(),
+            ),
             shared: self.shared.clone(),
             token_provider: start.token_provider,
-            hooks,
-            runtime: runtime.clone(),
         });
         let name = self.shared.name.clone();
         runtime.handle().spawn(speaking(name, task.run()));

@@ -1,43 +1,30 @@
 //! The task that drives one session over its transport.
 
-use std::collections::VecDeque;
 use std::future::{poll_fn, Future};
 use std::ops::Range;
-use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::pin::{pin, Pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use hyper::header::HeaderValue;
 use tokio::task::yield_now;
 use tokio::time::{sleep_until, Instant, Sleep};
 
-use super::hooks::{Done, Hooks};
+use super::arrivals::Origin;
+use super::ending::Ending;
+use super::line::{Came, Happened, Line};
 use super::shared::Shared;
+use super::sockets::{News, Sockets};
 #[cfg(test)]
 use super::tests::maybe_panic;
-use super::token_provider::{TokenProvider, TokenReason};
-use super::underway::{Course, Sending, Underway};
-use crate::aside::Work;
+use super::token_provider::{self, Credentials, TokenProvider};
 use crate::bayeux::body::LARGE;
 use crate::bayeux::Body;
 use crate::clock;
-use crate::delivery::HostCode;
-use crate::error::{Error, ErrorKind, Failure, Phase};
-use crate::runtime::{self, Runtime};
-use crate::session::{
-    Configuration, Endpoint, Event, Millis, Output, Request, RequestId, Server, Session, State,
-};
+use crate::error::ErrorKind;
+use crate::session::{Configuration, Event, Millis, Output, Session, State};
 use crate::speaker::speak;
-use crate::transport::http::{self, LongPolling};
-
-/// What requests have brought and the session has not seen, in the order in
-/// which it came: behind a large body, which takes its time to be read, others
-/// wait.
-type Arrivals = VecDeque<(RequestId, Work<Result<Body, Failure>>)>;
-
-type Credentials = oneshot::Receiver<Result<hyper::header::HeaderValue, String>>;
 
 /// However far the next deadline is, the clock is looked at so often: timers
 /// stand still while a machine sleeps, and deadlines do not.
@@ -52,36 +39,35 @@ const TURN_TIME: Duration = Duration::from_millis(2);
 
 pub(super) struct Task {
     pub session: Session,
-    pub transport: Arc<LongPolling>,
+    pub line: Line,
     pub shared: Arc<Shared>,
     pub token_provider: Option<Arc<TokenProvider>>,
     /// Whether messages say when they are sent.
     pub timestamps: bool,
-    pub hooks: Option<Hooks>,
-    /// Keeps the runtime alive as long as the client lives.
-    pub runtime: Arc<Runtime>,
 }
 
-/// A response that takes longer than other clients should wait.
-struct Large {
-    request: RequestId,
-    body: Body,
+/// What takes longer than other clients should wait.
+enum Long {
+    /// A response or a frame.
+    Large { origin: Origin, body: Body },
+    /// Messages of one, more than are told in a turn.
+    Many { body: Arc<Body>, range: Range<u32> },
 }
 
-/// Messages of one response, more than are told in a turn.
-struct Many {
-    body: Arc<Body>,
-    range: Range<u32>,
-}
+/// So many outputs of one frame are dealt with before the next one is taken.
+const FRAME_OUTPUTS: usize = 16;
+
+/// How a socket is closed over which came what is no message (RFC 6455, section
+/// 7.4.1), and in the ordinary course of things.
+const PROTOCOL_ERROR: u16 = 1002;
+const NORMAL: u16 = 1000;
 
 enum Wake {
-    Arrived(Underway, Result<Vec<u8>, Failure>),
-    Reply(RequestId, Result<Body, Failure>),
-    Hook(Done),
+    Happened(Happened),
     Commands,
     Room,
     Timer,
-    Credentials(Result<hyper::header::HeaderValue, String>),
+    Credentials(Result<HeaderValue, String>),
 }
 
 impl Task {
@@ -90,8 +76,6 @@ impl Task {
             shared: self.shared.clone(),
             done: false,
         };
-        let mut requests: Vec<Underway> = Vec::new();
-        let mut arrivals = Arrivals::new();
         let mut credentials: Option<Credentials> = None;
         let mut sleep = pin!(sleep_until(Instant::now()));
         let shared = self.shared.clone();
@@ -108,22 +92,23 @@ impl Task {
                     yield_now().await;
                 }
             }
-            self.perform(&mut requests, &mut arrivals, &mut credentials)
-                .await;
+            self.perform(&mut credentials).await;
             // Only now, with all events in their queues, is it known whether
             // there is room for more; until then nothing new was sent.
             let room = self.shared.hub.has_room();
-            self.session.handle_room(clock::now(), room);
-            self.perform(&mut requests, &mut arrivals, &mut credentials)
-                .await;
+            let now = clock::now();
+            self.session.handle_room(now, room);
+            if let Some(sockets) = self.line.sockets() {
+                let reads = room && sockets.is_through();
+                self.session.handle_reading(now, reads);
+            }
+            self.perform(&mut credentials).await;
             if self.session.state() == State::Closed {
                 break;
             }
             self.set_timer(sleep.as_mut());
             let wake = self
                 .wake(
-                    &mut requests,
-                    &mut arrivals,
                     &mut credentials,
                     commands_came.as_mut(),
                     sleep.as_mut(),
@@ -133,190 +118,171 @@ impl Task {
             if matches!(wake, Wake::Commands) {
                 commands_came.set(shared.commands_came());
             }
-            if let Some(large) = self.woken(&mut requests, &mut arrivals, wake) {
+            if let Some(long) = self.woken(&mut credentials, wake) {
                 // A box for these few, or every client has room for it.
-                Box::pin(self.handle_large(large)).await;
+                Box::pin(self.handle_long(long)).await;
+            }
+            if self.line.sockets().is_some_and(|it| it.has_more()) {
+                yield_now().await;
             }
         }
         ending.done = true;
-        self.transport.close_idle().await;
+        Box::pin(self.line.end()).await;
     }
 
-    /// Something has happened. Of a large response it gives back what is to be
-    /// handled elsewhere.
-    fn woken(
-        &mut self,
-        requests: &mut Vec<Underway>,
-        arrivals: &mut Arrivals,
-        wake: Wake,
-    ) -> Option<Box<Large>> {
-        self.session.handle_room(clock::now(), false);
-        let replied = match wake {
-            Wake::Arrived(request, arrival) => self.arrived(requests, arrivals, request, arrival),
-            Wake::Reply(request, reply) => Some((request, reply)),
-            Wake::Hook(done) => self.hook_done(requests, done),
+    /// Something has happened. What takes long is given back, to be done elsewhere
+    /// or in parts.
+    fn woken(&mut self, credentials: &mut Option<Credentials>, wake: Wake) -> Option<Box<Long>> {
+        let now = clock::now();
+        self.session.handle_room(now, false);
+        if let Some((socket, bytes)) = self.line.sockets().and_then(Sockets::written) {
+            self.session.handle_written(now, socket, bytes);
+        }
+        match wake {
+            Wake::Happened(happened) => return self.happened(credentials, happened),
             Wake::Timer => {
-                let now = clock::now();
-                for request in requests.iter().filter(|it| it.sending.is_some()) {
-                    let (since, bytes) = request.course.progress.so_far();
-                    if bytes > 0 {
-                        self.session.handle_progress(now, request.id, since, bytes);
-                    }
-                }
-                self.session.handle_timeout(now);
-                None
+                self.line.tell_progress(&mut self.session);
+                self.session.handle_timeout(clock::now());
             }
             Wake::Credentials(result) => {
                 let result = result.map(|value| self.shared.authorization.set(value));
-                self.session.handle_credentials(clock::now(), result);
-                None
+                self.session.handle_credentials(now, result);
             }
-            Wake::Commands | Wake::Room => None,
-        };
-        let (request, reply) = replied?;
-        self.replied(request, reply)
-    }
-
-    /// The response to a request is there. A small one is read and given back to
-    /// be handled at once, unless another is before it; a large one is read by
-    /// another thread, so that the other clients of this one need not wait.
-    fn arrived(
-        &mut self,
-        requests: &mut Vec<Underway>,
-        arrivals: &mut Arrivals,
-        request: Underway,
-        arrival: Result<Vec<u8>, Failure>,
-    ) -> Option<(RequestId, Result<Body, Failure>)> {
-        let now = clock::now();
-        let id = request.id;
-        let reply = match arrival {
-            Err(failure) => Work::Done(Some(Err(failure))),
-            Ok(body) => {
-                self.count_reply(&request, now, body.len());
-                if let Some(hooks) = self.hooks.as_ref().filter(|it| it.has_incoming()) {
-                    self.session.handle_arrived(now, id);
-                    hooks.incoming(id, body);
-                    requests.push(request);
-                    return None;
-                }
-                match body.len() > LARGE {
-                    false => Work::Done(Some(http::parse(body))),
-                    true => self.runtime.aside().start(|| http::parse(body)),
-                }
-            }
-        };
-        match reply {
-            Work::Done(Some(reply)) if arrivals.is_empty() => Some((id, reply)),
-            reply => {
-                self.session.handle_arrived(now, id);
-                arrivals.push_back((id, reply));
-                None
-            }
-        }
-    }
-
-    fn replied(&mut self, request: RequestId, reply: Result<Body, Failure>) -> Option<Box<Large>> {
-        let now = clock::now();
-        match reply {
-            Ok(body) => {
-                self.shared.note_leniencies(&body);
-                if body.size() > LARGE {
-                    return Some(Box::new(Large { request, body }));
-                }
-                self.session.handle_reply(now, request, &Arc::new(body));
-            }
-            Err(failure) => self.session.handle_failure(now, request, &failure),
+            Wake::Commands | Wake::Room => {}
         }
         None
     }
 
-    /// A large response is handled by another thread as well. Nothing else
-    /// happens to this client meanwhile.
-    async fn handle_large(&mut self, large: Box<Large>) {
+    fn happened(
+        &mut self,
+        credentials: &mut Option<Credentials>,
+        happened: Happened,
+    ) -> Option<Box<Long>> {
+        let came = match happened {
+            Happened::Arrived(request, arrival) => {
+                self.line.arrived(&mut self.session, request, arrival)
+            }
+            Happened::Came(came) => Some(came),
+            Happened::Hook(done) => self.line.hook_done(&mut self.session, done),
+            Happened::Socket(news) => return self.socket_has(credentials, news),
+        };
+        let came = came?;
+        if let (Origin::Socket(socket), Some(sockets)) = (came.0, self.line.sockets()) {
+            sockets.handled(socket);
+        }
+        self.came(came)
+    }
+
+    fn came(&mut self, (origin, came): Came) -> Option<Box<Long>> {
+        let now = clock::now();
+        match (came, origin) {
+            (Ok(body), _) => {
+                self.shared.note_leniencies(&body);
+                if body.size() > LARGE {
+                    return Some(Box::new(Long::Large { origin, body }));
+                }
+                handle(&mut self.session, now, origin, body);
+            }
+            (Err(failure), Origin::Request(request)) => {
+                self.session.handle_failure(now, request, &failure);
+            }
+            (Err(mut failure), Origin::Socket(socket)) => {
+                let code = match failure.kind {
+                    ErrorKind::System => NORMAL,
+                    _ => PROTOCOL_ERROR,
+                };
+                failure.websocket_code = code;
+                self.line.close(socket, code);
+                self.session.handle_closed(now, socket, &failure);
+            }
+        }
+        None
+    }
+
+    fn socket_has(
+        &mut self,
+        credentials: &mut Option<Credentials>,
+        news: News,
+    ) -> Option<Box<Long>> {
+        let now = clock::now();
+        match news {
+            News::Opened(socket) => self.session.handle_opened(now, socket),
+            News::Unopened(socket, unopened) => {
+                let (failure, refused) = (&unopened.failure, unopened.refused);
+                self.session.handle_unopened(now, socket, failure, refused);
+            }
+            News::Frames => {
+                let long = self.frames(credentials);
+                // Where more and more come, the timer has no turn.
+                if self.session.poll_timeout().is_some_and(|at| at <= now) {
+                    self.line.tell_progress(&mut self.session);
+                    self.session.handle_timeout(now);
+                }
+                return long;
+            }
+            News::Written => {}
+            News::Ended(socket, failure) => {
+                self.line.forget(socket);
+                self.session.handle_closed(now, socket, &failure);
+            }
+        }
+        None
+    }
+
+    /// Frames have come. They are handled one after the other as long as there is
+    /// room for what they bring.
+    fn frames(&mut self, credentials: &mut Option<Credentials>) -> Option<Box<Long>> {
+        while let Some(came) = self.line.next_frame() {
+            let long = self.came(came);
+            if long.is_some() {
+                return long;
+            }
+            for count in 0.. {
+                if count == FRAME_OUTPUTS {
+                    return None;
+                }
+                let Some(output) = self.session.poll_output() else {
+                    break;
+                };
+                if matches!(output, Output::Event(Event::State { .. })) {
+                    self.shared.session_is(self.session.client_id());
+                }
+                let long = self.perform_one(credentials, output);
+                if long.is_some() {
+                    return long;
+                }
+            }
+            if !self.shared.hub.has_room() {
+                break;
+            }
+        }
+        None
+    }
+
+    async fn handle_long(&mut self, long: Box<Long>) {
+        match *long {
+            Long::Large { origin, body } => self.handle_large(origin, body).await,
+            Long::Many { body, range } => publish_parts(&self.shared, body, range).await,
+        }
+    }
+
+    /// What is large is handled by another thread as well. Nothing else happens to
+    /// this client meanwhile.
+    async fn handle_large(&mut self, origin: Origin, body: Body) {
         let now = clock::now();
         let nothing = Session::new(Configuration::default());
         let mut session = std::mem::replace(&mut self.session, nothing);
         let name = self.shared.name.clone();
-        let handled = self.runtime.aside().start(move || {
+        let handled = self.line.runtime().aside().start(move || {
             let _speaking = speak(&name);
-            session.handle_reply(now, large.request, &Arc::new(large.body));
+            handle(&mut session, now, origin, body);
             Box::new(session)
         });
         self.session = *handled.await;
     }
 
-    fn count_reply(&self, request: &Underway, now: Millis, bytes: usize) {
-        let took = now.saturating_sub(request.sent);
-        self.shared.counters.replied(request.endpoint, took, bytes);
-    }
-
-    /// The host's code is done with something: with a reply, when it gives one
-    /// back to be handled.
-    fn hook_done(
-        &mut self,
-        requests: &mut Vec<Underway>,
-        done: Done,
-    ) -> Option<(RequestId, Result<Body, Failure>)> {
-        let now = clock::now();
-        // One that is not there was given up meanwhile.
-        let find = |requests: &[Underway], id| {
-            let with_hooks = |it: &Underway| it.id == id && it.sending.is_none();
-            requests.iter().position(with_hooks)
-        };
-        match done {
-            Done::Outgoing { request, outgoing } => {
-                let index = find(requests, request)?;
-                if !outgoing.dropped.is_empty() {
-                    self.session.handle_dropped(now, request, &outgoing.dropped);
-                }
-                match (outgoing.body, requests.get_mut(index)) {
-                    (Some(body), Some(underway)) => {
-                        self.session.handle_sent(now, request);
-                        underway.sent = now;
-                        let (server, endpoint) = (underway.server.clone(), underway.endpoint);
-                        let course = underway.course.clone();
-                        underway.sending = Some(self.send(server, endpoint, body, course));
-                    }
-                    _ => {
-                        requests.swap_remove(index);
-                    }
-                }
-            }
-            Done::Incoming { request, reply } => {
-                let index = find(requests, request)?;
-                requests.swap_remove(index);
-                return Some((request, reply));
-            }
-            Done::Fields { question, answer } => {
-                self.session.handle_handshake_fields(now, question, answer);
-            }
-        }
-        None
-    }
-
-    fn send(
-        &self,
-        server: Server,
-        endpoint: Endpoint,
-        body: Vec<u8>,
-        course: Arc<Course>,
-    ) -> Sending {
-        tracing::debug!(target: "cometd::client", ?endpoint, bytes = body.len(), "request");
-        self.shared.counters.sent(endpoint, body.len());
-        let transport = self.transport.clone();
-        Box::pin(async move {
-            let progress = &course.progress;
-            transport.exchange(server, endpoint, body, progress).await
-        })
-    }
-
     /// Does what the session wants done; of much of it a part a turn.
-    async fn perform(
-        &mut self,
-        requests: &mut Vec<Underway>,
-        arrivals: &mut Arrivals,
-        credentials: &mut Option<Credentials>,
-    ) {
+    async fn perform(&mut self, credentials: &mut Option<Credentials>) {
         // Before anybody is told of the state that it belongs to.
         self.shared.session_is(self.session.client_id());
         let mut count = 0;
@@ -336,21 +302,9 @@ impl Task {
             let Some(output) = self.session.poll_output() else {
                 break;
             };
-            if let Some(many) = self.perform_one(requests, arrivals, credentials, output) {
-                Box::pin(self.publish_parts(many)).await;
+            if let Some(long) = self.perform_one(credentials, output) {
+                Box::pin(self.handle_long(long)).await;
             }
-        }
-    }
-
-    /// Tells of very many messages, a part a turn.
-    async fn publish_parts(&self, many: Box<Many>) {
-        let Many { body, range } = *many;
-        for start in range.clone().step_by(EVENTS) {
-            let end = range.end.min(start.saturating_add(EVENTS as u32));
-            let body = body.clone();
-            let range = start..end;
-            self.shared.publish(Event::Messages { body, range });
-            yield_now().await;
         }
     }
 
@@ -358,86 +312,33 @@ impl Task {
     /// for one turn.
     fn perform_one(
         &mut self,
-        requests: &mut Vec<Underway>,
-        arrivals: &mut Arrivals,
         credentials: &mut Option<Credentials>,
         output: Output,
-    ) -> Option<Box<Many>> {
+    ) -> Option<Box<Long>> {
         match output {
             Output::Event(Event::Messages { body, range }) if range.len() > EVENTS => {
-                return Some(Box::new(Many { body, range }));
+                return Some(Box::new(Long::Many { body, range }));
             }
-            Output::Send(Request {
-                id,
-                server,
-                endpoint,
-                body,
-                socket: _,
-            }) => {
-                let course = Course::new();
-                self.shared.goes_to(&server, &self.transport);
-                let sending = match &self.hooks {
-                    Some(hooks) if hooks.has_outgoing() => {
-                        hooks.outgoing(id, body);
-                        None
-                    }
-                    _ => {
-                        let course = course.clone();
-                        Some(self.send(server.clone(), endpoint, body, course))
-                    }
-                };
-                // Rarely more than one or two.
-                requests.reserve_exact(1);
-                requests.push(Underway {
-                    id,
-                    server,
-                    endpoint,
-                    sent: clock::now(),
-                    sending,
-                    course,
-                });
-            }
+            Output::Send(request) => self.line.send(request),
             Output::ServerClock(ahead) => self.shared.counters.server_clock(ahead),
-            Output::Cancel(id) => {
-                requests.retain(|request| request.id != id);
-                arrivals.retain(|(request, _)| *request != id);
-                if let Some(hooks) = &self.hooks {
-                    hooks.cancel(id);
-                }
-            }
-            Output::AskHandshake(question) => {
-                if let Some(hooks) = &self.hooks {
-                    hooks.ask(question);
-                }
-            }
+            Output::Cancel(id) => self.line.cancel(id),
+            Output::AskHandshake(question) => self.line.ask(question),
             Output::Event(event) => self.shared.publish(event),
-            // A client's configuration names long polling alone: no session asks for
-            // a socket.
-            Output::Open { .. } | Output::Ping(_) | Output::CloseSocket { .. } => {}
+            Output::Open { socket, server } => self.line.open(socket, server),
+            Output::Ping(socket) => {
+                if let Some(sockets) = self.line.sockets() {
+                    sockets.ping(socket);
+                }
+            }
+            Output::CloseSocket { socket, code } => self.line.close(socket, code),
             // One that is still busy with the last time is not asked
             // again; what it finds out counts.
             Output::RefreshCredentials if credentials.is_some() => {}
-            Output::RefreshCredentials => *credentials = Some(self.refresh()),
-        }
-        None
-    }
-
-    /// Runs the host's token provider on a thread of its own: it may block for
-    /// as long as it likes.
-    fn refresh(&self) -> Credentials {
-        let (send, receive) = oneshot::channel();
-        if let Some(provider) = self.token_provider.clone() {
-            let started = runtime::spawn("cometd-token", move || {
-                let _host = HostCode::enter();
-                let _ = send.send(provider(TokenReason::Refused));
-            });
-            if let Err(error) = started {
-                let (send, receive) = oneshot::channel();
-                let _ = send.send(Err(format!("no thread could be started for it: {error}")));
-                return receive;
+            Output::RefreshCredentials => {
+                *credentials = self.token_provider.as_ref().map(token_provider::ask);
             }
         }
-        receive
+        None
     }
 
     fn set_timer(&self, mut sleep: Pin<&mut Sleep>) {
@@ -460,43 +361,17 @@ impl Task {
     /// what has happened before.
     async fn wake(
         &mut self,
-        requests: &mut Vec<Underway>,
-        arrivals: &mut Arrivals,
         credentials: &mut Option<Credentials>,
         mut commands_came: Pin<&mut impl Future<Output = ()>>,
         mut sleep: Pin<&mut Sleep>,
         room: bool,
     ) -> Wake {
-        let Self {
-            shared,
-            hooks,
-            transport,
-            ..
-        } = self;
+        let Self { shared, line, .. } = self;
         let mut room_made = pin!(shared.hub.room_made());
         let mut told = false;
         let wake = poll_fn(|context| {
-            if let Some(hooks) = hooks {
-                if let Poll::Ready(done) = hooks.poll_done(context) {
-                    return Poll::Ready(Wake::Hook(done));
-                }
-            }
-            if let Some((request, work)) = arrivals.front_mut() {
-                let request = *request;
-                if let Poll::Ready(reply) = Pin::new(work).poll(context) {
-                    arrivals.pop_front();
-                    return Poll::Ready(Wake::Reply(request, reply));
-                }
-            }
-            for index in 0..requests.len() {
-                let Some(request) = requests.get_mut(index) else {
-                    break;
-                };
-                if let Poll::Ready(arrival) = request.poll(context) {
-                    let mut request = requests.swap_remove(index);
-                    request.sending = None;
-                    return Poll::Ready(Wake::Arrived(request, arrival));
-                }
+            if let Poll::Ready(happened) = line.poll(context, room) {
+                return Poll::Ready(Wake::Happened(happened));
             }
             if let Some(receiver) = credentials {
                 if let Poll::Ready(result) = Pin::new(receiver).poll(context) {
@@ -514,7 +389,7 @@ impl Task {
             if sleep.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Wake::Timer);
             }
-            transport.poll_idle(context);
+            line.poll_idle(context);
             if !told {
                 // New requests have been written by now: they go before the host's
                 // threads.
@@ -531,40 +406,22 @@ impl Task {
     }
 }
 
-/// Ends the client when its task is dropped before its end: by a panic.
-struct Ending {
-    shared: Arc<Shared>,
-    done: bool,
+/// Hands the session what has come.
+fn handle(session: &mut Session, now: Millis, origin: Origin, body: Body) {
+    let body = Arc::new(body);
+    match origin {
+        Origin::Request(request) => session.handle_reply(now, request, &body),
+        Origin::Socket(socket) => session.handle_frame(now, socket, &body),
+    }
 }
 
-impl Drop for Ending {
-    fn drop(&mut self) {
-        if self.done {
-            return;
-        }
-        let mut error = Error::new(
-            ErrorKind::Panic,
-            Phase::Call,
-            "the library panicked: this is a bug in it; the client has ended",
-        );
-        error.fatal = true;
-        let previous = self.shared.board.state();
-        for event in [
-            Event::Error {
-                id: 0,
-                error: Box::new(error),
-            },
-            Event::State {
-                state: State::Closed,
-                previous,
-                ext: None,
-            },
-            Event::Closed,
-        ] {
-            // What panicked once may do so again; a second panic during the
-            // first would end the host.
-            let publish = AssertUnwindSafe(|| self.shared.publish(event));
-            let _ = catch_unwind(publish);
-        }
+/// Tells of very many messages, a part a turn.
+async fn publish_parts(shared: &Shared, body: Arc<Body>, range: Range<u32>) {
+    for start in range.clone().step_by(EVENTS) {
+        let end = range.end.min(start.saturating_add(EVENTS as u32));
+        let body = body.clone();
+        let range = start..end;
+        shared.publish(Event::Messages { body, range });
+        yield_now().await;
     }
 }

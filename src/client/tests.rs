@@ -1,5 +1,6 @@
 use std::sync::atomic::Ordering;
 
+use super::arrivals::Origin;
 use super::*;
 use crate::delivery::{Event, Notice, Polled};
 use crate::session::{Endpoint, HandshakeQuestion, RequestId, Server};
@@ -129,19 +130,19 @@ fn responses_pass_extensions_in_the_order_in_which_they_came() {
     let channels = ["/slow", "/fast", "/given/up", "/last"];
     for (number, channel) in (1..).zip(channels) {
         let body = format!(r#"[{{"channel":"{channel}","data":1}}]"#);
-        hooks.incoming(RequestId(number), body.into_bytes());
+        hooks.incoming(Origin::Request(RequestId(number)), body.into_bytes());
     }
-    hooks.cancel(RequestId(3));
+    hooks.cancel(Origin::Request(RequestId(3)));
     go.send(()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
     for expected in [1, 2, 4] {
         let done = runtime.block_on(std::future::poll_fn(|context| hooks.poll_done(context)));
-        let hooks::Done::Incoming { request, reply } = done else {
+        let hooks::Done::Incoming { origin, reply } = done else {
             panic!("something else was done");
         };
-        assert_eq!(request, RequestId(expected));
+        assert_eq!(origin, Origin::Request(RequestId(expected)));
         let channel = channels[expected as usize - 1];
         assert_eq!(reply.unwrap().message(0).unwrap().channel(), Some(channel));
     }
@@ -194,8 +195,8 @@ fn a_client_that_waits_has_no_room_for_what_is_rare() {
     // Each client has one of these as long as it lives. What makes one larger is
     // rare, more often than not, and goes into a box.
     for (what, size, limit) in [
-        ("the task", size_of::<Task>(), 1_600),
-        ("its future", size_of_future(Task::run), 640),
+        ("the task", size_of::<Task>(), 1_664),
+        ("its future", size_of_future(Task::run), 512),
         ("what it shares with the host", size_of::<Shared>(), 576),
         ("the transport", size_of::<LongPolling>(), 288),
         ("an output", size_of::<crate::session::Output>(), 80),

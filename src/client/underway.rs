@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::clock;
 use crate::error::Failure;
 use crate::runtime::lock;
-use crate::session::{Endpoint, Millis, RequestId, Server};
+use crate::session::{Endpoint, Millis, RequestId, Server, SocketId};
 use crate::transport::http::Progress;
 
 pub(super) type Sending = Pin<Box<dyn Future<Output = Result<Vec<u8>, Failure>> + Send>>;
@@ -21,6 +21,9 @@ pub(super) struct Underway {
     /// `None` while the host's code has it.
     pub sending: Option<Sending>,
     pub course: Arc<Course>,
+    /// It will be a frame of this socket, of so many bytes; only as long as the
+    /// host's code has it.
+    pub frame: Option<(SocketId, usize)>,
 }
 
 /// What is known of a request while its future is on its way.
@@ -122,6 +125,7 @@ mod tests {
             sent: 0,
             sending: Some(Box::pin(sending)),
             course: Course::new(),
+            frame: None,
         }
     }
 

@@ -8,8 +8,8 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::arrivals::Origin;
 use crate::runtime::{lock, spawn};
-use crate::session::RequestId;
 use crate::speaker::speak;
 
 /// How long a thread waits for the next call.
@@ -30,7 +30,7 @@ struct Line {
 
 #[derive(Default)]
 struct Entries {
-    jobs: VecDeque<(Option<RequestId>, Job)>,
+    jobs: VecDeque<(Option<Origin>, Job)>,
     has_thread: bool,
     ended: bool,
 }
@@ -47,10 +47,10 @@ impl Worker {
     }
 
     /// Runs it after all that was submitted before. Never blocks.
-    pub(super) fn submit(&self, request: Option<RequestId>, job: Job) -> io::Result<()> {
+    pub(super) fn submit(&self, origin: Option<Origin>, job: Job) -> io::Result<()> {
         let mut entries = lock(&self.line.entries);
         if entries.has_thread {
-            entries.jobs.push_back((request, job));
+            entries.jobs.push_back((origin, job));
             drop(entries);
             self.line.came.notify_one();
             return Ok(());
@@ -58,16 +58,16 @@ impl Worker {
         let line = self.line.clone();
         spawn("cometd-host", move || line.work())?;
         entries.has_thread = true;
-        entries.jobs.push_back((request, job));
+        entries.jobs.push_back((origin, job));
         Ok(())
     }
 
-    /// What was not begun for this request, or for none, is not run.
-    pub(super) fn cancel(&self, request: Option<RequestId>) {
+    /// What was not begun for this origin, or for none, is not run.
+    pub(super) fn cancel(&self, origin: Option<Origin>) {
         let mut given_up = Vec::new();
         let mut entries = lock(&self.line.entries);
         for (of, job) in std::mem::take(&mut entries.jobs) {
-            if of == request {
+            if of == origin {
                 given_up.push(job);
             } else {
                 entries.jobs.push_back((of, job));
@@ -139,6 +139,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::session::RequestId;
 
     #[test]
     fn jobs_run_in_order_and_cancelled_ones_do_not() {
@@ -155,10 +156,10 @@ mod tests {
             .unwrap();
         for (request, number) in [(1, 1), (2, 2), (1, 3), (3, 4)] {
             worker
-                .submit(Some(RequestId(request)), job(number))
+                .submit(Some(Origin::Request(RequestId(request))), job(number))
                 .unwrap();
         }
-        worker.cancel(Some(RequestId(1)));
+        worker.cancel(Some(Origin::Request(RequestId(1))));
         go.send(()).unwrap();
         assert_eq!([2, 4], [(); 2].map(|()| receive.recv().unwrap()));
         worker

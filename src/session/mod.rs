@@ -60,6 +60,7 @@ pub use door::{
     Command, Endpoint, Event, HandshakeQuestion, OperationId, Output, Request, RequestId, State,
 };
 
+use crate::bayeux::ConnectionType;
 use crate::error::{Error, Failure};
 use acknowledgement::Acknowledgement;
 use backoff::{Backoff, ConnectLimit, HandshakeLimit, Jitter};
@@ -253,6 +254,11 @@ impl Session {
     /// What the server calls the session that there is.
     pub fn client_id(&self) -> Option<&str> {
         self.client_id.as_deref()
+    }
+
+    /// The connection type over which the last reply came.
+    pub fn transport(&self) -> Option<ConnectionType> {
+        self.transports.answered()
     }
 
     /// What the calendar says at time 0, for timestamps; people set clocks.

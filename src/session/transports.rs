@@ -57,6 +57,8 @@ pub(super) struct Transports {
     changed: bool,
     /// The token provider was asked for the sake of a refused opening.
     asked: bool,
+    /// Over which a reply came last.
+    answered: Option<ConnectionType>,
 }
 
 impl Transports {
@@ -69,7 +71,12 @@ impl Transports {
             stands_in: false,
             changed: false,
             asked: false,
+            answered: None,
         }
+    }
+
+    pub(super) fn answered(&self) -> Option<ConnectionType> {
+        self.answered
     }
 
     pub(super) fn current(&self) -> ConnectionType {
@@ -153,6 +160,7 @@ impl Transports {
 
     /// A reply has come over a WebSocket.
     pub(super) fn websocket_answered(&mut self, server: &Server) {
+        self.answered = Some(ConnectionType::WebSocket);
         self.asked = false;
         if let Some(standing) = self.standing(server) {
             standing.proven = true;
@@ -195,6 +203,7 @@ impl Transports {
     }
 
     pub(super) fn long_polling_answered(&mut self) {
+        self.answered = Some(ConnectionType::LongPolling);
         self.stands_in = false;
     }
 

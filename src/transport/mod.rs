@@ -15,6 +15,7 @@ mod heads;
 pub mod http;
 pub mod leniencies;
 mod mend;
+pub mod messages;
 pub mod proxy;
 mod redirects;
 mod refusal;

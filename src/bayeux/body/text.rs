@@ -38,6 +38,12 @@ impl From<Vec<u8>> for Text {
     }
 }
 
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self { text, replaced: 0 }
+    }
+}
+
 /// Where in a text the JSON stands: behind a byte order mark, and before the
 /// white space and NULs that some servers pad with.
 pub(super) fn json(text: &str) -> Range<usize> {

@@ -23,7 +23,9 @@ fn connected() -> (World, Sent) {
     let mut world = preferring(&[WebSocket, LongPolling]);
     world.opens();
     let handshake = world.request(Endpoint::Handshake);
+    assert_eq!(world.session.transport(), None);
     world.answer(&handshake, &accepted("c1", BOTH));
+    assert_eq!(world.session.transport(), Some(WebSocket));
     let first = world.request(Endpoint::Connect);
     world.answer(&first, &connect_ok(""));
     let held = world.request(Endpoint::Connect);
@@ -119,7 +121,9 @@ fn each_refusal_of_an_upgrade_goes_on_by_long_polling_and_is_no_failure() {
         let error = world.last_error();
         assert_eq!(error.retry_in, Some(0));
         assert!(error.message.contains("going on with long polling"));
+        assert_eq!(world.session.transport(), None);
         world.answer(&handshake, &accepted("c1", BOTH));
+        assert_eq!(world.session.transport(), Some(LongPolling));
         assert_eq!(world.request(Endpoint::Connect).socket, None);
     }
 }

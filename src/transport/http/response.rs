@@ -9,12 +9,13 @@ use hyper::{Response, StatusCode};
 
 use super::progress::Progress;
 use crate::bayeux::body::Text;
-use crate::bayeux::{Body, BodyError};
+use crate::bayeux::Body;
 use crate::error::{ErrorKind, Failure};
 use crate::transport::coding::{decode, is_coded, reserve, too_large, Wanted};
 use crate::transport::failures::http_failure;
 use crate::transport::leniencies::{Leniencies, Leniency};
-use crate::transport::refusal::{beginning, holds_messages, refused, shown};
+use crate::transport::messages;
+use crate::transport::refusal::refused;
 
 /// What an announced length gets of memory before anything has come; from then
 /// on there is at most twice as much as has come.
@@ -84,25 +85,7 @@ fn trim(body: &mut Vec<u8>) -> bool {
 
 /// The messages of such a response.
 pub fn parse(body: impl Into<Text>) -> Result<Body, Failure> {
-    let text = body.into();
-    let start = beginning(text.text.as_bytes());
-    let fail = |kind, text| Failure::new(kind, text).with_status(StatusCode::OK.as_u16());
-    let body = Body::read(text).map_err(|error| {
-        let kind = match error {
-            BodyError::Html(_) => ErrorKind::Html,
-            _ => ErrorKind::NotJson,
-        };
-        fail(kind, error.to_string())
-    })?;
-    // An empty array is from a server that has nothing to say.
-    if body.malformed() > 0 && !holds_messages(&body) {
-        let start = shown(&start);
-        return Err(fail(
-            ErrorKind::Protocol,
-            format!("the response holds no Bayeux message; it begins \"{start}\""),
-        ));
-    }
-    Ok(body)
+    messages::parse(body).map_err(|failure| failure.with_status(StatusCode::OK.as_u16()))
 }
 
 async fn collect(

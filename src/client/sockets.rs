@@ -1,0 +1,346 @@
+//! A client's WebSocket as its task sees it: one that opens, is open, or has been
+//! left and says goodbye.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{sleep, Sleep};
+
+use crate::clock;
+use crate::error::Failure;
+use crate::session::{Millis, Server, SocketId};
+use crate::transport::websocket::{Socket, Unopened, WebSockets};
+
+/// So much of one client is read in a turn; then other clients have theirs.
+const FRAMES: usize = 64;
+const BYTES: usize = 256 * 1024;
+/// So many frames may be with the host's code, or be read by another thread.
+const BACKLOG: usize = 16;
+/// What has left is told with the next thing that happens, unless it is so much
+/// that commands may wait for it.
+const TELL: usize = 16 * 1024;
+/// A socket that was left is read until the server closes it as well, but no longer.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+type Opening = Pin<Box<dyn Future<Output = Result<Socket, Unopened>> + Send>>;
+
+/// What has happened to the socket.
+pub(super) enum News {
+    Opened(SocketId),
+    Unopened(SocketId, Box<Unopened>),
+    /// There are frames to be taken.
+    Frames,
+    /// Bytes have left.
+    Written,
+    /// It has ended, and all that came before is handled.
+    Ended(SocketId, Box<Failure>),
+}
+
+pub(super) struct Sockets {
+    transport: Arc<WebSockets>,
+    stage: Stage,
+    left: Vec<Left>,
+}
+
+enum Stage {
+    None,
+    Opening(SocketId, Opening),
+    Open(Box<Open>),
+}
+
+struct Open {
+    id: SocketId,
+    socket: Socket,
+    /// Texts that have come, and are not handled.
+    frames: VecDeque<String>,
+    /// So many are with the host's code, or with another thread.
+    backlog: usize,
+    /// Of what was given to it: not with the system, and with it but not told.
+    unwritten: usize,
+    untold: usize,
+    /// All may have been flushed.
+    flushed: bool,
+    heard: u64,
+    heard_at: Millis,
+    /// Writing has failed. What had come before is read first.
+    broken: Option<Failure>,
+    ended: Option<Failure>,
+    /// There was more than a turn takes.
+    more: bool,
+}
+
+struct Left {
+    socket: Socket,
+    until: Pin<Box<Sleep>>,
+}
+
+impl Sockets {
+    pub fn new(transport: Arc<WebSockets>) -> Self {
+        Self {
+            transport,
+            stage: Stage::None,
+            left: Vec::new(),
+        }
+    }
+
+    fn open_mut(&mut self) -> Option<&mut Open> {
+        match &mut self.stage {
+            Stage::Open(open) => Some(open),
+            _ => None,
+        }
+    }
+
+    fn current(&mut self, socket: SocketId) -> Option<&mut Open> {
+        self.open_mut().filter(|it| it.id == socket)
+    }
+
+    pub fn open(&mut self, socket: SocketId, server: Server) {
+        let transport = self.transport.clone();
+        let opening = Box::pin(async move { transport.open(server).await });
+        self.stage = Stage::Opening(socket, opening);
+    }
+
+    /// Sends a text, of which so many bytes are counted; they are told when all has
+    /// left.
+    pub fn send(&mut self, socket: SocketId, text: Vec<u8>, counted: usize) {
+        if let Some(open) = self.current(socket) {
+            open.socket.send(text);
+        }
+        self.count(socket, counted);
+    }
+
+    /// Tells of so many bytes as if they had been sent.
+    pub fn count(&mut self, socket: SocketId, bytes: usize) {
+        if let Some(open) = self.current(socket) {
+            open.unwritten = open.unwritten.saturating_add(bytes);
+            open.flushed = false;
+        }
+    }
+
+    pub fn ping(&mut self, socket: SocketId) {
+        if let Some(open) = self.current(socket) {
+            open.socket.ping();
+            open.flushed = false;
+        }
+    }
+
+    /// Leaves it: with 0 at once, otherwise with this code and a moment for the other
+    /// side to close it as well.
+    pub fn close(&mut self, socket: SocketId, code: u16) {
+        let is_it = match &self.stage {
+            Stage::None => false,
+            Stage::Opening(id, _) => *id == socket,
+            Stage::Open(open) => open.id == socket,
+        };
+        if !is_it {
+            return;
+        }
+        let Stage::Open(open) = std::mem::replace(&mut self.stage, Stage::None) else {
+            return;
+        };
+        let mut socket = open.socket;
+        if code != 0 && open.ended.is_none() && open.broken.is_none() {
+            socket.close(code);
+            let until = Box::pin(sleep(GOODBYE));
+            self.left.push(Left { socket, until });
+        }
+    }
+
+    /// The next text that has come, and over which socket.
+    pub fn take(&mut self) -> Option<(SocketId, String)> {
+        let open = self.open_mut().filter(|it| it.backlog < BACKLOG)?;
+        Some((open.id, open.frames.pop_front()?))
+    }
+
+    /// What was taken last is not handled at once.
+    pub fn set_aside(&mut self) {
+        if let Some(open) = self.open_mut() {
+            open.backlog += 1;
+        }
+    }
+
+    /// One that was not handled at once is now.
+    pub fn handled(&mut self, socket: SocketId) {
+        if let Some(open) = self.current(socket) {
+            open.backlog = open.backlog.saturating_sub(1);
+        }
+    }
+
+    /// Whether all that has come is handled.
+    pub fn is_through(&self) -> bool {
+        match &self.stage {
+            Stage::Open(open) => open.frames.is_empty() && open.backlog == 0,
+            _ => true,
+        }
+    }
+
+    /// Whether the last turn had more than it took. Asked once.
+    pub fn has_more(&mut self) -> bool {
+        let open = self.open_mut();
+        open.is_some_and(|it| std::mem::take(&mut it.more))
+    }
+
+    /// Until when bytes have come, and how many.
+    pub fn heard(&self) -> Option<(SocketId, Millis, u64)> {
+        match &self.stage {
+            Stage::Open(open) => Some((open.id, open.heard_at, open.heard)),
+            _ => None,
+        }
+    }
+
+    /// How many bytes have left since the last time.
+    pub fn written(&mut self) -> Option<(SocketId, usize)> {
+        let open = self.open_mut().filter(|it| it.untold > 0)?;
+        Some((open.id, std::mem::take(&mut open.untold)))
+    }
+
+    /// Waits until those that were left have ended.
+    pub async fn said_goodbye(&mut self) {
+        std::future::poll_fn(|context| {
+            self.poll_left(context);
+            match self.left.is_empty() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    fn poll_left(&mut self, context: &mut Context<'_>) {
+        self.left.retain_mut(|left| {
+            if left.until.as_mut().poll(context).is_ready() {
+                return false;
+            }
+            if let Poll::Ready(Err(_)) = left.socket.poll_flush(context) {
+                return false;
+            }
+            // A flood ends with the time.
+            for _ in 0..FRAMES {
+                match left.socket.poll_message(context) {
+                    Poll::Pending => return true,
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(_)) => return false,
+                }
+            }
+            context.waker().wake_by_ref();
+            true
+        });
+    }
+
+    /// What happens next. With `room` more is read.
+    pub fn poll(&mut self, context: &mut Context<'_>, room: bool) -> Poll<News> {
+        if !self.left.is_empty() {
+            self.poll_left(context);
+        }
+        let (id, opened) = match &mut self.stage {
+            Stage::None => return Poll::Pending,
+            Stage::Opening(id, opening) => match opening.as_mut().poll(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(opened) => (*id, opened),
+            },
+            Stage::Open(open) => {
+                let news = open.poll(context, room);
+                if matches!(news, Poll::Ready(News::Ended(..))) {
+                    self.stage = Stage::None;
+                }
+                return news;
+            }
+        };
+        Poll::Ready(match opened {
+            Ok(socket) => {
+                self.stage = Stage::Open(Box::new(Open::new(id, socket)));
+                News::Opened(id)
+            }
+            Err(unopened) => {
+                self.stage = Stage::None;
+                News::Unopened(id, Box::new(unopened))
+            }
+        })
+    }
+}
+
+impl Open {
+    fn new(id: SocketId, socket: Socket) -> Self {
+        Self {
+            id,
+            heard: socket.heard(),
+            socket,
+            frames: VecDeque::new(),
+            backlog: 0,
+            unwritten: 0,
+            untold: 0,
+            flushed: false,
+            heard_at: clock::now(),
+            broken: None,
+            ended: None,
+            more: false,
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>, room: bool) -> Poll<News> {
+        self.flush(context);
+        if room && self.backlog < BACKLOG {
+            if self.frames.is_empty() {
+                self.read(context);
+            }
+            if !self.frames.is_empty() {
+                return Poll::Ready(News::Frames);
+            }
+        }
+        if self.frames.is_empty() && self.backlog == 0 {
+            if let Some(failure) = self.ended.take() {
+                return Poll::Ready(News::Ended(self.id, Box::new(failure)));
+            }
+        }
+        match self.untold >= TELL {
+            true => Poll::Ready(News::Written),
+            false => Poll::Pending,
+        }
+    }
+
+    fn flush(&mut self, context: &mut Context<'_>) {
+        if self.flushed || self.broken.is_some() || self.ended.is_some() {
+            return;
+        }
+        match self.socket.poll_flush(context) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => {
+                self.flushed = true;
+                self.untold = self
+                    .untold
+                    .saturating_add(std::mem::take(&mut self.unwritten));
+            }
+            Poll::Ready(Err(failure)) => self.broken = Some(failure),
+        }
+    }
+
+    fn read(&mut self, context: &mut Context<'_>) {
+        let mut bytes = 0;
+        while self.ended.is_none() {
+            match self.socket.poll_message(context) {
+                Poll::Ready(Ok(text)) => {
+                    bytes += text.len();
+                    self.frames.push_back(text);
+                    if self.frames.len() == FRAMES || bytes >= BYTES {
+                        self.more = true;
+                        break;
+                    }
+                }
+                Poll::Ready(Err(failure)) => self.ended = Some(failure),
+                Poll::Pending => {
+                    self.ended = self.broken.take();
+                    break;
+                }
+            }
+        }
+        let heard = self.socket.heard();
+        if heard != self.heard {
+            self.heard = heard;
+            self.heard_at = clock::now();
+        }
+    }
+}
