@@ -48,7 +48,7 @@ mod setback;
 mod socket;
 mod subscriptions;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod time;
 mod transports;
 

@@ -27,6 +27,8 @@ const WRITE_BUFFER: usize = 16 * 1024;
 /// With what a server is answered that pings and does not read. Of pings beyond that
 /// the last one is (RFC 6455, section 5.5.3).
 const MAXIMUM_UNWRITTEN: usize = 2 * WRITE_BUFFER;
+/// Places of the queue that are kept.
+const IDLE_QUEUE: usize = 4;
 /// A sent message that is larger leaves a buffer behind that is not kept.
 const LARGE: usize = 64 * 1024;
 /// So many frames that are no messages are passed over before other clients have
@@ -36,7 +38,8 @@ const TURN: usize = 256;
 /// An open socket.
 pub struct Socket(Box<Open<Stream>>);
 
-struct Open<S> {
+/// The same over any connection.
+pub(super) struct Open<S> {
     stream: Followed<S>,
     framing: WebSocketContext,
     maximum_message: usize,
@@ -46,8 +49,8 @@ struct Open<S> {
     unwritten: usize,
     /// A large message has been sent since the framing was made.
     sent_large: bool,
-    /// It is to be closed with this code.
-    closing: Option<u16>,
+    /// The last that was taken closes it.
+    is_closing: bool,
     end: Option<Failure>,
     leniencies: Arc<Leniencies>,
 }
@@ -60,23 +63,13 @@ impl Socket {
         maximum_message: usize,
         leniencies: Arc<Leniencies>,
     ) -> Self {
-        Self(Box::new(Open {
-            stream: Followed::new(stream, ahead),
-            framing: framing(maximum_message),
-            maximum_message,
-            waiting: VecDeque::new(),
-            unwritten: 0,
-            sent_large: false,
-            closing: None,
-            end: None,
-            leniencies,
-        }))
+        let open = Open::new(stream, ahead, maximum_message, leniencies);
+        Self(Box::new(open))
     }
 
     /// Takes one text message, which is UTF-8; it leaves with [`Self::poll_flush`].
     pub fn send(&mut self, text: Vec<u8>) {
-        let frame = Frame::message(text, OpCode::Data(Data::Text), true);
-        self.0.take(Message::Frame(frame));
+        self.0.send(text);
     }
 
     pub fn ping(&mut self) {
@@ -91,7 +84,7 @@ impl Socket {
             reason: Utf8Bytes::from_static(""),
         };
         self.0.take(Message::Close(Some(close)));
-        self.0.closing.get_or_insert(code);
+        self.0.is_closing = true;
     }
 
     /// Ready when the system has all that was taken. When nothing can be written any
@@ -128,14 +121,38 @@ fn would_block(error: &Error) -> bool {
 }
 
 impl<S: hyper::rt::Read + hyper::rt::Write + Unpin> Open<S> {
+    pub(super) fn new(
+        stream: S,
+        ahead: Vec<u8>,
+        maximum_message: usize,
+        leniencies: Arc<Leniencies>,
+    ) -> Self {
+        Self {
+            stream: Followed::new(stream, ahead),
+            framing: framing(maximum_message),
+            maximum_message,
+            waiting: VecDeque::new(),
+            unwritten: 0,
+            sent_large: false,
+            is_closing: false,
+            end: None,
+            leniencies,
+        }
+    }
+
+    pub(super) fn send(&mut self, text: Vec<u8>) {
+        let frame = Frame::message(text, OpCode::Data(Data::Text), true);
+        self.take(Message::Frame(frame));
+    }
+
     fn take(&mut self, message: Message) {
         // Nothing follows a close frame.
-        if self.closing.is_none() {
+        if !self.is_closing && self.end.is_none() {
             self.waiting.push_back(message);
         }
     }
 
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         if let Some(end) = &self.end {
             return Poll::Ready(Err(end.clone()));
         }
@@ -143,7 +160,7 @@ impl<S: hyper::rt::Read + hyper::rt::Write + Unpin> Open<S> {
         loop {
             while self.unwritten < WRITE_BUFFER {
                 let Some(message) = self.waiting.pop_front() else {
-                    self.waiting = VecDeque::new();
+                    self.waiting.shrink_to(IDLE_QUEUE);
                     break;
                 };
                 if let Err(error) = self.write(message) {
@@ -187,7 +204,10 @@ impl<S: hyper::rt::Read + hyper::rt::Write + Unpin> Open<S> {
         Ok(())
     }
 
-    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<String, Failure>> {
+    pub(super) fn poll_message(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<String, Failure>> {
         if let Some(end) = &self.end {
             return Poll::Ready(Err(end.clone()));
         }

@@ -1,5 +1,6 @@
 //! A server that says what a test tells it, and clients of it.
 
+mod socket;
 mod upgrade;
 
 use std::future::{poll_fn, Future};

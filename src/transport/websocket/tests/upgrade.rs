@@ -70,7 +70,8 @@ fn a_path_of_its_own_is_resolved_on_the_url_223() {
 
 /// Opens a socket that is answered by 101 with these headers, in which ACCEPT
 /// stands for the right one.
-fn answered(headers: &'static str, protocol: Option<&'static str>) -> Result<(), Unopened> {
+fn answered(headers: &str, protocol: Option<&'static str>) -> Result<(), Unopened> {
+    let headers = headers.to_owned();
     let (url, server) = server(1, move |_, mut peer| {
         assert_eq!(peer.header("sec-websocket-protocol"), protocol);
         let headers = headers.replace("ACCEPT", &peer.accept());
@@ -99,6 +100,11 @@ fn a_101_is_read_leniently_224() {
     let chosen = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\
                   Sec-WebSocket-Protocol: bayeux\r\n";
     assert!(answered(chosen, Some("bayeux")).is_ok());
+    // More than there is room for, of which those count that are read.
+    let others: String = (0..150).map(|n| format!("X-{n}: {n}\r\n")).collect();
+    assert!(answered(&format!("{others}{chosen}"), Some("bayeux")).is_ok());
+    let extension = format!("{others}{chosen}Sec-WebSocket-Extensions: x\r\n");
+    assert!(answered(&extension, Some("bayeux")).is_err());
 }
 
 #[test]
@@ -149,7 +155,7 @@ fn each_other_status_is_told_with_its_page_and_refuses_websocket_232() {
         assert_eq!(failure.http_status, status);
         assert_eq!(refused, !matches!(status, 401 | 407), "{status}");
         assert_eq!(failure.websocket_code, 0);
-        let has_page = !matches!(status, 204 | 304) && (status < 300 || status > 399);
+        let has_page = !matches!(status, 204 | 304) && !(300..=399).contains(&status);
         let page = format!("(HTML page \"Error {status} Unknown\")");
         assert_eq!(failure.text.contains(&page), has_page, "{}", failure.text);
         if matches!(status, 429 | 503) {
@@ -268,6 +274,7 @@ fn a_proxy_is_asked_for_a_tunnel_231() {
     for (answer, kind, refused) in [
         ("403 No", ErrorKind::Proxy, true),
         ("502 No", ErrorKind::Proxy, true),
+        ("401 No", ErrorKind::Proxy, true),
         ("407 No", ErrorKind::Proxy, false),
         ("200 Yes", ErrorKind::HttpStatus, true),
     ] {
