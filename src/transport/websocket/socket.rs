@@ -49,6 +49,8 @@ pub(super) struct Open<S> {
     unwritten: usize,
     /// A large message has been sent since the framing was made.
     sent_large: bool,
+    /// For why nothing can be written.
+    woken_to_read: bool,
     /// The last that was taken closes it.
     is_closing: bool,
     end: Option<Failure>,
@@ -134,6 +136,7 @@ impl<S: hyper::rt::Read + hyper::rt::Write + Unpin> Open<S> {
             waiting: VecDeque::new(),
             unwritten: 0,
             sent_large: false,
+            woken_to_read: false,
             is_closing: false,
             end: None,
             leniencies,
@@ -175,7 +178,10 @@ impl<S: hyper::rt::Read + hyper::rt::Write + Unpin> Open<S> {
             }
         }
         if self.stream.unwritable().is_some() {
-            context.waker().wake_by_ref();
+            // Once: who does not read now would be woken for ever.
+            if !std::mem::replace(&mut self.woken_to_read, true) {
+                context.waker().wake_by_ref();
+            }
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
