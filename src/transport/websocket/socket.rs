@@ -29,8 +29,8 @@ const WRITE_BUFFER: usize = 16 * 1024;
 const MAXIMUM_UNWRITTEN: usize = 2 * WRITE_BUFFER;
 /// Places of the queue that are kept.
 const IDLE_QUEUE: usize = 4;
-/// A sent message that is larger leaves a buffer behind that is not kept.
-const LARGE: usize = 64 * 1024;
+/// More than this in one write leaves a buffer behind that is not kept.
+const LARGE: usize = 4 * 1024;
 /// So many frames that are no messages are passed over before other clients have
 /// their turn.
 const TURN: usize = 256;
@@ -47,7 +47,7 @@ pub(super) struct Open<S> {
     waiting: VecDeque<Message>,
     /// At most so much is with the framing and not with the system.
     unwritten: usize,
-    /// A large message has been sent since the framing was made.
+    /// The framing has held much at once.
     sent_large: bool,
     /// For why nothing can be written.
     woken_to_read: bool,
@@ -191,7 +191,7 @@ impl<S: hyper::rt::Read + hyper::rt::Write + Unpin> Open<S> {
     fn write(&mut self, message: Message) -> Result<(), Error> {
         let length = message.len();
         self.unwritten = self.unwritten.saturating_add(length);
-        self.sent_large |= length > LARGE;
+        self.sent_large |= self.unwritten > LARGE;
         self.framing
             .set_config(|it| it.max_write_buffer_size = usize::MAX);
         let written = self.framing.write(&mut self.stream, message);
