@@ -53,8 +53,8 @@ unsafe fn transport_list(
 }
 
 /// Sets over what messages travel (Bayeux 1.0, sections 4.1 and 6.1), in order of preference. Handshakes go over the
-/// first one that is not off, and name all that are not; what the server's reply names decides how it goes on, in the
-/// same session. While a session lives and works, nothing is changed.
+/// first one that is not off, and name all of the list; what the server's reply names decides how it goes on, in the same
+/// session. While a session lives and works, nothing is changed.
 ///
 /// A WebSocket is one connection for everything. It is opened (RFC 6455, section 4) at the URL as it was given, or at
 /// cometd_client_builder_set_websocket_path, with the authorization, cookies and headers of the other requests, through
@@ -78,11 +78,12 @@ unsafe fn transport_list(
 ///   connect. If that is refused, or three sockets in a row end without a reply: WebSocket is refused.
 ///
 /// When WebSocket is refused and long polling is in the list, the client goes on by long polling at once, within the
-/// same attempt; it does not count for cometd_client_builder_set_number_of_retries. One COMETD_EVENT_ERROR tells of it,
-/// with cometd_error_retry_in_ms 0. A Retry-After of a 429 or 503 is kept. WebSocket is then off for this server, for 60
-/// seconds at first, and twice as long each time up to an hour; the next handshake after that tries it again. When
-/// long polling does not reach the server either, it was the network, and the refusal is forgotten. Each server of
-/// cometd_client_builder_add_url stands for itself. With WebSocket alone in the list a refusal is a failed attempt.
+/// same attempt; it does not count for cometd_client_builder_set_number_of_retries. One COMETD_EVENT_ERROR tells of
+/// it, with cometd_error_retry_in_ms 0, or as long as a Retry-After asks for, which is kept. WebSocket is then off for
+/// this server, for 60 seconds at first, and twice as long each time up to an hour; the next handshake after that
+/// tries it again. When long polling does not reach the server either, it was the network, and the refusal is
+/// forgotten. Each server of cometd_client_builder_add_url stands for itself. With WebSocket alone in the list a
+/// refusal is a failed attempt.
 ///
 /// A server may not know a session any more that comes by another transport; then there is a new one, as after any lost
 /// session, and the subscriptions are made again.
