@@ -309,6 +309,7 @@ mod tests {
                 .collect(),
             body: body.as_bytes().to_vec(),
             arrived: Instant::now(),
+            is_frame: false,
         }
     }
 

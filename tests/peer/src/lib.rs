@@ -1,5 +1,5 @@
-//! An HTTP/1.1 server that plays a script: what it expects, what it answers,
-//! and every byte of it. For tests of CometD clients.
+//! An HTTP/1.1 and WebSocket server that plays a script: what it expects, what it
+//! answers, and every byte of it. For tests of CometD clients.
 //!
 //! A script is a text (see `README.md`) or is built of [`Step`]s; a [`Peer`]
 //! plays it. For tests that need a server with a mind of its own there is
@@ -13,10 +13,14 @@ mod peer;
 mod script;
 mod server;
 mod template;
+mod upgrade;
+pub mod websocket;
 
 pub use answer::{Answer, End, Framing, Place};
 pub use expect::{Expect, On, What};
 pub use identity::{identity, Identity};
 pub use peer::{play, Peer};
 pub use script::{ParseError, Script, Step};
-pub use server::{Connection, Event, Request, Server};
+pub use server::{Connection, Cut, Event, Request, Server};
+pub use upgrade::Upgrade;
+pub use websocket::Frame;

@@ -345,6 +345,7 @@ impl Player {
     fn note(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Request(request, connection) => self.waiting.push_back((request, connection)),
+            Event::Control(..) => {}
             Event::Gone(END) => return Err("the peer was dropped".into()),
             Event::Gone(number) => {
                 self.gone.insert(number);
