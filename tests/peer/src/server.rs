@@ -130,6 +130,10 @@ impl Connection {
         self.write(response)
     }
 
+    pub fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Ordering::SeqCst)
+    }
+
     pub fn frame(&self, frame: &Frame) -> io::Result<()> {
         if frame.opcode == websocket::CLOSE {
             self.closing.store(true, Ordering::SeqCst);
@@ -360,7 +364,7 @@ fn serve(inner: &Inner, stream: Arc<TcpStream>, connection: &Arc<Connection>) {
         if reader.buffer.is_empty() && !reader.more() {
             break None;
         }
-        if connection.upgraded.load(Ordering::SeqCst) {
+        if connection.is_upgraded() {
             match reader.frame() {
                 Ok(Some(frame)) => {
                     if !connection.swallows.load(Ordering::SeqCst) {
