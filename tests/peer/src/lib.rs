@@ -3,15 +3,17 @@
 //!
 //! A script is a text (see `README.md`) or is built of [`Step`]s; a [`Peer`]
 //! plays it. For tests that need a server with a mind of its own there is
-//! [`Server`], which calls back with each request.
+//! [`Server`], which calls back with each request, and [`Bayeux`] with sessions.
 
 mod answer;
+mod bayeux;
 mod expect;
 mod identity;
 mod pattern;
 mod peer;
 mod script;
 mod server;
+mod sessions;
 mod socket_step;
 mod template;
 mod upgrade;
@@ -19,11 +21,13 @@ pub mod websocket;
 mod words;
 
 pub use answer::{Answer, End, Framing, Place};
+pub use bayeux::Bayeux;
 pub use expect::{Expect, On, Over, What};
 pub use identity::{identity, Identity};
 pub use peer::{play, Peer};
 pub use script::{ParseError, Script, Step};
 pub use server::{Connection, Cut, Event, Request, Server};
+pub use sessions::{Carried, Counts, Rules};
 pub use socket_step::SocketStep;
 pub use upgrade::Upgrade;
 pub use websocket::Frame;

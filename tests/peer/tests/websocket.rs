@@ -1,87 +1,17 @@
 //! The peer's WebSocket against a client made of nothing but a socket.
 
+mod client;
+
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
+use client::Client;
 use cometd_peer::websocket::{self, Frame};
 use cometd_peer::{Peer, Script};
-
-const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 fn peer(script: &str) -> Peer {
     let script = format!("base /cometd\nexpect upgrade\n{script}");
     Peer::start(Script::parse(&script).unwrap()).unwrap()
-}
-
-struct Client {
-    stream: TcpStream,
-    bytes: Vec<u8>,
-}
-
-impl Client {
-    /// Asks for a WebSocket.
-    fn ask(peer: &Peer) -> Self {
-        let mut stream = TcpStream::connect(("127.0.0.1", peer.port())).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        write!(
-            stream,
-            "GET /cometd HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\nCookie: a=b\r\n\r\n"
-        )
-        .unwrap();
-        Self {
-            stream,
-            bytes: Vec::new(),
-        }
-    }
-
-    fn open(peer: &Peer) -> Self {
-        let mut client = Self::ask(peer);
-        let head = client.head();
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        let accept = format!("Sec-WebSocket-Accept: {}\r\n", websocket::accept(KEY));
-        assert!(head.contains(&accept), "{head}");
-        client
-    }
-
-    fn head(&mut self) -> String {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            self.stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
-        String::from_utf8(head).unwrap()
-    }
-
-    fn send(&mut self, frame: Frame) {
-        let bytes = frame.masked([1, 2, 3, 4]).to_bytes();
-        self.stream.write_all(&bytes).unwrap();
-    }
-
-    fn say(&mut self, text: &str) {
-        self.send(Frame::text(text));
-    }
-
-    fn frame(&mut self) -> Frame {
-        loop {
-            if let Some(frame) = Frame::take(&mut self.bytes).unwrap() {
-                return frame;
-            }
-            let mut chunk = [0; 1000];
-            let count = self.stream.read(&mut chunk).unwrap();
-            assert!(count > 0, "the end, after {:?}", self.bytes);
-            self.bytes.extend_from_slice(&chunk[..count]);
-        }
-    }
-
-    fn rest(&mut self) -> std::io::Result<Vec<u8>> {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        self.stream.read_to_end(&mut bytes).map(|_| bytes)
-    }
 }
 
 const HANDSHAKE: &str = r#"[{"channel":"/meta/handshake","id":"1","version":"1.0","supportedConnectionTypes":["websocket"]}]"#;
@@ -105,7 +35,7 @@ fn a_session_is_played_over_a_socket() {
         answer held
         closes 1000"#,
     );
-    let mut client = Client::ask(&peer);
+    let mut client = Client::ask(peer.port());
     assert!(client.head().contains("\r\nSet-Cookie: c=d\r\n"));
     assert_eq!(client.frame(), Frame::text(r#"[{"channel":"/early"}]"#));
     client.say(HANDSHAKE);
@@ -145,7 +75,7 @@ fn frames_come_as_the_script_says() {
         raw opcode=1 reserved=4 masked length=4611686018427387904 : \xc0
         close 4001 : why",
     );
-    let mut client = Client::open(&peer);
+    let mut client = Client::open(peer.port());
     let fragments = Frame::fragments("[{}]", 2);
     assert_eq!(client.frame(), fragments[0]);
     assert_eq!(client.frame(), fragments[1]);
@@ -163,11 +93,11 @@ fn frames_come_as_the_script_says() {
 #[test]
 fn an_upgrade_is_refused_or_wrong() {
     let refused = peer("answer status=403 : no");
-    let mut client = Client::ask(&refused);
+    let mut client = Client::ask(refused.port());
     assert!(client.head().starts_with("HTTP/1.1 403 "));
     refused.wait().unwrap();
     let wrong = peer("upgrade accept=x connection= upgrade=WEBSOCKET");
-    let mut client = Client::ask(&wrong);
+    let mut client = Client::ask(wrong.port());
     assert_eq!(
         client.head(),
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WEBSOCKET\r\nSec-WebSocket-Accept: x\r\n\r\n"
@@ -178,7 +108,7 @@ fn an_upgrade_is_refused_or_wrong() {
 #[test]
 fn control_frames_are_answered_and_waited_for() {
     let peer = peer("upgrade\npinged\nping\nponged\ncloses 1001\nclosed");
-    let mut client = Client::open(&peer);
+    let mut client = Client::open(peer.port());
     client.send(Frame::ping("x"));
     assert_eq!(client.frame(), Frame::pong("x"));
     assert_eq!(client.frame(), Frame::ping(""));
@@ -210,7 +140,7 @@ fn what_is_wrong_is_told() {
             _ => "expect handshake over=long-polling",
         };
         let peer = peer(&format!("upgrade\n{step}"));
-        let mut client = Client::open(&peer);
+        let mut client = Client::open(peer.port());
         client.stream.write_all(&frame.to_bytes()).unwrap();
         let told = peer.wait().unwrap_err();
         assert!(told.contains(why), "{told}");
@@ -220,7 +150,7 @@ fn what_is_wrong_is_told() {
 #[test]
 fn what_is_swallowed_is_not_answered() {
     let peer = peer("upgrade\nswallow\nmark swallows\nquiet 50\nawait said\nclosed");
-    let mut client = Client::open(&peer);
+    let mut client = Client::open(peer.port());
     peer.wait_for("swallows").unwrap();
     client.say(HANDSHAKE);
     client.send(Frame::ping(""));
@@ -236,7 +166,7 @@ fn what_is_not_read_stays_in_the_socket() {
     let peer = peer(
         "upgrade\nexpect handshake as h\nnot-read\nanswer h\nawait full\nread\nlimit 20000\nclosed",
     );
-    let mut client = Client::open(&peer);
+    let mut client = Client::open(peer.port());
     client.say(HANDSHAKE);
     client.frame();
     client
@@ -275,7 +205,7 @@ fn it_is_cut_after_any_byte() {
             let peer = peer(&format!(
                 "upgrade\ncut {at} {how}\nframe : {text}\nframe : []\nmark sent\nawait seen"
             ));
-            let mut client = Client::open(&peer);
+            let mut client = Client::open(peer.port());
             peer.wait_for("sent").unwrap();
             let whole = Frame::text(text).to_bytes();
             if how == "stall" {
