@@ -81,6 +81,7 @@ void each_connection_wants_a_handshake(void);
 /* websocket.c */
 void too_large_message_fails_alone(void);
 void websocket_alone_is_refused_234(void);
+void refused_tunnel_leads_to_long_polling_231(void);
 void ping_keeps_a_quiet_socket_257(void);
 
 #endif

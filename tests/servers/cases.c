@@ -182,7 +182,7 @@ static void denied_subscribe_tells_which_channel(void) {
             CHECK(cometd_event_id(event) == id);
             CHECK(strncmp(cometd_event_channel(event), "/allowed/", 9) == 0);
             subscribed++;
-        } else if (cometd_event_type(event) == COMETD_EVENT_ERROR) {
+        } else if (cometd_event_type(event) == COMETD_EVENT_ERROR && cometd_event_channel(event) != NULL) {
             const cometd_error *error = cometd_event_error(event);
             int32_t code;
             CHECK(cometd_event_id(event) == id);
@@ -474,6 +474,7 @@ static const struct {
     CASE(each_connection_wants_a_handshake),
     CASE(too_large_message_fails_alone),
     CASE(websocket_alone_is_refused_234),
+    CASE(refused_tunnel_leads_to_long_polling_231),
     CASE(ping_keeps_a_quiet_socket_257),
 };
 

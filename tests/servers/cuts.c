@@ -89,7 +89,9 @@ static void flood_through_a_cut(bool acknowledgement) {
             cometd_event_free(event);
         }
     }
-    CHECK(came > 0 && (!acknowledgement || next == EVENTS));
+    /* By long polling all may have been in the response that was cut. */
+    CHECK(came > 0 || expected_transport == COMETD_TRANSPORT_LONG_POLLING);
+    CHECK(!acknowledgement || next == EVENTS);
     CHECK(stat_of("handshakes") == handshakes);
     finish(client);
 }

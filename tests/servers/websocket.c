@@ -60,6 +60,19 @@ void websocket_alone_is_refused_234(void) {
     cometd_client_free(client);
 }
 
+/* Through a proxy that gives no tunnel. This one closes each connection behind a response
+ * without saying so beforehand, and a subscribe is sent once: it does not follow one closely. */
+void refused_tunnel_leads_to_long_polling_231(void) {
+    cometd_client *client = new_client();
+    cometd_event *event = AWAIT(client, COMETD_EVENT_ERROR, NULL);
+    CHECK(strstr(cometd_error_message(cometd_event_error(event)), "going on with long polling") != NULL);
+    cometd_event_free(event);
+    await_state(client, COMETD_STATE_CONNECTED);
+    subscribe(client, "/ticks");
+    AWAIT_ONLY(client, COMETD_EVENT_MESSAGE, "/ticks");
+    finish(client);
+}
+
 static cometd_client *new_pinging_client(int32_t ping_interval_ms) {
     cometd_client_builder *builder = new_builder();
     OK(cometd_client_builder_set_ping_interval_ms(builder, ping_interval_ms));
