@@ -50,12 +50,15 @@ fn rust_tests(source: &str) -> Vec<&str> {
     tests
 }
 
-/// The tests of a C source: TEST(name), at the start of a line.
+/// The tests of a C source: a line that begins with TEST(name), or for real
+/// servers with CASE(name).
 fn c_tests(source: &str) -> Vec<&str> {
-    source
-        .lines()
-        .filter_map(|line| line.strip_prefix("TEST(")?.split(')').next())
-        .collect()
+    fn name(line: &str) -> Option<&str> {
+        let line = line.trim_start();
+        let rest = line.strip_prefix("TEST(").or(line.strip_prefix("CASE("))?;
+        rest.split(')').next()
+    }
+    source.lines().filter_map(name).collect()
 }
 
 fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
@@ -76,6 +79,7 @@ fn covered() -> BTreeMap<u32, Vec<String>> {
     let mut sources = Vec::new();
     files(&root().join("src"), "rs", &mut sources);
     files(&root().join("tests/c"), "c", &mut sources);
+    sources.push(root().join("tests/servers/cases.c"));
     for entry in fs::read_dir(root().join("tests")).unwrap().flatten() {
         let path = entry.path();
         if path.extension().is_some_and(|it| it == "rs") {

@@ -1,162 +1,22 @@
 /*
  * What the library does with a real server, one case a run:
  *
- *   cases CASE URL CONTROLPORT SERVER
+ *   cases CASE URL CONTROLPORT SERVER TRANSPORTS EXPECTED
  *
  * The servers are those of this folder, and the bundled demo server; all have
- * the same channels and control interface. Exits with 0 when the case holds,
- * and otherwise says where it did not. tests/servers/check runs them all.
+ * the same channels and control interface. TRANSPORTS is what the client asks
+ * for, as "websocket,long-polling", and EXPECTED the one that has carried the
+ * session when the case ends. Exits with 0 when the case holds, and otherwise
+ * says where it did not. tests/servers/check runs them all.
  */
-#include <cometd/cometd.h>
+#include "case.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
-
-/* Every wait ends by what it waits for; this only ends a failed test. */
-enum { LIMIT_MS = 60000, EVENTS = 10000 };
-
-static const char *url, *server;
-static int control_port;
-
-static void fail(int line, const char *format, ...) {
-    va_list arguments;
-    fprintf(stderr, "cases.c:%d: ", line);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-    exit(1);
-}
-
-#define FAIL(...) fail(__LINE__, __VA_ARGS__)
-#define CHECK(condition) ((condition) ? (void)0 : FAIL("not so: %s", #condition))
-#define OK(call) check_ok(__LINE__, #call, (call))
-
-static void check_ok(int line, const char *what, cometd_status status) {
-    if (status != COMETD_OK)
-        fail(line, "%s: %s", what, cometd_status_name(status));
-}
-
-/* Asks the server's control interface; the answer's body is valid until the next call. */
-static const char *control(const char *format, ...) {
-    static char answer[65536];
-    char path[512], request[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(path, sizeof path, format, arguments);
-    va_end(arguments);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)control_port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
-        FAIL("no control interface at port %d", control_port);
-    int length = snprintf(request, sizeof request,
-                          "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", path);
-    CHECK(write(fd, request, (size_t)length) == length);
-    size_t size = 0;
-    for (;;) {
-        ssize_t got = read(fd, answer + size, sizeof answer - 1 - size);
-        if (got <= 0)
-            break;
-        size += (size_t)got;
-    }
-    close(fd);
-    answer[size] = '\0';
-    if (strncmp(answer, "HTTP/1.1 200", 12) != 0)
-        FAIL("control %s: %.200s", path, answer);
-    const char *body = strstr(answer, "\r\n\r\n");
-    return body ? body + 4 : "";
-}
-
-static cometd_client_builder *new_builder(void) {
-    cometd_client_builder *builder;
-    cometd_error *error;
-    if (cometd_client_builder_new(url, &builder, &error) != COMETD_OK)
-        FAIL("%s", cometd_error_message(error));
-    return builder;
-}
-
-static cometd_client *build(cometd_client_builder *builder) {
-    cometd_client *client;
-    OK(cometd_client_builder_build(builder, &client, NULL));
-    cometd_client_builder_free(builder);
-    return client;
-}
-
-static cometd_client *new_client(void) {
-    cometd_client *client = build(new_builder());
-    OK(cometd_client_connect(client, NULL));
-    return client;
-}
-
-static uint64_t subscribe(cometd_client *client, const char *channel) {
-    uint64_t id;
-    OK(cometd_client_subscribe(client, &channel, 1, &id, NULL));
-    return id;
-}
-
-static bool is_about(const cometd_event *event, int32_t type, const char *channel) {
-    const char *about = cometd_event_channel(event);
-    return cometd_event_type(event) == type &&
-           (channel == NULL || (about != NULL && strcmp(about, channel) == 0));
-}
-
-/* Takes events until one of this type, about this channel, comes. */
-static cometd_event *await_event(int line, cometd_client *client, int32_t type, const char *channel) {
-    for (;;) {
-        cometd_event *event;
-        cometd_status status = cometd_client_poll(client, LIMIT_MS, &event);
-        if (status != COMETD_OK)
-            fail(line, "no event %d on %s: %s", type, channel ? channel : "-", cometd_status_name(status));
-        if (is_about(event, type, channel))
-            return event;
-        if (cometd_event_type(event) == COMETD_EVENT_ERROR)
-            fprintf(stderr, "(%s)\n", cometd_error_message(cometd_event_error(event)));
-        cometd_event_free(event);
-    }
-}
-
-#define AWAIT(client, type, channel) await_event(__LINE__, client, type, channel)
-#define AWAIT_ONLY(client, type, channel) cometd_event_free(AWAIT(client, type, channel))
-
-static void await_state(cometd_client *client, cometd_state state) {
-    for (;;) {
-        cometd_event *event = AWAIT(client, COMETD_EVENT_STATE, NULL);
-        cometd_state reached = cometd_event_state(event, NULL);
-        cometd_event_free(event);
-        if (reached == state)
-            return;
-    }
-}
-
-static void finish(cometd_client *client) {
-    cometd_error *error = NULL;
-    if (cometd_client_disconnect(client, LIMIT_MS, &error) != COMETD_OK)
-        FAIL("%s", cometd_error_message(error));
-    AWAIT_ONLY(client, COMETD_EVENT_CLOSED, NULL);
-    cometd_event *none;
-    CHECK(cometd_client_poll(client, 0, &none) == COMETD_CLOSED);
-    cometd_client_free(client);
-}
-
-/* The n of a message's data {"n":…}. */
-static long number_of(const cometd_message *message) {
-    const char *data = cometd_message_data(message, NULL);
-    const char *n = strstr(data, "\"n\":");
-    if (n == NULL)
-        FAIL("no n in %.100s", data);
-    return strtol(n + 4, NULL, 10);
-}
 
 static void ticks_arrive(void) {
     cometd_client *client = new_client();
@@ -281,6 +141,7 @@ static void events_are_complete_and_in_order_by_callback(void) {
     control("/publish?channel=/flood&count=%d&size=200", EVENTS);
     wait_counted(&counted, is_complete);
     CHECK(counted.in_order && counted.next == EVENTS);
+    CHECK_TRANSPORT(client);
     OK(cometd_client_disconnect(client, LIMIT_MS, NULL));
     wait_counted(&counted, is_closed);
     cometd_client_free(client);
@@ -321,7 +182,7 @@ static void denied_subscribe_tells_which_channel(void) {
             CHECK(cometd_event_id(event) == id);
             CHECK(strncmp(cometd_event_channel(event), "/allowed/", 9) == 0);
             subscribed++;
-        } else if (cometd_event_type(event) == COMETD_EVENT_ERROR) {
+        } else if (cometd_event_type(event) == COMETD_EVENT_ERROR && cometd_event_channel(event) != NULL) {
             const cometd_error *error = cometd_event_error(event);
             int32_t code;
             CHECK(cometd_event_id(event) == id);
@@ -481,132 +342,6 @@ static void batch_has_an_outcome_for_each(void) {
     finish(client);
 }
 
-/* ---- acknowledgement: cometd-java and the demo server ---- */
-
-/* Between client and server; breaks the connection over which the first event of /acked comes. */
-static struct {
-    pthread_mutex_t lock;
-    int server_port, port;
-    bool breaks, broke;
-} relay = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static bool must_break(const char *data, size_t size) {
-    static const char needle[] = "\"/acked\"";
-    bool found = false;
-    for (size_t i = 0; i + sizeof needle - 1 <= size; i++)
-        found |= memcmp(data + i, needle, sizeof needle - 1) == 0;
-    pthread_mutex_lock(&relay.lock);
-    bool must = found && relay.breaks && !relay.broke;
-    relay.broke |= must;
-    pthread_mutex_unlock(&relay.lock);
-    return must;
-}
-
-static void *relay_connection(void *user) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)relay.server_port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int client = *(int *)user, upstream = socket(AF_INET, SOCK_STREAM, 0);
-    free(user);
-    CHECK(upstream >= 0 && connect(upstream, (struct sockaddr *)&address, sizeof address) == 0);
-    struct pollfd ends[] = {{.fd = client, .events = POLLIN}, {.fd = upstream, .events = POLLIN}};
-    static const size_t capacity = 65536;
-    char *data = malloc(capacity);
-    CHECK(data != NULL);
-    for (bool open = true; open && poll(ends, 2, -1) > 0;)
-        for (int i = 0; i < 2 && open; i++) {
-            if (ends[i].revents == 0)
-                continue;
-            ssize_t size = read(ends[i].fd, data, capacity);
-            open = size > 0 && !(i == 1 && must_break(data, (size_t)size)) &&
-                   send(ends[1 - i].fd, data, (size_t)size, MSG_NOSIGNAL) == size;
-        }
-    free(data);
-    close(upstream);
-    close(client);
-    return NULL;
-}
-
-static void *relay_listener(void *user) {
-    for (;;) {
-        int *client = malloc(sizeof *client);
-        pthread_t thread;
-        CHECK(client != NULL);
-        if ((*client = accept(*(int *)user, NULL, NULL)) < 0)
-            FAIL("the relay cannot accept");
-        CHECK(pthread_create(&thread, NULL, relay_connection, client) == 0);
-        pthread_detach(thread);
-    }
-    return NULL;
-}
-
-/* It ends with the process. */
-static void start_relay(void) {
-    static int listener;
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t size = sizeof address;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    listener = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(listener >= 0 && bind(listener, (struct sockaddr *)&address, sizeof address) == 0);
-    CHECK(listen(listener, 16) == 0 && getsockname(listener, (struct sockaddr *)&address, &size) == 0);
-    CHECK(sscanf(url, "http://127.0.0.1:%d/", &relay.server_port) == 1);
-    relay.port = ntohs(address.sin_port);
-    pthread_t thread;
-    CHECK(pthread_create(&thread, NULL, relay_listener, &listener) == 0);
-    pthread_detach(thread);
-}
-
-/* The first of five events gets lost on its way; which one is the first to arrive? */
-static long first_after_a_loss(bool acknowledgement) {
-    start_relay();
-    char relayed[64];
-    snprintf(relayed, sizeof relayed, "http://127.0.0.1:%d/cometd", relay.port);
-    url = relayed;
-    cometd_client_builder *builder = new_builder();
-    OK(cometd_client_builder_set_acknowledgement(builder, acknowledgement));
-    OK(cometd_client_builder_set_backoff_ms(builder, 10, 100));
-    cometd_client *client = build(builder);
-    OK(cometd_client_connect(client, NULL));
-    subscribe(client, "/acked");
-    AWAIT_ONLY(client, COMETD_EVENT_SUBSCRIBED, "/acked");
-    OK(cometd_client_wait(client, COMETD_STATE_CONNECTED, LIMIT_MS));
-    pthread_mutex_lock(&relay.lock);
-    relay.breaks = true;
-    pthread_mutex_unlock(&relay.lock);
-    control("/publish?channel=/acked&count=1&size=10");
-    /* Without acknowledgement nothing brings it back; what comes later does come. */
-    for (bool broke = false; !broke;) {
-        struct timespec moment = {0, 1000000};
-        nanosleep(&moment, NULL);
-        pthread_mutex_lock(&relay.lock);
-        broke = relay.broke;
-        pthread_mutex_unlock(&relay.lock);
-    }
-    control("/publish?channel=/acked&count=5&size=20");
-    long first = -1;
-    for (long next = 0; next < 5;) {
-        cometd_event *event = AWAIT(client, COMETD_EVENT_MESSAGE, "/acked");
-        size_t length;
-        const cometd_message *message = cometd_event_message(event);
-        cometd_message_data(message, &length);
-        long n = number_of(message);
-        /* The lost one is shorter. */
-        if (length < strlen("{\"n\":0,\"pad\":\"\"}") + 20) {
-            CHECK(next == 0 && first == -1);
-            first = 0;
-        } else {
-            CHECK(n == next);
-            first = first == -1 ? 1 : first;
-            next++;
-        }
-        cometd_event_free(event);
-    }
-    finish(client);
-    return first;
-}
-
-static void acknowledged_events_survive_a_lost_response(void) { CHECK(first_after_a_loss(true) == 0); }
-static void other_events_are_lost_with_their_response(void) { CHECK(first_after_a_loss(false) == 1); }
-
 /* Subscribed before the server loses the session, and nothing done about it. */
 static void flows_again_after(const char *loss) {
     cometd_client *client = new_client();
@@ -617,19 +352,7 @@ static void flows_again_after(const char *loss) {
     control("%s", loss);
     await_state(client, COMETD_STATE_REHANDSHAKING);
     await_state(client, COMETD_STATE_CONNECTED);
-    /* The server knows the subscriptions when it knows them: ask until it does. */
-    bool a = false, b = false;
-    for (int tries = 0; !(a && b); tries++) {
-        CHECK(tries < 200);
-        control("/publish?channel=/kept/a&count=1&size=10");
-        control("/publish?channel=/kept/b&count=1&size=10");
-        cometd_event *event;
-        while (cometd_client_poll(client, 250, &event) == COMETD_OK) {
-            a |= is_about(event, COMETD_EVENT_MESSAGE, "/kept/a");
-            b |= is_about(event, COMETD_EVENT_MESSAGE, "/kept/b");
-            cometd_event_free(event);
-        }
-    }
+    await_flow(client, "/kept/a", "/kept/b");
     finish(client);
 }
 
@@ -641,18 +364,14 @@ static void server_sent_disconnect_ends_the_client(void) {
     subscribe(client, "/ticks");
     AWAIT_ONLY(client, COMETD_EVENT_MESSAGE, "/ticks");
     control("/disconnect");
-    cometd_event *event;
-    do {
-        event = AWAIT(client, COMETD_EVENT_ERROR, NULL);
-        if (cometd_error_is_fatal(cometd_event_error(event)))
-            break;
-        cometd_event_free(event);
-    } while (true);
+    cometd_event *event = await_fatal_error(client);
     CHECK(cometd_error_status(cometd_event_error(event)) == COMETD_E_SERVER_DISCONNECTED);
     CHECK(cometd_error_retry_in_ms(cometd_event_error(event)) == -1);
     cometd_event_free(event);
     AWAIT_ONLY(client, COMETD_EVENT_CLOSED, NULL);
+    CHECK(cometd_client_poll(client, 0, &event) == COMETD_CLOSED);
     CHECK(cometd_client_state(client) == COMETD_STATE_CLOSED);
+    CHECK_TRANSPORT(client);
     cometd_client_free(client);
 }
 
@@ -678,13 +397,6 @@ static void two_clients_do_not_mix(void) {
     control("/publish?channel=/two&count=1&size=10");
     AWAIT_ONLY(two, COMETD_EVENT_MESSAGE, "/two");
     finish(two);
-}
-
-static long stat_of(const char *name) {
-    char key[64];
-    snprintf(key, sizeof key, "\"%s\":", name);
-    const char *found = strstr(control("/stats"), key);
-    return found ? strtol(found + strlen(key), NULL, 10) : -1;
 }
 
 static void clean_disconnect_is_seen(void) {
@@ -718,13 +430,7 @@ static void wrong_token_is_a_fatal_error(void) {
         OK(cometd_client_builder_set_number_of_retries(builder, 1));
     cometd_client *client = build(builder);
     OK(cometd_client_connect(client, NULL));
-    cometd_event *event;
-    do {
-        event = AWAIT(client, COMETD_EVENT_ERROR, NULL);
-        if (cometd_error_is_fatal(cometd_event_error(event)))
-            break;
-        cometd_event_free(event);
-    } while (true);
+    cometd_event *event = await_fatal_error(client);
     const cometd_error *error = cometd_event_error(event);
     int32_t code;
     CHECK(cometd_error_status(error) == COMETD_E_REFUSED);
@@ -733,6 +439,7 @@ static void wrong_token_is_a_fatal_error(void) {
     CHECK(strstr(cometd_error_message(error), "wrong") == NULL);
     cometd_event_free(event);
     AWAIT_ONLY(client, COMETD_EVENT_CLOSED, NULL);
+    CHECK_TRANSPORT(client);
     cometd_client_free(client);
 }
 
@@ -762,18 +469,24 @@ static const struct {
     CASE(server_sent_disconnect_ends_the_client),
     CASE(right_token_is_let_in),
     CASE(wrong_token_is_a_fatal_error),
+    CASE(events_come_once_through_a_cut),
+    CASE(acknowledged_events_survive_a_cut),
+    CASE(each_connection_wants_a_handshake),
+    CASE(too_large_message_fails_alone),
+    CASE(websocket_alone_is_refused_234),
+    CASE(refused_tunnel_leads_to_long_polling_231),
+    CASE(ping_keeps_a_quiet_socket_257),
 };
 
 int main(int count, char **arguments) {
-    if (count != 5) {
-        fprintf(stderr, "usage: %s CASE URL CONTROLPORT SERVER; the cases are\n", arguments[0]);
+    if (count != 7) {
+        fprintf(stderr, "usage: %s CASE URL CONTROLPORT SERVER TRANSPORTS EXPECTED; the cases are\n", arguments[0]);
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
             fprintf(stderr, "  %s\n", cases[i].name);
         return 2;
     }
-    url = arguments[2];
-    control_port = atoi(arguments[3]);
-    server = arguments[4];
+    set_server(arguments[4], arguments[2], atoi(arguments[3]));
+    set_transports(arguments[5], arguments[6]);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (strcmp(cases[i].name, arguments[1]) == 0) {
             cases[i].run();

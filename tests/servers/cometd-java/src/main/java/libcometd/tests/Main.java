@@ -50,6 +50,10 @@ public final class Main {
     private long intervalMs = 0;
     private long maxIntervalMs = 10000;
     private String token;
+    private List<String> transports = List.of("websocket", "long-polling");
+    private boolean requireHandshakePerConnection;
+    /** 0 is CometD's own. */
+    private long webSocketMaxMessage = 0;
 
     private final AtomicLong handshakes = new AtomicLong();
     private final AtomicLong connects = new AtomicLong();
@@ -89,6 +93,11 @@ public final class Main {
 
     private void parse(String[] args) {
         for (int i = 0; i < args.length; i += 2) {
+            if (args[i].equals("--require-handshake-per-connection")) {
+                requireHandshakePerConnection = true;
+                --i;
+                continue;
+            }
             String value = i + 1 < args.length ? args[i + 1] : usage("no value for " + args[i]);
             switch (args[i]) {
                 case "--port" -> port = (int)number(args[i], value);
@@ -96,6 +105,8 @@ public final class Main {
                 case "--interval-ms" -> intervalMs = number(args[i], value);
                 case "--max-interval-ms" -> maxIntervalMs = number(args[i], value);
                 case "--token" -> token = value;
+                case "--transports" -> transports = transports(value);
+                case "--ws-max-message" -> webSocketMaxMessage = number(args[i], value);
                 default -> usage("unknown flag " + args[i]);
             }
         }
@@ -103,6 +114,11 @@ public final class Main {
 
     private static long number(String flag, String value) {
         return value.matches("[0-9]{1,9}") ? Long.parseLong(value) : Long.parseLong(usage(flag + ": not a number: " + value));
+    }
+
+    private static List<String> transports(String value) {
+        List<String> names = List.of(value.split(","));
+        return List.of("websocket", "long-polling").containsAll(names) ? names : List.of(usage("no such transports: " + value));
     }
 
     private static String usage(String problem) {
@@ -161,7 +177,12 @@ public final class Main {
             // CometD by itself looks only for the Jakarta WebSocket transport.
             impl.setOption("transports", "org.cometd.server.websocket.jetty.JettyWebSocketTransport,"
                     + "org.cometd.server.http.JSONHttpTransport");
+            impl.setOption(BayeuxServerImpl.ALLOWED_TRANSPORTS_OPTION, String.join(",", transports));
             impl.setOption("ws.cometdURLMapping", "/cometd/*");
+            impl.setOption("ws.requireHandshakePerConnection", requireHandshakePerConnection);
+            if (webSocketMaxMessage != 0) {
+                impl.setOption("ws.maxMessageSize", webSocketMaxMessage);
+            }
             impl.setOption(Context.class.getName(), context.getContext());
 
             impl.setSecurityPolicy(new Policy());
