@@ -23,8 +23,8 @@ pub const MAXIMUM_HEAD: usize = 256 * 1024;
 /// A server may say 102 each few seconds while it holds a connect.
 pub const MAXIMUM_INTERIM: usize = 1_000;
 
-/// What each request begins with.
-const REQUEST: &[u8] = b"POST ";
+/// What requests begin with.
+const REQUESTS: [&[u8]; 2] = [b"POST ", b"GET "];
 
 /// Why a head was given up.
 #[derive(Debug)]
@@ -179,11 +179,22 @@ impl<S> Looked<S> {
         &mut self.stream
     }
 
+    /// The stream itself, and what has come of it that nobody has read yet.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        let unread = match self.stage {
+            Stage::Ready { mut bytes, taken } => bytes.split_off(taken.min(bytes.len())),
+            Stage::Begun(begun) => begun.bytes,
+            Stage::Through | Stage::Awaited => Vec::new(),
+        };
+        (self.stream, unread)
+    }
+
     /// What is written begins a request.
     fn written(&mut self, bytes: &[u8]) {
         // A request may be written in pieces, and answered before its end. None
         // of its pieces but the first begins so: its body is a JSON array.
-        if matches!(self.stage, Stage::Through) && bytes.starts_with(REQUEST) {
+        let begins = REQUESTS.iter().any(|it| bytes.starts_with(it));
+        if matches!(self.stage, Stage::Through) && begins {
             self.stage = Stage::Awaited;
         }
     }

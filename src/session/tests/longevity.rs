@@ -172,6 +172,7 @@ impl Life {
                 Output::Open { .. } | Output::Ping(_) | Output::CloseSocket { .. } => {
                     panic!("it speaks long polling")
                 }
+                Output::HandedOver(_) => panic!("nobody asks for its session"),
                 Output::RefreshCredentials | Output::AskHandshake(_) => {
                     panic!("there is no provider")
                 }
