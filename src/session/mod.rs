@@ -49,7 +49,7 @@ mod setback;
 mod socket;
 mod subscriptions;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod time;
 mod transports;
 

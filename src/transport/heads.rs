@@ -406,6 +406,36 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_has_read_behind_a_head_is_left_with_the_stream() {
+        let all = b"HTTP/1.1 101 Switching Protocols\r\nA : 1\r\n\r\nand what is no HTTP";
+        let wanted = b"HTTP/1.1 101 Switching Protocols\r\nA: 1\r\n\r\nand what is no HTTP";
+        let (one, two) = all.split_at(20);
+        for taken in 1..wanted.len() {
+            let pieces = Pieces([one.to_vec(), two.to_vec()].into());
+            let mut looked = Looked::new(pieces, Arc::default());
+            let mut context = Context::from_waker(Waker::noop());
+            let written = Pin::new(&mut looked).poll_write(&mut context, b"GET / HTTP/1.1\r\n");
+            assert!(written.is_ready());
+            let mut read = Vec::new();
+            while read.len() < taken {
+                let mut space = [0; 100];
+                let space = space.get_mut(..taken - read.len()).unwrap();
+                let mut buffer = ReadBuf::new(space);
+                let polled = Pin::new(&mut looked).poll_read(&mut context, buffer.unfilled());
+                assert!(matches!(polled, Poll::Ready(Ok(()))));
+                read.extend_from_slice(buffer.filled());
+            }
+            let (stream, unread) = looked.into_parts();
+            read.extend(unread);
+            read.extend(stream.0.into_iter().flatten());
+            assert_eq!(
+                read.escape_ascii().to_string(),
+                wanted.escape_ascii().to_string()
+            );
+        }
+    }
+
+    #[test]
     fn limit_interim_responses_and_heads_end_in_an_error() {
         let interim = b"HTTP/1.1 102 Processing\r\n\r\n";
         let last = b"HTTP/1.1 200 OK\r\n\r\n[]";

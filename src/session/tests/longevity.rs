@@ -47,7 +47,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-pub(super) fn allocated() -> isize {
+pub(crate) fn allocated() -> isize {
     ALLOCATED.with(Cell::get)
 }
 

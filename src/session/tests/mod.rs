@@ -20,7 +20,7 @@ mod hooks;
 mod hostile;
 mod liveness;
 mod log;
-mod longevity;
+pub(crate) mod longevity;
 mod losses;
 mod missed;
 mod renewals;

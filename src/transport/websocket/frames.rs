@@ -125,3 +125,52 @@ impl Frames {
         self.close.as_deref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_followed_wherever_their_bytes_are_cut() {
+        // Each with whether a message has ended with it.
+        let frames: [(&[u8], usize, bool); 9] = [
+            (&[0x81, 0], 0, true),
+            (&[0x01, 3], 3, false),
+            (&[0x89, 125], 125, false),
+            (&[0x00, 126, 0, 200], 200, false),
+            (&[0x80, 0x81, 1, 2, 3, 4], 1, true),
+            (&[0x82, 126, 0xff, 0xff], 65_535, true),
+            (&[0x8a, 0], 0, true),
+            (&[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 1], 65_537, true),
+            (&[0x88, 0x82, 1, 2, 3, 4], 2, true),
+        ];
+        for step in [1, 2, 3, 5, 1_000_000] {
+            let mut followed = Frames::default();
+            for (index, (header, payload, is_end)) in frames.into_iter().enumerate() {
+                assert_eq!(followed.has_been_large(), index > 7);
+                let bytes = [header, &vec![b'x'; payload]].concat();
+                let (last, before) = bytes.split_last().unwrap();
+                for piece in before.chunks(step) {
+                    followed.follow(piece);
+                }
+                assert!(!followed.is_between_messages());
+                followed.follow(&[*last]);
+                assert_eq!(followed.is_between_messages(), is_end, "{header:?}");
+            }
+            assert_eq!(followed.close(), Some(&b"xx"[..]));
+            followed.forget_large();
+            assert!(!followed.has_been_large());
+        }
+    }
+
+    #[test]
+    fn the_longest_length_is_only_followed() {
+        let mut followed = Frames::default();
+        followed.follow(&[
+            0x88, 0xff, 255, 255, 255, 255, 255, 255, 255, 255, 1, 2, 3, 4,
+        ]);
+        followed.follow(&[0; 1_000]);
+        assert!(!followed.is_between_messages());
+        assert_eq!(followed.close(), None);
+    }
+}

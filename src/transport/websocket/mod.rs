@@ -90,3 +90,6 @@ impl WebSockets {
         Box::pin(self.upgrade(server)).await
     }
 }
+
+#[cfg(test)]
+mod tests;

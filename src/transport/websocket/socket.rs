@@ -27,8 +27,10 @@ const WRITE_BUFFER: usize = 16 * 1024;
 /// With what a server is answered that pings and does not read. Of pings beyond that
 /// the last one is (RFC 6455, section 5.5.3).
 const MAXIMUM_UNWRITTEN: usize = 2 * WRITE_BUFFER;
-/// A sent message that is larger leaves a buffer behind that is not kept.
-const LARGE: usize = 64 * 1024;
+/// Places of the queue that are kept.
+const IDLE_QUEUE: usize = 4;
+/// More than this in one write leaves a buffer behind that is not kept.
+const LARGE: usize = 4 * 1024;
 /// So many frames that are no messages are passed over before other clients have
 /// their turn.
 const TURN: usize = 256;
@@ -36,7 +38,8 @@ const TURN: usize = 256;
 /// An open socket.
 pub struct Socket(Box<Open<Stream>>);
 
-struct Open<S> {
+/// The same over any connection.
+pub(super) struct Open<S> {
     stream: Followed<S>,
     framing: WebSocketContext,
     maximum_message: usize,
@@ -44,10 +47,12 @@ struct Open<S> {
     waiting: VecDeque<Message>,
     /// At most so much is with the framing and not with the system.
     unwritten: usize,
-    /// A large message has been sent since the framing was made.
+    /// The framing has held much at once.
     sent_large: bool,
-    /// It is to be closed with this code.
-    closing: Option<u16>,
+    /// For why nothing can be written.
+    woken_to_read: bool,
+    /// The last that was taken closes it.
+    is_closing: bool,
     end: Option<Failure>,
     leniencies: Arc<Leniencies>,
 }
@@ -60,23 +65,13 @@ impl Socket {
         maximum_message: usize,
         leniencies: Arc<Leniencies>,
     ) -> Self {
-        Self(Box::new(Open {
-            stream: Followed::new(stream, ahead),
-            framing: framing(maximum_message),
-            maximum_message,
-            waiting: VecDeque::new(),
-            unwritten: 0,
-            sent_large: false,
-            closing: None,
-            end: None,
-            leniencies,
-        }))
+        let open = Open::new(stream, ahead, maximum_message, leniencies);
+        Self(Box::new(open))
     }
 
     /// Takes one text message, which is UTF-8; it leaves with [`Self::poll_flush`].
     pub fn send(&mut self, text: Vec<u8>) {
-        let frame = Frame::message(text, OpCode::Data(Data::Text), true);
-        self.0.take(Message::Frame(frame));
+        self.0.send(text);
     }
 
     pub fn ping(&mut self) {
@@ -91,7 +86,7 @@ impl Socket {
             reason: Utf8Bytes::from_static(""),
         };
         self.0.take(Message::Close(Some(close)));
-        self.0.closing.get_or_insert(code);
+        self.0.is_closing = true;
     }
 
     /// Ready when the system has all that was taken. When nothing can be written any
@@ -128,14 +123,39 @@ fn would_block(error: &Error) -> bool {
 }
 
 impl<S: hyper::rt::Read + hyper::rt::Write + Unpin> Open<S> {
+    pub(super) fn new(
+        stream: S,
+        ahead: Vec<u8>,
+        maximum_message: usize,
+        leniencies: Arc<Leniencies>,
+    ) -> Self {
+        Self {
+            stream: Followed::new(stream, ahead),
+            framing: framing(maximum_message),
+            maximum_message,
+            waiting: VecDeque::new(),
+            unwritten: 0,
+            sent_large: false,
+            woken_to_read: false,
+            is_closing: false,
+            end: None,
+            leniencies,
+        }
+    }
+
+    pub(super) fn send(&mut self, text: Vec<u8>) {
+        let frame = Frame::message(text, OpCode::Data(Data::Text), true);
+        self.take(Message::Frame(frame));
+    }
+
     fn take(&mut self, message: Message) {
         // Nothing follows a close frame.
-        if self.closing.is_none() {
+        if !self.is_closing && self.end.is_none() {
             self.waiting.push_back(message);
         }
     }
 
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         if let Some(end) = &self.end {
             return Poll::Ready(Err(end.clone()));
         }
@@ -143,7 +163,7 @@ impl<S: hyper::rt::Read + hyper::rt::Write + Unpin> Open<S> {
         loop {
             while self.unwritten < WRITE_BUFFER {
                 let Some(message) = self.waiting.pop_front() else {
-                    self.waiting = VecDeque::new();
+                    self.waiting.shrink_to(IDLE_QUEUE);
                     break;
                 };
                 if let Err(error) = self.write(message) {
@@ -158,7 +178,10 @@ impl<S: hyper::rt::Read + hyper::rt::Write + Unpin> Open<S> {
             }
         }
         if self.stream.unwritable().is_some() {
-            context.waker().wake_by_ref();
+            // Once: who does not read now would be woken for ever.
+            if !std::mem::replace(&mut self.woken_to_read, true) {
+                context.waker().wake_by_ref();
+            }
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
@@ -168,7 +191,7 @@ impl<S: hyper::rt::Read + hyper::rt::Write + Unpin> Open<S> {
     fn write(&mut self, message: Message) -> Result<(), Error> {
         let length = message.len();
         self.unwritten = self.unwritten.saturating_add(length);
-        self.sent_large |= length > LARGE;
+        self.sent_large |= self.unwritten > LARGE;
         self.framing
             .set_config(|it| it.max_write_buffer_size = usize::MAX);
         let written = self.framing.write(&mut self.stream, message);
@@ -187,7 +210,10 @@ impl<S: hyper::rt::Read + hyper::rt::Write + Unpin> Open<S> {
         Ok(())
     }
 
-    fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<String, Failure>> {
+    pub(super) fn poll_message(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<String, Failure>> {
         if let Some(end) = &self.end {
             return Poll::Ready(Err(end.clone()));
         }

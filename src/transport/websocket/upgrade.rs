@@ -60,27 +60,23 @@ fn unusable(error: Error) -> Unopened {
 }
 
 fn refusal(failure: Failure) -> Unopened {
-    let wants_credentials = [
-        StatusCode::UNAUTHORIZED,
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-    ];
-    let shared = wants_credentials
-        .iter()
-        .any(|it| it.as_u16() == failure.http_status);
+    let wants_credentials = matches!(failure.http_status, 401 | 407);
     Unopened {
         // A server that wants a certificate of the client says so when TLS is over.
-        refused: !shared && failure.kind != ErrorKind::Tls,
+        refused: !wants_credentials && failure.kind != ErrorKind::Tls,
         failure,
     }
 }
 
 /// A proxy that does not connect to an http server may pass requests on to it.
 fn unconnected(failure: &ConnectFailure, target: &Target) -> Unopened {
-    let is_refusal = failure.kind == ErrorKind::Proxy && failure.http_status != 0;
-    if is_refusal && target.url.scheme() == "http" {
-        return refusal(failure.to_failure());
+    let proxy_refuses = failure.kind == ErrorKind::Proxy
+        && failure.http_status != 0
+        && failure.http_status != StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+    Unopened {
+        refused: proxy_refuses && target.url.scheme() == "http",
+        failure: failure.to_failure(),
     }
-    unreachable(failure.to_failure())
 }
 
 impl WebSockets {
@@ -246,7 +242,8 @@ impl Asking {
         .await
         .map_err(|error| refusal(http_failure(&error)))?;
         let parts = self.connection.into_parts();
-        let mut ahead = Vec::from(parts.read_buf);
+        // No larger than what is in it: hyper's buffer would stay.
+        let mut ahead = parts.read_buf.to_vec();
         let (stream, unread) = parts.io.into_parts();
         ahead.extend_from_slice(&unread);
         Ok((stream.into_inner(), ahead))
