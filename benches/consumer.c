@@ -137,6 +137,7 @@ int main(int argc, char **argv)
     /* From here on this thread only sleeps and measures, as the yardstick's does. */
     struct flood flood = measure_flood(&options);
 
+    check_transport(client, options.transport);
     if (cometd_client_disconnect(client, 5000, &error) != COMETD_OK) {
         die("disconnect", cometd_error_message(error));
     }

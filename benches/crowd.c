@@ -1,6 +1,7 @@
 #include "crowd.h"
 
 #include "measure.h"
+#include "transport.h"
 
 /* So many connect at once. */
 #define WAVE 100
@@ -55,12 +56,13 @@ void crowd_connect(cometd_client_builder *builder, cometd_client **clients, size
     }
 }
 
-void crowd_check(cometd_client *const *clients, size_t count)
+void crowd_check(cometd_client *const *clients, size_t count, const char *transport)
 {
     for (size_t index = 0; index < count; index++) {
         if (cometd_client_state(clients[index]) != COMETD_STATE_CONNECTED) {
             die("a client has lost its connection", NULL);
         }
+        check_transport(clients[index], transport);
     }
 }
 

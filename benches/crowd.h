@@ -16,8 +16,8 @@ void crowd_connect(cometd_client_builder *builder, cometd_client **clients, size
                    void (*prepare)(cometd_client *client),
                    void (*connected)(cometd_client *client));
 
-/* Ends the program when one of them is not connected any more. */
-void crowd_check(cometd_client *const *clients, size_t count);
+/* Ends the program when one of them is not connected any more, or by another transport. */
+void crowd_check(cometd_client *const *clients, size_t count, const char *transport);
 
 void crowd_free(cometd_client **clients, size_t count);
 

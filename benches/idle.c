@@ -112,7 +112,7 @@ int main(int argc, char **argv)
     crowd_connect(builder, clients, count, prepare, connected);
     sleep_for(time_to_settle);
     struct memory after = memory_now();
-    crowd_check(clients, count);
+    crowd_check(clients, count, options.transport);
     printf("program=idle transport=%s kind=%s clients=%zu heap_per_client=%.0f "
            "resident_per_client=%.0f connections_per_client=%.2f threads_with_1=%ld threads=%ld\n",
            options.transport, argv[2], count, (after.heap - before.heap) / (double)count,

@@ -87,7 +87,7 @@ int main(int argc, char **argv)
     sleep_for(options.seconds);
     struct reading end = read_now();
     size_t events = latencies_recorded();
-    crowd_check(clients, count);
+    crowd_check(clients, count, options.transport);
     /* Nothing is recorded from here on. */
     stop_latencies();
     if (events == 0) {
