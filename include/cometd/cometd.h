@@ -1365,6 +1365,32 @@ cometd_status cometd_client_publish(cometd_client *client,
                                     uint64_t *id,
                                     cometd_error **err);
 
+/// Publishes bytes, by CometD's binary extension: the message has them as text (Z85), which takes five bytes for four,
+/// and says so in its ext. The server needs that extension as well if it is to see bytes; CometD's clients have it. All
+/// else is as with cometd_client_publish. cometd_message_binary gives the bytes of a message that came.
+///
+/// `bytes` are `len` bytes; NULL when `len` is 0. `last` is false for a part after which others belong: how a whole is
+/// cut into parts, and put together, is between programs. `meta` (may be NULL, for none) is what else there is to say of
+/// the bytes, a JSON object of `meta_len` bytes; it is sent as it is. `*id` (may be NULL) receives the id, never 0.
+///
+/// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client` or `channel` is NULL, or `bytes` is and `len` is
+/// not 0; COMETD_E_OUT_OF_RANGE: `len` or `meta_len` is larger than any memory; COMETD_E_INVALID_UTF8;
+/// COMETD_E_INVALID_CHANNEL: `channel` is not a channel, has a wildcard, or is a meta channel; COMETD_E_INVALID_JSON:
+/// `meta` is not JSON, no object, or is nested more than 128 levels deep; COMETD_E_TOO_LARGE: as text it is above
+/// cometd_client_builder_set_request_capacity; COMETD_E_FULL: too many wait for their outcome, or for the program to read
+/// it, see cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or has ended;
+/// COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
+cometd_status cometd_client_publish_binary(cometd_client *client,
+                                           const char *channel,
+                                           const void *bytes,
+                                           size_t len,
+                                           bool last,
+                                           const char *meta,
+                                           size_t meta_len,
+                                           uint64_t *id,
+                                           cometd_error **err);
+
 /// Publishes a message, and sends it again until the server has answered: at least once, where
 /// cometd_client_publish sends at most once. After a failed attempt the server may have seen the message or not, so
 /// it may get it twice; every attempt carries the same message id.
@@ -1904,6 +1930,41 @@ const char *cometd_message_id(const cometd_message *message, size_t *len);
 /// **Returns** whether the message has one; false for NULL.
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 bool cometd_message_replay_id(const cometd_message *message, int64_t *id);
+
+/// Whether the message is one of CometD's binary extension: its ext says that its data is bytes, as text (Z85). The data
+/// is there as it came, too.
+///
+/// **Returns** whether it is; false for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+bool cometd_message_is_binary(const cometd_message *message);
+
+/// The bytes of a binary message. The first call of this function or of one of the next two reads them.
+///
+/// `len` (may be NULL) receives how many there are; it may be 0.
+///
+/// **Returns** the bytes; NULL when the message is not binary (cometd_message_is_binary), or when what should be Z85 is
+/// none (a character that it does not have, a length or a group that cannot be), and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the message's. **Since** 0.1.
+const uint8_t *cometd_message_binary(const cometd_message *message,
+                                     size_t *len);
+
+/// Whether no other part belongs behind the bytes of a binary message. Parts may come on a channel from several
+/// publishers; to put them together is the program's.
+///
+/// **Returns** false when the message says so; true in all other cases, and for messages that are not binary; false for
+/// NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+bool cometd_message_binary_is_last(const cometd_message *message);
+
+/// What a binary message says of its bytes: the JSON text as the server sent it, by CometD's clients an object.
+///
+/// `len` (may be NULL) receives its length in bytes. The text may be nested as
+/// deep as the server likes; a parser that recurses should have a limit.
+///
+/// **Returns** the JSON text, ended by NUL; NULL when there is none, when the message is not binary, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the message's. **Since** 0.1.
+const char *cometd_message_binary_meta(const cometd_message *message,
+                                       size_t *len);
 
 /// Keeps a message longer than its event.
 ///

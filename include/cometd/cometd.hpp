@@ -277,19 +277,32 @@ public:
     /// The JSON text as the server sent it.
     std::string_view data() const noexcept { return part(cometd_message_data).value_or(""); }
     std::optional<std::string_view> ext() const noexcept { return part(cometd_message_ext); }
+    /// Whether the ext says that the data is bytes, as text.
+    bool is_binary() const noexcept { return cometd_message_is_binary(raw()); }
+    /// The bytes of a binary message; nothing when they cannot be read.
+    std::optional<std::string_view> binary() const noexcept {
+        std::size_t length = 0;
+        const std::uint8_t *bytes = cometd_message_binary(raw(), &length);
+        return detail::view(reinterpret_cast<const char *>(bytes), length);
+    }
+    /// Whether no other part belongs behind these bytes.
+    bool binary_is_last() const noexcept { return cometd_message_binary_is_last(raw()); }
+    /// The JSON that says more of the bytes.
+    std::optional<std::string_view> binary_meta() const noexcept { return part(cometd_message_binary_meta); }
     /// The JSON text: a string with its quotes, or a number.
     std::optional<std::string_view> id() const noexcept { return part(cometd_message_id); }
     /// The id of the replay extension, a position to start after.
     std::optional<std::int64_t> replay_id() const noexcept {
         std::int64_t id = 0;
-        const bool found = cometd_message_replay_id(static_cast<const Self *>(this)->get(), &id);
+        const bool found = cometd_message_replay_id(raw(), &id);
         return found ? std::optional<std::int64_t>(id) : std::nullopt;
     }
 
 private:
+    const cometd_message *raw() const noexcept { return static_cast<const Self *>(this)->get(); }
     std::optional<std::string_view> part(const char *(*accessor)(const cometd_message *, std::size_t *)) const noexcept {
         std::size_t length = 0;
-        const char *text = accessor(static_cast<const Self *>(this)->get(), &length);
+        const char *text = accessor(raw(), &length);
         return text == nullptr ? std::nullopt
                                : std::optional<std::string_view>(std::string_view(text, length));
     }
@@ -519,6 +532,18 @@ public:
         const char *data = json.data() == nullptr ? "" : json.data();
         detail::checked("publish", [&](cometd_error **err) {
             return cometd_client_publish(get(), name, data, json.size(), &id, err);
+        });
+        return id;
+    }
+    /// Publishes bytes. `last` is false for a part after which others belong; `meta` is a JSON object, or empty for none.
+    std::uint64_t publish_binary(const std::string &channel, std::string_view bytes, bool last = true,
+                                 std::string_view meta = {}) {
+        std::uint64_t id = 0;
+        const char *name = detail::text(channel, "publish_binary");
+        const char *more = meta.empty() ? nullptr : meta.data();
+        detail::checked("publish_binary", [&](cometd_error **err) {
+            return cometd_client_publish_binary(get(), name, bytes.data(), bytes.size(), last, more, meta.size(), &id,
+                                                err);
         });
         return id;
     }

@@ -138,6 +138,7 @@ static void owners_move() {
     assert(moved.channel() == "/ticks" && moved.message()->channel() == "/ticks");
     assert(moved.message()->data().substr(0, 8) == "{\"tick\":" && !moved.message()->ext() && !moved.message()->id());
     // What is retained outlives its event and its client.
+    assert(!moved.message()->is_binary() && !moved.message()->binary() && !moved.message()->binary_meta());
     cometd::message kept = moved.message()->retain(), again = kept.retain();
     const std::string data(kept.data());
     moved = cometd::event();
@@ -150,6 +151,22 @@ static void owners_move() {
     cometd::client adopted(raw);
     assert(adopted.get() == raw && adopted.release() == raw);
     cometd::client(raw).state();
+}
+
+static void bytes() {
+    cometd::client client = connected();
+    client.subscribe("/bytes");
+    next(client, COMETD_EVENT_SUBSCRIBED);
+    const std::string some("\x86\0\xff", 3);
+    client.publish_binary("/bytes", some, false, "{\"n\":1}");
+    cometd::event event = next(client, COMETD_EVENT_MESSAGE);
+    assert(event.message()->is_binary() && event.message()->binary() == some);
+    assert(!event.message()->binary_is_last() && event.message()->binary_meta() == "{\"n\":1}");
+    client.publish_binary("/bytes", {});
+    event = next(client, COMETD_EVENT_MESSAGE);
+    assert(event.message()->binary() == "" && event.message()->binary_is_last());
+    assert(thrown([&] { client.publish_binary("/bytes", some, true, "1"); }).status() == COMETD_E_INVALID_JSON);
+    client.disconnect(10s);
 }
 
 static void polls_and_receivers() {
@@ -421,6 +438,7 @@ int main(int, char **argv) {
     proxies_and_certificates_are_checked_at_once();
     every_option_is_there();
     owners_move();
+    bytes();
     polls_and_receivers();
     callbacks_may_throw();
     token_providers();

@@ -13,10 +13,11 @@ function good(type, name) {
     if (type == "const char *") {
         if (name == "url") return "\"http://127.0.0.1:1/\""
         if (name == "path") return "\"a/\""
-        if (name == "json") return "\"{}\""
+        if (name == "json" || name == "meta") return "\"{}\""
         if (name == "channel" || name == "pattern") return "\"/service/a\""
         if (name ~ /^(token|user|password|header_value|name|value|pem|pem_chain|pem_key)$/) return "\"x\""
     }
+    if (type == "const void *" && name == "bytes") return "\"x\""
     if (type == "const char *const *" && name == "channels") return "f.channels"
     if (type ~ /^(const )?cometd_(client|client_builder|receiver|event|error|message) \*$/)
         return "f." name
@@ -35,7 +36,7 @@ function good(type, name) {
     if (type == "int64_t") return "-1"
     if (type == "cometd_state *" && name == "previous") return "&f.previous"
     if (type ~ /^cometd_(event|free|token|log|replay_load|replay_save|extension|handshake)_fn$/ || type == "void *") return "NULL"
-    if (type == "size_t" && name == "len") return "2"
+    if (type == "size_t" && name ~ /^(meta_)?len$/) return "2"
     if (type == "size_t" && name == "cap" && types[i - 1] == "char *") return "sizeof f.buffer"
     if (type == "size_t" && name == "bytes") return "1024"
     if (type == "size_t") return "1"
@@ -52,7 +53,7 @@ function is_pointer(type) {
 
 # Whether the header lets this one be NULL.
 function is_optional(type, name) {
-    return name ~ /^(err|id|len|needed|code|previous|password|fn|load|save|outgoing|incoming|user|free_user)$/ && \
+    return name ~ /^(err|id|len|needed|code|previous|password|meta|fn|load|save|outgoing|incoming|user|free_user)$/ && \
            !(name == "user" && type == "const char *")
 }
 
