@@ -35,6 +35,7 @@ fn main() {
         "handshake",
         "state",
         "client",
+        "transport",
         "subscription",
         "publish",
         "statistics",

@@ -47,11 +47,13 @@ It publishes to the channel /ticks twice a second. Every four seconds or so it
 forgets its clients, as a server does that was restarted. The C program
 examples-c/subscribe.c, linked with libcometd, subscribes for $seconds seconds:
 
-  \$ $build/bin/subscribe $url /ticks
+  \$ $build/bin/subscribe -w $url /ticks
+
+With -w it goes over WebSocket, where the server has it.
 
 END
 
-"$build/bin/subscribe" "$url" /ticks >"$folder/lines" 2>&1 &
+"$build/bin/subscribe" -w "$url" /ticks >"$folder/lines" 2>&1 &
 client=$!
 # As Ctrl-C would, after a while. The sleep goes with its shell.
 (
@@ -72,6 +74,7 @@ while IFS= read -r line; do
         events=$((events + 1))
         [ "$lost" -eq 0 ] || after=$((after + 1))
         ;;
+    'transport websocket') note='one connection carries everything' ;;
     'state IDLE '*) note='the program connects' ;;
     'subscribed '*)
         note='from here on the server sends what comes on it'

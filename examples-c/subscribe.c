@@ -1,7 +1,8 @@
 /* Prints what comes on channels, by polling, until Ctrl-C.
  *
- *   subscribe [-n COUNT] URL CHANNEL...
+ *   subscribe [-w] [-n COUNT] URL CHANNEL...
  *
+ * With -w over WebSocket, where the server has it, and by long polling where not.
  * Messages go to the standard output, one a line: the channel and the data.
  * Everything else goes to the standard error. Exits with 0 after COUNT messages
  * or Ctrl-C, 1 when something failed for good, 2 when called the wrong way. */
@@ -54,13 +55,28 @@ static void handle(const cometd_event *event) {
     }
 }
 
+/* Says over what the replies come, when that has changed. */
+static void report_transport(const cometd_client *client) {
+    static int32_t last;
+    int32_t transport = cometd_client_transport(client);
+    if (transport == last) return;
+    last = transport;
+    fprintf(stderr, "transport %s\n", transport == COMETD_TRANSPORT_WEBSOCKET ? "websocket" : "long-polling");
+}
+
 int main(int argc, char **argv) {
-    for (int option; (option = getopt(argc, argv, "n:")) != -1;) {
+    static const int32_t transports[] = {COMETD_TRANSPORT_WEBSOCKET, COMETD_TRANSPORT_LONG_POLLING};
+    int with_websocket = 0;
+    for (int option; (option = getopt(argc, argv, "n:w")) != -1;) {
+        if (option == 'w') {
+            with_websocket = 1;
+            continue;
+        }
         limit = option == 'n' ? strtol(optarg, NULL, 10) : 0;
         if (limit < 1) optind = argc; /* wrong: leads to the usage line */
     }
     if (argc - optind < 2) {
-        fprintf(stderr, "usage: subscribe [-n COUNT] URL CHANNEL...\n");
+        fprintf(stderr, "usage: subscribe [-w] [-n COUNT] URL CHANNEL...\n");
         return 2;
     }
     const char *url = argv[optind], *const *channels = (const char *const *)argv + optind + 1;
@@ -73,6 +89,7 @@ int main(int argc, char **argv) {
     cometd_client *client = NULL;
     cometd_error *error = NULL;
     if (cometd_client_builder_new(url, &builder, &error) != COMETD_OK) return report(error);
+    if (with_websocket) cometd_client_builder_set_transports(builder, transports, 2);
     cometd_status status = cometd_client_builder_build(builder, &client, &error);
     cometd_client_builder_free(builder);
     if (status != COMETD_OK) return report(error);
@@ -95,6 +112,7 @@ int main(int argc, char **argv) {
             failed = 1;
             break;
         }
+        if (with_websocket) report_transport(client);
         handle(event); /* NULL when nothing came in time: of no type */
         cometd_event_free(event);
     }

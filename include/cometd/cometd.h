@@ -260,6 +260,12 @@
 /// The end. A client is not connected a second time; another one is built.
 #define COMETD_STATE_CLOSED 7
 
+/// HTTP requests, one of which the server holds until it has events: "long-polling" (Bayeux 1.0, section 6.1).
+#define COMETD_TRANSPORT_LONG_POLLING 1
+
+/// One WebSocket (RFC 6455) for all messages: "websocket".
+#define COMETD_TRANSPORT_WEBSOCKET 2
+
 /// As a replay position: new events only.
 #define COMETD_REPLAY_NEW -1
 
@@ -517,6 +523,14 @@ bool cometd_error_is_fatal(const cometd_error *error);
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 int32_t cometd_error_http_status(const cometd_error *error);
 
+/// The code with which a WebSocket was closed (RFC 6455, section 7.4), by the server or for what it sent, when that was
+/// the error.
+///
+/// **Returns** 1000 to 4999: 1005 for a close frame without a code, 1006 for none at all; 0 when no socket was closed, and
+/// for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+int32_t cometd_error_websocket_code(const cometd_error *error);
+
 /// The error as the server wrote it, "403::Unknown client" (Bayeux 1.0, section
 /// 3.6).
 ///
@@ -762,7 +776,7 @@ cometd_status cometd_client_builder_add_cookie(cometd_client_builder *builder,
 /// capitals, as in "X-Request-Id".
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `name` is Cookie
-/// or a header that belongs to the transport, such as Host or Content-Length;
+/// or a header that belongs to the transport, such as Host, Content-Length or Sec-WebSocket-…;
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: `name` is no header name, or `value`
 /// holds a control character; COMETD_E_OUT_OF_RANGE: `value` is longer than 65536 bytes,
 /// or there are 100 headers.
@@ -809,7 +823,8 @@ cometd_status cometd_client_builder_set_interval_ms(cometd_client_builder *build
 
 /// Sets how long a request may take, on top of the time for which the server holds it.
 /// Then it has failed. Connecting, DNS and TLS count. A response that is arriving at 1024 bytes a second or
-/// more is waited for, up to ten times as long.
+/// more is waited for, up to ten times as long. Over a WebSocket the time is that of its opening, of each reply from when
+/// its message was written, and of what follows a ping.
 ///
 /// `request_timeout_ms` is at least 1; the default is 10000.
 ///
@@ -892,7 +907,8 @@ cometd_status cometd_client_builder_set_overflow(cometd_client_builder *builder,
 /// Sets how large a response may be, after decompression. A larger one is a failure,
 /// COMETD_E_TOO_LARGE. Memory is taken as bytes come; when there is none for what comes,
 /// the failure is COMETD_E_SYSTEM. Without regard to this, the headers of a response are at
-/// most 262144 bytes, interim responses included, or it is COMETD_E_MALFORMED_HTTP.
+/// most 262144 bytes, interim responses included, or it is COMETD_E_MALFORMED_HTTP. A message that comes over a WebSocket
+/// may be as large, and a larger one is the same failure: the socket is closed with the code 1009.
 ///
 /// `bytes` is 1 to 2147483647; the default is 16777216.
 ///
@@ -902,10 +918,10 @@ cometd_status cometd_client_builder_set_overflow(cometd_client_builder *builder,
 cometd_status cometd_client_builder_set_response_capacity(cometd_client_builder *builder,
                                                           size_t bytes);
 
-/// Sets how large the server takes a request. A message that would make a larger one, counted as its channel, its data
-/// and 256 bytes for what the protocol adds, is refused where it is published, with COMETD_E_TOO_LARGE; several are
-/// divided, those of a batch too. Servers answer a larger one with an error, or end the connection: CometD's
-/// own limit is 1048576 bytes, Salesforce's 32768.
+/// Sets how large the server takes a request, or a frame of a WebSocket. A message that would make a larger one, counted
+/// as its channel, its data and 256 bytes for what the protocol adds, is refused where it is published, with
+/// COMETD_E_TOO_LARGE; several are divided, those of a batch too. Servers answer a larger one with an error, or end the
+/// connection: CometD's own limit is 1048576 bytes, Salesforce's 32768.
 ///
 /// `bytes` is 1024 to 2147483647; by default there is no limit.
 ///
@@ -1290,6 +1306,100 @@ cometd_state cometd_client_state(const cometd_client *client);
 cometd_status cometd_client_set_authorization(cometd_client *client,
                                               const char *header_value);
 
+/// Sets over what messages travel (Bayeux 1.0, sections 4.1 and 6.1), in order of preference. Handshakes go over the
+/// first one that is not off, and name all of the list; what the server's reply names decides how it goes on, in the same
+/// session. While a session lives and works, nothing is changed.
+///
+/// A WebSocket is one connection for everything. It is opened (RFC 6455, section 4) at the URL as it was given, or at
+/// cometd_client_builder_set_websocket_path, with the authorization, cookies and headers of the other requests, through
+/// a proxy always by CONNECT, and without compression. Redirects are followed to the same server only. A message of the
+/// server's may be as large as cometd_client_builder_set_response_capacity says, put together from its fragments; a
+/// frame of the client's as cometd_client_builder_set_request_capacity says; and
+/// cometd_client_builder_set_request_timeout_ms is how long the opening, each reply and each pong may take. A reply or a
+/// pong that does not come in time ends the socket. What cometd_client_set_authorization gives travels with the next
+/// opening; an open socket stays.
+///
+/// What happens when there is no WebSocket:
+///
+/// - The network, DNS, TLS or the proxy fails, or the proxy wants credentials: long polling would fare the same. It is
+///   an error as any other, and WebSocket is tried again after the usual wait.
+/// - HTTP 401: the token provider is asked (cometd_client_builder_set_token_provider) and the socket opened once more.
+/// - Any other HTTP status, 401 again or without a provider, a redirect to another server, an answer that is no correct
+///   upgrade or is without the protocol of cometd_client_builder_set_websocket_protocol, no answer in time, a proxy that
+///   makes no tunnel to an http server, or a socket that ends or says nothing before the first Bayeux reply: WebSocket
+///   is refused.
+/// - A socket that has carried a reply is lost: it is opened again for the same session, after the wait of a failed
+///   connect. If that is refused, or three sockets in a row end without a reply: WebSocket is refused.
+///
+/// When WebSocket is refused and long polling is in the list, the client goes on by long polling at once, within the
+/// same attempt; it does not count for cometd_client_builder_set_number_of_retries. One COMETD_EVENT_ERROR tells of
+/// it, with cometd_error_retry_in_ms 0, or as long as a Retry-After asks for, which is kept. WebSocket is then off for
+/// this server, for 60 seconds at first, and twice as long each time up to an hour; the next handshake after that
+/// tries it again. When long polling does not reach the server either, it was the network, and the refusal is
+/// forgotten. Each server of cometd_client_builder_add_url stands for itself. With WebSocket alone in the list a
+/// refusal is a failed attempt.
+///
+/// A server may not know a session any more that comes by another transport; then there is a new one, as after any lost
+/// session, and the subscriptions are made again.
+///
+/// When a socket dies, events that were on their way are lost, and nobody can know of them, unless
+/// cometd_client_builder_set_acknowledgement is on and the server has it. Publishes without a reply fail with
+/// COMETD_E_CONNECTION_LOST: the server may or may not have seen them.
+///
+/// `transports` has `count` of COMETD_TRANSPORT_LONG_POLLING and COMETD_TRANSPORT_WEBSOCKET, at least one, each at most
+/// once. The default is COMETD_TRANSPORT_LONG_POLLING alone.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` or `transports` is NULL, `count` is 0, or one is there
+/// twice; COMETD_E_OUT_OF_RANGE: one is none of the constants.
+/// **Threads** one at a time. **Blocks** never. **Ownership** the list is copied. **Since** 0.1.
+cometd_status cometd_client_builder_set_transports(cometd_client_builder *builder,
+                                                   const int32_t *transports,
+                                                   size_t count);
+
+/// Sets where WebSockets are opened.
+///
+/// `path` is resolved on the URL, which counts as a folder, as RFC 3986, section 5, says; nothing is appended. It must
+/// stay on the same server, for each server of cometd_client_builder_add_url. "" is the default: the URL itself, to the
+/// letter; the base paths of the other requests do not count.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` or `path` is NULL, or
+/// `path` is not a path or leads to another server; COMETD_E_INVALID_UTF8.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_websocket_path(cometd_client_builder *builder,
+                                                       const char *path);
+
+/// Sets the protocol that WebSockets are opened for (Sec-WebSocket-Protocol; RFC 6455, section 1.9). A server that does
+/// not choose it has refused WebSocket, and so has one that chooses another; CometD and Faye choose none unless they are
+/// told to.
+///
+/// `protocol` is a token (RFC 9110, section 5.6.2) of at most 4096 bytes. It is no secret: errors and the log may show
+/// it. "" is the default: none.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` or `protocol` is NULL; COMETD_E_INVALID_UTF8;
+/// COMETD_E_INVALID_HEADER: `protocol` is no token; COMETD_E_OUT_OF_RANGE: it is longer.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_websocket_protocol(cometd_client_builder *builder,
+                                                           const char *protocol);
+
+/// Sets after how long without a byte from the server a WebSocket is asked for one, by a ping (RFC 6455, section 5.5.2).
+/// The socket is lost when nothing comes within cometd_client_builder_set_request_timeout_ms then. Proxies end
+/// connections that are silent, often after 60 seconds, and a line that is dead is noticed by nothing else. Pings of the
+/// server are always answered.
+///
+/// `ping_interval_ms` is at least 0; the default is 20000. 0: none are sent.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `ping_interval_ms` is negative.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_ping_interval_ms(cometd_client_builder *builder,
+                                                         int32_t ping_interval_ms);
+
+/// Over what the last reply of the server came.
+///
+/// **Returns** one of COMETD_TRANSPORT_…; 0 while no reply has come, for NULL, and for one that has crossed a fork.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+int32_t cometd_client_transport(const cometd_client *client);
+
 /// Subscribes to channels: asks the server for their messages. A channel may end in "/*" (one
 /// segment) or "/**" (one or more). Behind a '?' anything may stand that is no control character, such as
 /// Salesforce's filters: "/topic/A?Subject='5 * 3'". One message is sent for each channel, all
@@ -1488,7 +1598,13 @@ cometd_status cometd_client_server_time(cometd_client *client,
 /// - "requests", "bytes_sent", "bytes_received" (bodies, after decompression), "events_received", "handshakes",
 ///   "reconnects";
 /// - "round_trip_ms" of the last request that the server did not hold; "server_time_ms", what
-///   cometd_client_server_time gives, or null;
+///   cometd_client_server_time gives, or null; a ping of a WebSocket counts for "round_trip_ms" as well;
+/// - "transport", over what the last reply came, "long-polling" or "websocket", or null, and "transport_changes", how often
+///   the client went from one to the other;
+/// - "websockets_opened", sockets that were opened; "websockets_refused", how often WebSocket was refused, see
+///   cometd_client_builder_set_transports; "websockets_closed", an object that counts the sockets that were closed by their
+///   code, such as "1000" or "1006" (of more than 64 codes the further ones are "other"); "frames_sent" and
+///   "frames_received" over them, whose texts "bytes_sent" and "bytes_received" count as well; and "pings" that were sent;
 /// - "failures", an object that counts the errors of the client itself by kind, such as "timeout", "tcp" or
 ///   "http_status"; "extension", functions of an extension that failed, and "replay_store", positions that were not
 ///   saved;

@@ -112,6 +112,8 @@ public:
     bool is_fatal() const noexcept { return cometd_error_is_fatal(error_); }
     /// 0 when there was no response.
     std::int32_t http_status() const noexcept { return cometd_error_http_status(error_); }
+    /// With which a WebSocket was closed, 1006 without a close frame; 0 when none was.
+    std::int32_t websocket_code() const noexcept { return cometd_error_websocket_code(error_); }
     /// "403::Unknown client".
     std::optional<std::string_view> bayeux() const noexcept {
         return detail::view(cometd_error_bayeux(error_, nullptr));
@@ -162,8 +164,8 @@ public:
     explicit error(error_view from)
         : std::runtime_error(std::string(from.message())),
           details_(std::make_shared<const details>(details{from.status(), from.phase(),
-              from.is_fatal(), from.http_status(), detail::copy(cometd_error_bayeux(from.get(), nullptr)),
-              from.bayeux_code(), detail::copy(cometd_error_channel(from.get())), from.retry_in(),
+              from.is_fatal(), from.http_status(), from.websocket_code(),
+              detail::copy(cometd_error_bayeux(from.get(), nullptr)), from.bayeux_code(), detail::copy(cometd_error_channel(from.get())), from.retry_in(),
               detail::copy(from.client()), detail::copy(from.url()), detail::copy(from.ext()),
               detail::copy(from.bayeux_json())})) {}
 
@@ -171,13 +173,14 @@ public:
     error(cometd_status status, const std::string &what)
         : std::runtime_error(what + ": " + cometd_status_text(status)),
           details_(std::make_shared<const details>(
-              details{status, COMETD_PHASE_CALL, false, 0, std::nullopt, 0, std::nullopt, std::nullopt, std::nullopt,
+              details{status, COMETD_PHASE_CALL, false, 0, 0, std::nullopt, 0, std::nullopt, std::nullopt, std::nullopt,
                   std::nullopt, std::nullopt, std::nullopt})) {}
 
     cometd_status status() const noexcept { return details_->status; }
     std::int32_t phase() const noexcept { return details_->phase; }
     bool is_fatal() const noexcept { return details_->fatal; }
     std::int32_t http_status() const noexcept { return details_->http_status; }
+    std::int32_t websocket_code() const noexcept { return details_->websocket_code; }
     const std::optional<std::string> &bayeux() const noexcept { return details_->bayeux; }
     std::int32_t bayeux_code() const noexcept { return details_->bayeux_code; }
     const std::optional<std::string> &channel() const noexcept { return details_->channel; }
@@ -193,6 +196,7 @@ private:
         std::int32_t phase;
         bool fatal;
         std::int32_t http_status;
+        std::int32_t websocket_code;
         std::optional<std::string> bayeux;
         std::int32_t bayeux_code;
         std::optional<std::string> channel;
@@ -495,6 +499,8 @@ public:
         const error_owner owned(raw);
         return owned == nullptr ? std::nullopt : std::optional<error>(error(error_view(owned.get())));
     }
+    /// Over what the last reply came: one of COMETD_TRANSPORT_…; 0 when none has.
+    std::int32_t transport() const noexcept { return cometd_client_transport(client_.get()); }
     /// What it is called in errors and log lines.
     std::string_view name() const noexcept { return detail::view(cometd_client_name(client_.get())).value_or(""); }
     /// The id that the server has given the session; nothing when there is none.
@@ -1000,6 +1006,25 @@ public:
     builder &set_follow_hosts(bool enabled) {
         return done("set_follow_hosts", cometd_client_builder_set_follow_hosts(get(), enabled));
     }
+    /// COMETD_TRANSPORT_…, in order of preference, each once.
+    builder &set_transports(const std::vector<std::int32_t> &transports) {
+        return set_transports(transports.data(), transports.size());
+    }
+    builder &set_transports(std::initializer_list<std::int32_t> transports) {
+        return set_transports(transports.begin(), transports.size());
+    }
+    /// Where WebSockets are opened; "": at the URL itself.
+    builder &set_websocket_path(const std::string &path) {
+        return set("set_websocket_path", cometd_client_builder_set_websocket_path, path);
+    }
+    /// "": none.
+    builder &set_websocket_protocol(const std::string &protocol) {
+        return set("set_websocket_protocol", cometd_client_builder_set_websocket_protocol, protocol);
+    }
+    /// 0: no pings.
+    builder &set_ping_interval(milliseconds time) {
+        return done("set_ping_interval", cometd_client_builder_set_ping_interval_ms(get(), detail::to_ms(time)));
+    }
     builder &set_timesync(bool enabled) {
         return done("set_timesync", cometd_client_builder_set_timesync(get(), enabled));
     }
@@ -1050,6 +1075,12 @@ public:
     cometd_client_builder *get() noexcept { return builder_.get(); }
 
 private:
+    builder &set_transports(const std::int32_t *transports, std::size_t count) {
+        // The address of an empty list may be none.
+        const std::int32_t none = 0;
+        return done("set_transports",
+            cometd_client_builder_set_transports(get(), transports == nullptr ? &none : transports, count));
+    }
     builder &done(const char *what, cometd_status status) {
         detail::check(status, what);
         return *this;

@@ -9,6 +9,11 @@ pub enum ConnectionType {
 }
 
 impl ConnectionType {
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::LongPolling, Self::WebSocket];
+        all.into_iter().find(|it| it.name() == name)
+    }
+
     /// What the protocol calls it.
     pub fn name(self) -> &'static str {
         match self {

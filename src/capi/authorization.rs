@@ -187,7 +187,7 @@ pub unsafe extern "C" fn cometd_client_builder_add_cookie(
 /// capitals, as in "X-Request-Id".
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `name` is Cookie
-/// or a header that belongs to the transport, such as Host or Content-Length;
+/// or a header that belongs to the transport, such as Host, Content-Length or Sec-WebSocket-…;
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: `name` is no header name, or `value`
 /// holds a control character; COMETD_E_OUT_OF_RANGE: `value` is longer than 65536 bytes,
 /// or there are 100 headers.

@@ -80,7 +80,8 @@ pub unsafe extern "C" fn cometd_client_builder_set_overflow(
 /// Sets how large a response may be, after decompression. A larger one is a failure,
 /// COMETD_E_TOO_LARGE. Memory is taken as bytes come; when there is none for what comes,
 /// the failure is COMETD_E_SYSTEM. Without regard to this, the headers of a response are at
-/// most 262144 bytes, interim responses included, or it is COMETD_E_MALFORMED_HTTP.
+/// most 262144 bytes, interim responses included, or it is COMETD_E_MALFORMED_HTTP. A message that comes over a WebSocket
+/// may be as large, and a larger one is the same failure: the socket is closed with the code 1009.
 ///
 /// `bytes` is 1 to 2147483647; the default is 16777216.
 ///
@@ -95,10 +96,10 @@ pub unsafe extern "C" fn cometd_client_builder_set_response_capacity(
     unsafe { set(builder, |it| it.set_response_capacity(bytes)) }
 }
 
-/// Sets how large the server takes a request. A message that would make a larger one, counted as its channel, its data
-/// and 256 bytes for what the protocol adds, is refused where it is published, with COMETD_E_TOO_LARGE; several are
-/// divided, those of a batch too. Servers answer a larger one with an error, or end the connection: CometD's
-/// own limit is 1048576 bytes, Salesforce's 32768.
+/// Sets how large the server takes a request, or a frame of a WebSocket. A message that would make a larger one, counted
+/// as its channel, its data and 256 bytes for what the protocol adds, is refused where it is published, with
+/// COMETD_E_TOO_LARGE; several are divided, those of a batch too. Servers answer a larger one with an error, or end the
+/// connection: CometD's own limit is 1048576 bytes, Salesforce's 32768.
 ///
 /// `bytes` is 1024 to 2147483647; by default there is no limit.
 ///

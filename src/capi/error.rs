@@ -140,6 +140,19 @@ pub unsafe extern "C" fn cometd_error_http_status(error: *const cometd_error) ->
     })
 }
 
+/// The code with which a WebSocket was closed (RFC 6455, section 7.4), by the server or for what it sent, when that was
+/// the error.
+///
+/// **Returns** 1000 to 4999: 1005 for a close frame without a code, 1006 for none at all; 0 when no socket was closed, and
+/// for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_error_websocket_code(error: *const cometd_error) -> i32 {
+    access(0, || {
+        unsafe { error.as_ref() }.map_or(0, |it| i32::from(it.error.websocket_code))
+    })
+}
+
 /// The error as the server wrote it, "403::Unknown client" (Bayeux 1.0, section
 /// 3.6).
 ///

@@ -6,7 +6,7 @@
 //! [`message`], [`error`], and the short-lived ones of the host's functions,
 //! [`extension`] and [`handshake`]. The setters of a builder stand by what they
 //! are about ([`urls`], [`authorization`], [`timing`], [`capacity`],
-//! [`session_options`], [`network`], [`replay`]), and so does what a client does
+//! [`session_options`], [`network`], [`transport`], [`replay`]), and so does what a client does
 //! ([`subscription`], [`publish`], [`statistics`], [`disconnect`],
 //! [`own_receiver`]).
 //!
@@ -46,5 +46,6 @@ pub mod statistics;
 pub mod status;
 pub mod subscription;
 pub mod timing;
+pub mod transport;
 pub mod urls;
 pub mod version;

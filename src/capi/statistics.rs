@@ -41,7 +41,13 @@ pub unsafe extern "C" fn cometd_client_server_time(
 /// - "requests", "bytes_sent", "bytes_received" (bodies, after decompression), "events_received", "handshakes",
 ///   "reconnects";
 /// - "round_trip_ms" of the last request that the server did not hold; "server_time_ms", what
-///   cometd_client_server_time gives, or null;
+///   cometd_client_server_time gives, or null; a ping of a WebSocket counts for "round_trip_ms" as well;
+/// - "transport", over what the last reply came, "long-polling" or "websocket", or null, and "transport_changes", how often
+///   the client went from one to the other;
+/// - "websockets_opened", sockets that were opened; "websockets_refused", how often WebSocket was refused, see
+///   cometd_client_builder_set_transports; "websockets_closed", an object that counts the sockets that were closed by their
+///   code, such as "1000" or "1006" (of more than 64 codes the further ones are "other"); "frames_sent" and
+///   "frames_received" over them, whose texts "bytes_sent" and "bytes_received" count as well; and "pings" that were sent;
 /// - "failures", an object that counts the errors of the client itself by kind, such as "timeout", "tcp" or
 ///   "http_status"; "extension", functions of an extension that failed, and "replay_store", positions that were not
 ///   saved;

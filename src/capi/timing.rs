@@ -45,7 +45,8 @@ pub unsafe extern "C" fn cometd_client_builder_set_interval_ms(
 
 /// Sets how long a request may take, on top of the time for which the server holds it.
 /// Then it has failed. Connecting, DNS and TLS count. A response that is arriving at 1024 bytes a second or
-/// more is waited for, up to ten times as long.
+/// more is waited for, up to ten times as long. Over a WebSocket the time is that of its opening, of each reply from when
+/// its message was written, and of what follows a ping.
 ///
 /// `request_timeout_ms` is at least 1; the default is 10000.
 ///

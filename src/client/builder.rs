@@ -1,8 +1,10 @@
 //! What a client is told before it is built. Each setter checks its argument
 //! at once, names it in the error, and changes nothing when it refuses it.
 
+mod transports;
+
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicU8, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -21,7 +23,6 @@ use super::statistics::Counters;
 use super::token_provider::TokenProvider;
 use super::{Client, Unstarted};
 use crate::bayeux::json;
-use crate::bayeux::ConnectionType;
 use crate::delivery::{Hub, Limits, Overflow};
 use crate::error::{Error, ErrorKind};
 use crate::runtime::Process;
@@ -35,7 +36,6 @@ use crate::transport::leniencies::Leniencies;
 use crate::transport::proxy::{Choice, Proxy};
 use crate::transport::secrets::Secrets;
 use crate::transport::tls::Tls;
-use crate::transport::websocket::{self, WebSockets};
 
 pub const DEFAULT_EVENTS: usize = 10_000;
 pub const DEFAULT_BYTES: usize = 64 * 1024 * 1024;
@@ -60,6 +60,8 @@ pub struct Builder {
     further_urls: Vec<Url>,
     base_paths: BasePaths,
     append: Append,
+    /// The one that is asked for on a WebSocket.
+    websocket_protocol: Option<HeaderValue>,
     authorization: Option<HeaderValue>,
     jar: Jar,
     headers: HeaderMap,
@@ -107,6 +109,7 @@ impl Builder {
             further_urls: Vec::new(),
             base_paths: BasePaths::default(),
             append: Append::default(),
+            websocket_protocol: None,
             authorization,
             jar: Jar::default(),
             headers: HeaderMap::new(),
@@ -291,6 +294,13 @@ impl Builder {
                 return refuse(
                     ErrorKind::InvalidArgument,
                     "cookies are added by cometd_client_builder_add_cookie",
+                )
+            }
+            of_websocket if of_websocket.starts_with("sec-websocket-") => {
+                return refuse(
+                    ErrorKind::InvalidArgument,
+                    "the headers of WebSocket belong to the transport; a protocol is asked for by \
+                     cometd_client_builder_set_websocket_protocol",
                 )
             }
             "host" | "content-length" | "content-type" | "transfer-encoding" | "connection"
@@ -567,6 +577,7 @@ impl Builder {
             commands_capacity: self.commands,
             last_operation: AtomicU64::new(0),
             counters: Counters::default(),
+            transport: AtomicU8::new(0),
             leniencies,
             positions: positions.map(Box::new),
         });
@@ -584,28 +595,6 @@ impl Builder {
             request_capacity: self.session.request_capacity,
             process: Process::current(),
         })
-    }
-}
-
-impl Builder {
-    /// The way to servers' WebSockets, where the host wants it.
-    fn websockets(&self, settings: &Settings) -> Result<Option<Box<WebSockets>>, Error> {
-        if !self.session.transports.contains(&ConnectionType::WebSocket) {
-            return Ok(None);
-        }
-        let websockets = WebSockets::new(websocket::Settings {
-            servers: settings.servers.clone(),
-            protocol: None,
-            authorization: settings.authorization.clone(),
-            cookies: settings.cookies.clone(),
-            headers: Arc::new(self.headers.clone()),
-            maximum_message: self.maximum_response,
-            connect_timeout: settings.connect_timeout,
-            proxies: settings.proxies.clone(),
-            tls: settings.tls.clone(),
-            leniencies: settings.leniencies.clone(),
-        })?;
-        Ok(Some(Box::new(websockets)))
     }
 }
 

@@ -13,7 +13,9 @@ use crate::bayeux::Body;
 use crate::clock;
 use crate::error::Failure;
 use crate::runtime::Runtime;
-use crate::session::{Endpoint, HandshakeQuestion, Request, RequestId, Server, Session, SocketId};
+use crate::session::{
+    Endpoint, Handover, HandshakeQuestion, Request, RequestId, Server, Session, SocketId,
+};
 use crate::transport::http::LongPolling;
 
 /// What has come: messages, or why there are none.
@@ -79,6 +81,11 @@ impl Line {
         if let Some(hooks) = &self.hooks {
             hooks.ask(question);
         }
+    }
+
+    /// The session that was asked for, for whoever waits for it.
+    pub fn handed_over(&self, handover: Option<Box<Handover>>) {
+        let _ = handover;
     }
 
     pub fn send(&mut self, request: Request) {

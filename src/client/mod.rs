@@ -25,6 +25,7 @@ mod worker;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::bayeux::ConnectionType;
 use crate::clock;
 use crate::delivery::Queue;
 use crate::error::{Error, ErrorKind};
@@ -151,6 +152,11 @@ impl Client {
         Ok(())
     }
 
+    /// Over which connection type the last reply came; `None`: none has come.
+    pub fn transport(&self) -> Option<ConnectionType> {
+        self.shared.transport()
+    }
+
     /// What the server's clock says, in milliseconds since 1970, if it has told.
     pub fn server_time(&self) -> Option<i64> {
         self.shared.counters.server_time(clock::now())
@@ -165,6 +171,7 @@ impl Client {
         if unsaved > 0 {
             statistics.failures.insert("replay_store", unsaved);
         }
+        statistics.transport = self.transport().map(ConnectionType::name);
         statistics.leniencies = self.shared.leniencies.counts();
         statistics
     }

@@ -1,7 +1,7 @@
 //! What the host's side of a client and its task share, and what is told to
 //! the host from there.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
@@ -10,7 +10,7 @@ use super::board::Board;
 use super::replay::Positions;
 use super::statistics::Counters;
 use crate::bayeux::error_text::one_line;
-use crate::bayeux::Body;
+use crate::bayeux::{Body, ConnectionType};
 use crate::delivery::Hub;
 use crate::error::{Error, ErrorKind, Phase};
 use crate::runtime::lock;
@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     pub(super) commands_capacity: usize,
     pub(super) last_operation: AtomicU64,
     pub(super) counters: Counters,
+    /// Over which the last reply came, as [`number_of`] has it; 0: none has.
+    pub(super) transport: AtomicU8,
     pub(super) leniencies: Arc<Leniencies>,
     /// With the replay extension.
     pub(super) positions: Option<Box<Positions>>,
@@ -70,6 +72,21 @@ impl Mailbox {
 }
 
 impl Shared {
+    /// A reply has come over this one.
+    #[allow(dead_code)] // Until the client's task tells it.
+    pub(super) fn transport_is(&self, transport: ConnectionType) {
+        self.transport
+            .store(number_of(transport), Ordering::Relaxed);
+    }
+
+    /// Over which the last reply came.
+    pub(super) fn transport(&self) -> Option<ConnectionType> {
+        let number = self.transport.load(Ordering::Relaxed);
+        [ConnectionType::LongPolling, ConnectionType::WebSocket]
+            .into_iter()
+            .find(|it| number_of(*it) == number)
+    }
+
     /// Tells every receiver, and whoever waits for a state.
     pub(super) fn publish(&self, mut event: Event) {
         if let Some(ext) = ext_of(&mut event) {
@@ -304,6 +321,13 @@ fn endpoint_of(phase: Phase) -> Endpoint {
     }
 }
 
+fn number_of(transport: ConnectionType) -> u8 {
+    match transport {
+        ConnectionType::LongPolling => 1,
+        ConnectionType::WebSocket => 2,
+    }
+}
+
 fn ext_of(event: &mut Event) -> Option<&mut Option<Box<str>>> {
     match event {
         Event::State { ext, .. }
@@ -384,6 +408,21 @@ mod tests {
         assert_eq!(read(r"\u12"), "u12");
         assert_eq!(read(r"\uäää"), "uäää");
         assert_eq!(read(r"a\"), "a");
+    }
+
+    #[test]
+    fn what_the_last_reply_came_over_is_told() {
+        let builder = Builder::new("http://127.0.0.1:9/").unwrap();
+        let client = builder.build().unwrap();
+        assert_eq!(client.transport(), None);
+        for (transport, name) in [
+            (ConnectionType::WebSocket, "websocket"),
+            (ConnectionType::LongPolling, "long-polling"),
+        ] {
+            client.shared.transport_is(transport);
+            assert_eq!(client.transport(), Some(transport));
+            assert_eq!(client.statistics().transport, Some(name));
+        }
     }
 
     #[test]

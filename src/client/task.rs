@@ -324,6 +324,7 @@ impl Task {
             Output::Cancel(id) => self.line.cancel(id),
             Output::AskHandshake(question) => self.line.ask(question),
             Output::Event(event) => self.shared.publish(event),
+            Output::HandedOver(handover) => self.line.handed_over(handover),
             Output::Open { socket, server } => self.line.open(socket, server),
             Output::Ping(socket) => {
                 if let Some(sockets) = self.line.sockets() {

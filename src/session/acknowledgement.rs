@@ -52,6 +52,15 @@ impl Acknowledgement {
         });
     }
 
+    pub(super) fn batch(&self) -> Option<i64> {
+        self.batch
+    }
+
+    /// Goes on in a session whose server keeps what has come since.
+    pub(super) fn resume(&mut self, batch: Option<i64>) {
+        self.batch = batch;
+    }
+
     pub(super) fn for_connect(&self) -> Option<(&'static str, String)> {
         self.batch.map(|batch| (FIELD, batch.to_string()))
     }

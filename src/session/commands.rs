@@ -292,9 +292,11 @@ impl Session {
                 return;
             }
             // A batch holds none of these.
-            Command::Connect | Command::Batch(_) | Command::Disconnect { .. } | Command::Abort => {
-                return
-            }
+            Command::Connect
+            | Command::Batch(_)
+            | Command::Disconnect { .. }
+            | Command::Abort
+            | Command::HandOver => return,
         };
         let queued = Queued::new(operation, channel, verb);
         self.commands.enqueue(Queued { batch, ..queued });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::configuration::Millis;
+use super::handover::Handover;
 use super::servers::Server;
 use super::socket::SocketId;
 use crate::bayeux::body::OwnedMessage;
@@ -87,6 +88,8 @@ pub enum Command {
     },
     /// Ends the session at once; nothing is sent.
     Abort,
+    /// Gives the session away and ends, unless there is none; nothing is sent.
+    HandOver,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,6 +135,9 @@ pub enum Output {
     /// The server's clock is so many milliseconds since 1970 ahead of the
     /// session's.
     ServerClock(i64),
+    /// The session that was asked for; `None`: there is none, and nothing has
+    /// changed.
+    HandedOver(Option<Box<Handover>>),
     /// Ask the token provider; its answer goes to `handle_credentials`.
     RefreshCredentials,
     /// Ask the handshake provider; its answer goes to `handle_handshake_fields`.

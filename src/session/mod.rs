@@ -34,6 +34,7 @@ mod door;
 mod fields;
 mod first_session;
 mod flights;
+mod handover;
 mod last_advice;
 mod outcomes;
 mod pending;
@@ -48,7 +49,7 @@ mod setback;
 mod socket;
 mod subscriptions;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod time;
 mod transports;
 
@@ -69,6 +70,7 @@ use credentials::Refreshing;
 use disconnect::Disconnecting;
 use fields::HandshakeFields;
 use flights::Flights;
+pub use handover::Handover;
 use last_advice::LastAdvice;
 use replay::Replay;
 pub use servers::Server;
@@ -269,8 +271,11 @@ impl Session {
     /// The host wants something.
     pub fn handle_command(&mut self, now: Millis, command: Command) {
         match command {
+            Command::HandOver => self.hand_over(),
             Command::Connect => {
-                if self.state == State::Idle {
+                if self.state == State::Idle && self.client_id.is_some() {
+                    self.go_on(now);
+                } else if self.state == State::Idle {
                     self.set_state(State::Handshaking);
                     self.next_attempt = Some((Attempt::Handshake, now));
                 }

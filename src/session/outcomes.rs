@@ -477,9 +477,11 @@ impl Command {
             Self::Batch(commands) => {
                 return commands.into_iter().flat_map(Self::into_aborted).collect();
             }
-            Self::Connect | Self::ReplayFrom { .. } | Self::Disconnect { .. } | Self::Abort => {
-                return Vec::new()
-            }
+            Self::Connect
+            | Self::ReplayFrom { .. }
+            | Self::Disconnect { .. }
+            | Self::Abort
+            | Self::HandOver => return Vec::new(),
         };
         channels
             .into_iter()

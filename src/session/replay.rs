@@ -149,6 +149,19 @@ impl Replay {
         }
     }
 
+    /// Whether the server takes part, and where the topics stand.
+    pub(super) fn positions(&self) -> (bool, BTreeMap<String, i64>) {
+        (self.supported, self.topics.clone())
+    }
+
+    /// Goes on in a session, where its topics stand.
+    pub(super) fn resume(&mut self, supported: bool, topics: BTreeMap<String, i64>) {
+        if self.is_wanted() {
+            self.supported = supported;
+            self.topics = topics;
+        }
+    }
+
     /// How many topics are kept.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {

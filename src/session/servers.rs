@@ -53,6 +53,31 @@ impl Servers {
         }
     }
 
+    /// The number of the current one among those that the host gave, or of the first,
+    /// and its host.
+    pub(super) fn named(&self) -> Option<(usize, String)> {
+        let is_given = self.current < self.given().len();
+        Some((
+            if is_given { self.current } else { 0 },
+            self.current_host()?,
+        ))
+    }
+
+    /// Goes on at this one. False when it is none of ours.
+    pub(super) fn resume(&mut self, number: usize, host: &str) -> bool {
+        let is_it = |it: &String| it.eq_ignore_ascii_case(host);
+        if self.given().get(number).is_some_and(is_it) {
+            self.current = number;
+            return true;
+        }
+        if self.configuration.follow_hosts && self.position(host).is_none() {
+            self.advised.push(host.into());
+        }
+        let position = self.position(host);
+        self.current = position.unwrap_or(self.current);
+        position.is_some()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.given().len() + self.advised.len()
     }

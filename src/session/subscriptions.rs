@@ -162,6 +162,24 @@ impl Subscriptions {
         (is_ours, ended.collect())
     }
 
+    pub(super) fn standings(&self) -> impl Iterator<Item = (&str, Standing)> {
+        let made = self.made.iter();
+        made.map(|(channel, it)| (channel.as_str(), it.standing))
+    }
+
+    /// Goes on in a session that has this subscription, or has yet to get it.
+    pub(super) fn resume(&mut self, channel: &str, is_live: bool, session: u64) {
+        let mut made = match is_live {
+            true => Subscription::new(0, Standing::Live),
+            false => Subscription::new(0, Standing::Wanted),
+        };
+        made.asked_in = session;
+        self.made.insert(channel.to_owned(), made);
+        if !is_live {
+            self.is_wanted_at(0);
+        }
+    }
+
     // What is sent.
 
     /// A subscribe of the host's is sent.

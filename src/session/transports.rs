@@ -79,6 +79,14 @@ impl Transports {
         self.answered
     }
 
+    /// Goes on over the type that a session has had, where the host wants it.
+    pub(super) fn resume(&mut self, had: ConnectionType) {
+        self.changed = had != self.current;
+        if self.wanted.contains(&had) {
+            (self.current, self.changed) = (had, false);
+        }
+    }
+
     pub(super) fn current(&self) -> ConnectionType {
         self.current
     }

@@ -61,13 +61,23 @@ impl Connector {
 
     /// Makes a connection. Dropping the future gives it up, and closes it.
     pub async fn connect(&self, uri: &Uri) -> Result<Watched<Stream>, ConnectFailure> {
+        self.make(uri, uri.scheme_str() == Some("https")).await
+    }
+
+    /// The same, by a tunnel wherever there is a proxy: what is not HTTP goes
+    /// through it no other way.
+    pub async fn tunnel(&self, uri: &Uri) -> Result<Watched<Stream>, ConnectFailure> {
+        self.make(uri, true).await
+    }
+
+    async fn make(&self, uri: &Uri, tunnel: bool) -> Result<Watched<Stream>, ConnectFailure> {
         let failed = |error: Error| ConnectFailure::new(error.kind, error.message);
         let proxy = self.proxies.of(uri).map_err(|it| failed(it.clone()))?;
         let is_https = uri.scheme_str() == Some("https");
         let tls = is_https.then(|| self.https()).transpose();
         let tls = tls.map_err(failed)?;
         let deadline = Deadline::after(self.limit);
-        attempt(uri, proxy.map(|it| &**it), tls, deadline).await
+        attempt(uri, proxy.map(|it| &**it), tunnel, tls, deadline).await
     }
 }
 
@@ -76,6 +86,7 @@ impl Connector {
 async fn attempt(
     uri: &Uri,
     proxy: Option<&Proxy>,
+    tunnel: bool,
     tls: Option<TlsConnector>,
     deadline: Deadline,
 ) -> Result<Watched<Stream>, ConnectFailure> {
@@ -83,14 +94,14 @@ async fn attempt(
     let stream = match proxy {
         None => sockets::connect(&server, deadline).await?,
         Some(proxy) => {
-            let connecting = through(proxy, &server, tls.is_some(), deadline);
+            let connecting = through(proxy, &server, tunnel, deadline);
             connecting.await?
         }
     };
     let Some(tls) = tls else {
         return Ok(Watched::new(
             MaybeHttpsStream::Http(stream),
-            proxy.is_some(),
+            proxy.is_some() && !tunnel,
         ));
     };
     let shaking_hands = tls.connect(server.host(), TokioIo::new(stream));

@@ -23,8 +23,8 @@ pub const MAXIMUM_HEAD: usize = 256 * 1024;
 /// A server may say 102 each few seconds while it holds a connect.
 pub const MAXIMUM_INTERIM: usize = 1_000;
 
-/// What each request begins with.
-const REQUEST: &[u8] = b"POST ";
+/// What requests begin with.
+const REQUESTS: [&[u8]; 2] = [b"POST ", b"GET "];
 
 /// Why a head was given up.
 #[derive(Debug)]
@@ -179,11 +179,22 @@ impl<S> Looked<S> {
         &mut self.stream
     }
 
+    /// The stream itself, and what has come of it that nobody has read yet.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        let unread = match self.stage {
+            Stage::Ready { mut bytes, taken } => bytes.split_off(taken.min(bytes.len())),
+            Stage::Begun(begun) => begun.bytes,
+            Stage::Through | Stage::Awaited => Vec::new(),
+        };
+        (self.stream, unread)
+    }
+
     /// What is written begins a request.
     fn written(&mut self, bytes: &[u8]) {
         // A request may be written in pieces, and answered before its end. None
         // of its pieces but the first begins so: its body is a JSON array.
-        if matches!(self.stage, Stage::Through) && bytes.starts_with(REQUEST) {
+        let begins = REQUESTS.iter().any(|it| bytes.starts_with(it));
+        if matches!(self.stage, Stage::Through) && begins {
             self.stage = Stage::Awaited;
         }
     }
@@ -391,6 +402,36 @@ mod tests {
                 assert_eq!(all.unwrap(), text);
                 assert!(leniencies.counts().is_empty());
             }
+        }
+    }
+
+    #[test]
+    fn what_nobody_has_read_behind_a_head_is_left_with_the_stream() {
+        let all = b"HTTP/1.1 101 Switching Protocols\r\nA : 1\r\n\r\nand what is no HTTP";
+        let wanted = b"HTTP/1.1 101 Switching Protocols\r\nA: 1\r\n\r\nand what is no HTTP";
+        let (one, two) = all.split_at(20);
+        for taken in 1..wanted.len() {
+            let pieces = Pieces([one.to_vec(), two.to_vec()].into());
+            let mut looked = Looked::new(pieces, Arc::default());
+            let mut context = Context::from_waker(Waker::noop());
+            let written = Pin::new(&mut looked).poll_write(&mut context, b"GET / HTTP/1.1\r\n");
+            assert!(written.is_ready());
+            let mut read = Vec::new();
+            while read.len() < taken {
+                let mut space = [0; 100];
+                let space = space.get_mut(..taken - read.len()).unwrap();
+                let mut buffer = ReadBuf::new(space);
+                let polled = Pin::new(&mut looked).poll_read(&mut context, buffer.unfilled());
+                assert!(matches!(polled, Poll::Ready(Ok(()))));
+                read.extend_from_slice(buffer.filled());
+            }
+            let (stream, unread) = looked.into_parts();
+            read.extend(unread);
+            read.extend(stream.0.into_iter().flatten());
+            assert_eq!(
+                read.escape_ascii().to_string(),
+                wanted.escape_ascii().to_string()
+            );
         }
     }
 

@@ -44,7 +44,7 @@ impl Status {
 }
 
 /// The headers that anything reads, if there are too many.
-const READ: [&str; 12] = [
+const READ: [&str; 16] = [
     "connection",
     "content-encoding",
     "content-length",
@@ -54,8 +54,12 @@ const READ: [&str; 12] = [
     "location",
     "proxy-authenticate",
     "retry-after",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sec-websocket-protocol",
     "set-cookie",
     "transfer-encoding",
+    "upgrade",
     "www-authenticate",
 ];
 

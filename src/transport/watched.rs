@@ -101,6 +101,11 @@ impl<S> Watched<S> {
         self.heard.clone()
     }
 
+    /// The stream itself, from which nobody has been away.
+    pub fn into_inner(self) -> S {
+        self.stream
+    }
+
     pub fn is_to_proxy(&self) -> bool {
         self.to_proxy
     }

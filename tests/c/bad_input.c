@@ -276,6 +276,8 @@ TEST(numbers_out_of_range)
         CHECK_STATUS(cometd_client_builder_set_interval_ms(it, negative[i]), COMETD_E_OUT_OF_RANGE);
         CHECK_STATUS(cometd_client_builder_set_request_timeout_ms(it, negative[i]),
                      COMETD_E_OUT_OF_RANGE);
+        CHECK_STATUS(cometd_client_builder_set_ping_interval_ms(it, negative[i]),
+                     COMETD_E_OUT_OF_RANGE);
         CHECK_STATUS(cometd_client_builder_set_backoff_ms(it, negative[i], 1), COMETD_E_OUT_OF_RANGE);
         CHECK_STATUS(cometd_client_builder_set_backoff_ms(it, 1, negative[i]), COMETD_E_OUT_OF_RANGE);
         CHECK_STATUS(cometd_client_disconnect(client, negative[i], NULL), COMETD_E_OUT_OF_RANGE);
@@ -314,6 +316,8 @@ TEST(the_ends_of_each_range_are_good)
     CHECK_OK(cometd_client_builder_set_timeout_ms(it, 0));
     CHECK_OK(cometd_client_builder_set_timeout_ms(it, INT32_MAX));
     CHECK_OK(cometd_client_builder_set_interval_ms(it, 0));
+    CHECK_OK(cometd_client_builder_set_ping_interval_ms(it, 0));
+    CHECK_OK(cometd_client_builder_set_ping_interval_ms(it, INT32_MAX));
     CHECK_OK(cometd_client_builder_set_request_timeout_ms(it, 1));
     CHECK_OK(cometd_client_builder_set_request_timeout_ms(it, INT32_MAX));
     CHECK_OK(cometd_client_builder_set_number_of_retries(it, 0));
@@ -374,6 +378,74 @@ TEST(unknown_values_of_enumerations)
         CHECK_STR(cometd_status_name(unknown[i]),
                   unknown[i] == -1 ? "COMETD_E_INVALID_ARGUMENT" : "COMETD_UNKNOWN");
     }
+    finish();
+}
+
+TEST(transports)
+{
+    enum { L = COMETD_TRANSPORT_LONG_POLLING, W = COMETD_TRANSPORT_WEBSOCKET };
+    static const int32_t good[] = {W, L};
+    static const struct {
+        int32_t list[3];
+        size_t count;
+        cometd_status status;
+    } bad[] = {
+        {{L}, 0, COMETD_E_INVALID_ARGUMENT},       {{L, L}, 2, COMETD_E_INVALID_ARGUMENT},
+        {{W, L, W}, 3, COMETD_E_INVALID_ARGUMENT}, {{0}, 1, COMETD_E_OUT_OF_RANGE},
+        {{L, 3}, 2, COMETD_E_OUT_OF_RANGE},        {{-1, W}, 2, COMETD_E_OUT_OF_RANGE},
+        {{INT32_MAX}, 1, COMETD_E_OUT_OF_RANGE},   {{INT32_MIN}, 1, COMETD_E_OUT_OF_RANGE},
+        {{W}, SIZE_MAX, COMETD_E_OUT_OF_RANGE}};
+    begin();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECK_STATUS(cometd_client_builder_set_transports(it, bad[i].list, bad[i].count),
+                     bad[i].status);
+    CHECK_STATUS(cometd_client_builder_set_transports(it, NULL, 0), COMETD_E_INVALID_ARGUMENT);
+    CHECK_STATUS(cometd_client_builder_set_transports(it, NULL, 2), COMETD_E_INVALID_ARGUMENT);
+    CHECK_OK(cometd_client_builder_set_transports(it, good, 1));
+    CHECK_OK(cometd_client_builder_set_transports(it, good, 2));
+    CHECK_OK(cometd_client_builder_set_transports(it, good + 1, 1));
+    CHECK_INT(cometd_client_transport(client), ==, 0);
+    finish();
+}
+
+TEST(a_websocket_elsewhere)
+{
+    static const char *const bad[] = {"http://127.0.0.1:2/", "//elsewhere/", "https://127.0.0.1:1/",
+                                      "ws://127.0.0.1:1/", "a b", "a\nb"};
+    begin();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECK_STATUS(cometd_client_builder_set_websocket_path(it, bad[i]),
+                     COMETD_E_INVALID_ARGUMENT);
+    CHECK_STATUS(cometd_client_builder_set_websocket_path(it, NOT_UTF8), COMETD_E_INVALID_UTF8);
+    CHECK_OK(cometd_client_builder_set_websocket_path(it, URL "ws"));
+    CHECK_STATUS(cometd_client_builder_add_url(it, "http://127.0.0.1:2/"),
+                 COMETD_E_INVALID_ARGUMENT);
+    CHECK_OK(cometd_client_builder_set_websocket_path(it, ""));
+    CHECK_OK(cometd_client_builder_add_url(it, "http://127.0.0.1:2/"));
+    CHECK_STATUS(cometd_client_builder_set_websocket_path(it, URL "ws"), COMETD_E_INVALID_ARGUMENT);
+    CHECK_OK(cometd_client_builder_set_websocket_path(it, "/ws?a=b"));
+    finish();
+}
+
+TEST(what_a_websocket_is_opened_with)
+{
+    static const char *const no_tokens[] = {"a b", "a,b", " ", "a/b", "\"a\"", "a\r\nX: y", "\xc3\xa9"};
+    static const char *const headers[] = {"Sec-WebSocket-Key", "sec-websocket-protocol",
+                                          "SEC-WEBSOCKET-EXTENSIONS", "Sec-WebSocket-"};
+    begin();
+    for (size_t i = 0; i < sizeof no_tokens / sizeof *no_tokens; i++)
+        CHECK_STATUS(cometd_client_builder_set_websocket_protocol(it, no_tokens[i]),
+                     COMETD_E_INVALID_HEADER);
+    CHECK_STATUS(cometd_client_builder_set_websocket_protocol(it, NOT_UTF8), COMETD_E_INVALID_UTF8);
+    char *name = repeated('p', 4097);
+    CHECK_STATUS(cometd_client_builder_set_websocket_protocol(it, name), COMETD_E_OUT_OF_RANGE);
+    CHECK_OK(cometd_client_builder_set_websocket_protocol(it, name + 1));
+    free(name);
+    CHECK_OK(cometd_client_builder_set_websocket_protocol(it, "v1.bayeux"));
+    CHECK_OK(cometd_client_builder_set_websocket_protocol(it, ""));
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++)
+        CHECK_STATUS(cometd_client_builder_add_header(it, headers[i], "x"),
+                     COMETD_E_INVALID_ARGUMENT);
     finish();
 }
 

@@ -385,6 +385,7 @@ TEST(accessors_of_no_error)
     CHECK_INT(cometd_error_phase(NULL), ==, 0);
     CHECK(!cometd_error_is_fatal(NULL));
     CHECK_INT(cometd_error_http_status(NULL), ==, 0);
+    CHECK_INT(cometd_error_websocket_code(NULL), ==, 0);
     CHECK(cometd_error_bayeux(NULL, &code) == NULL);
     CHECK_INT(code, ==, 0);
     CHECK(cometd_error_channel(NULL) == NULL);

@@ -12,6 +12,7 @@ typedef struct fixture {
     const cometd_message *message;
     cometd_error *error;
     const char *channels[1];
+    int32_t transports[1];
     /* Outputs, with something in them that has to be overwritten. */
     void *out;
     cometd_error *err;
@@ -56,6 +57,7 @@ static inline fixture start(int with_message)
     fixture f;
     memset(&f, 0, sizeof f);
     f.channels[0] = "/a";
+    f.transports[0] = COMETD_TRANSPORT_WEBSOCKET;
     CHECK_STATUS(cometd_client_builder_new("x", &f.builder, &f.error), COMETD_E_INVALID_URL);
     f.builder = builder_new("http://127.0.0.1:1/");
     CHECK_OK(cometd_client_builder_set_replay(f.builder, COMETD_REPLAY_NEW));

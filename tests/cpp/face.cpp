@@ -72,12 +72,18 @@ static void proxies_and_certificates_are_checked_at_once() {
 static void errors_tell_what_is_known() {
     cometd::error error = thrown([] { cometd::builder("ftp://localhost/"); });
     assert(error.status() == COMETD_E_INVALID_URL && error.phase() == COMETD_PHASE_CALL);
-    assert(std::strstr(error.what(), "ftp") && !error.is_fatal() && error.http_status() == 0);
+    assert(std::strstr(error.what(), "ftp") && !error.is_fatal() && error.http_status() == 0 && error.websocket_code() == 0);
     assert(!error.bayeux() && error.bayeux_code() == 0 && !error.channel() && !error.retry_in());
     assert(thrown([] { cometd::builder(url).set_bearer_token("a\r\nb"); }).status() == COMETD_E_INVALID_HEADER);
     assert(thrown([] { cometd::builder(url).set_bearer_token(std::string("a\0b", 3)); }).status() == COMETD_E_INVALID_ARGUMENT);
     assert(thrown([] { cometd::builder(url).set_handshake_ext({}); }).status() == COMETD_E_INVALID_JSON);
     assert(thrown([] { cometd::builder(url).set_timeout(-1ms); }).status() == COMETD_E_OUT_OF_RANGE);
+    assert(thrown([] { cometd::builder(url).set_transports({}); }).status() == COMETD_E_INVALID_ARGUMENT);
+    assert(thrown([] { cometd::builder(url).set_transports(std::vector<std::int32_t>()); }).status() == COMETD_E_INVALID_ARGUMENT);
+    assert(thrown([] { cometd::builder(url).set_transports({3}); }).status() == COMETD_E_OUT_OF_RANGE);
+    assert(thrown([] { cometd::builder(url).set_websocket_path("//elsewhere/"); }).status() == COMETD_E_INVALID_ARGUMENT);
+    assert(thrown([] { cometd::builder(url).set_websocket_protocol("a b"); }).status() == COMETD_E_INVALID_HEADER);
+    assert(thrown([] { cometd::builder(url).set_ping_interval(-1ms); }).status() == COMETD_E_OUT_OF_RANGE);
     cometd::client client = cometd::builder(url).build();
     error = thrown([&] { client.subscribe({"/a", "b"}); });
     assert(error.status() == COMETD_E_INVALID_CHANNEL && std::strstr(error.what(), "channels[1]"));
@@ -116,9 +122,10 @@ static void every_option_is_there() {
         .set_timeout(1s).set_interval(0s).set_request_timeout(5s).set_number_of_retries(COMETD_RETRY_FOREVER)
         .set_backoff(10ms, 20ms).set_events_capacity(100, 100000).set_commands_capacity(100)
         .set_overflow(COMETD_OVERFLOW_DROP_OLDEST).set_response_capacity(100000).set_own_receiver(true).set_acknowledgement(false)
-        .set_name("every option").set_fail_fast(true).build();
+        .set_name("every option").set_fail_fast(true).set_websocket_path("ws").set_websocket_protocol("")
+        .set_ping_interval(1s).set_transports({COMETD_TRANSPORT_LONG_POLLING}).build();
     assert(client.name() == "every option" && !client.session_id() && !client.last_error());
-    assert(client.state() == COMETD_STATE_IDLE && client.fd() >= 0);
+    assert(client.state() == COMETD_STATE_IDLE && client.fd() >= 0 && client.transport() == 0);
     client.connect();
     assert(client.wait(COMETD_STATE_CONNECTED, 30s) == COMETD_OK);
     assert(client.session_id() && !client.session_id()->empty());

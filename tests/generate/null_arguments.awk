@@ -15,10 +15,11 @@ function good(type, name) {
         if (name == "path") return "\"a/\""
         if (name == "json" || name == "meta") return "\"{}\""
         if (name == "channel" || name == "pattern") return "\"/service/a\""
-        if (name ~ /^(token|user|password|header_value|name|value|pem|pem_chain|pem_key)$/) return "\"x\""
+        if (name ~ /^(token|user|password|header_value|name|protocol|value|pem|pem_chain|pem_key)$/) return "\"x\""
     }
     if (type == "const void *" && name == "bytes") return "\"x\""
     if (type == "const char *const *" && name == "channels") return "f.channels"
+    if (type == "const int32_t *" && name == "transports") return "f.transports"
     if (type ~ /^(const )?cometd_(client|client_builder|receiver|event|error|message) \*$/)
         return "f." name
     if (type == "char *" && name == "buf") return "f.buffer"

@@ -63,6 +63,16 @@ for name in subscribe subscribe_cpp; do
     wait_until 60 "the disconnect of $name" counted disconnects "$disconnects"
 done
 
+# With -w the same over WebSocket, and by long polling where that is refused.
+expect 0 "$BIN/subscribe" -w -n 3 "$URL" /ticks
+[[ $(control /stats) == *'"upgrades":1'* ]] || fail "subscribe -w has opened no WebSocket: $(control /stats)"
+control "/fail?status=503&count=1&on=upgrade" >/dev/null
+expect 0 "$BIN/subscribe" -w -n 3 "$URL" /ticks
+contains "$ERRORS" "HTTP 503"
+[[ $(control /stats) == *'"upgrades":1'* ]] || fail "subscribe -w has opened a WebSocket that was refused"
+disconnects=$((disconnects + 2))
+wait_until 60 "the disconnect of subscribe -w" counted disconnects "$disconnects"
+
 # Ctrl-C and kill, for each that runs until then.
 for name in subscribe subscribe_cpp callback authorization acknowledgement; do
     for signal in INT TERM; do

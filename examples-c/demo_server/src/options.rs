@@ -33,7 +33,10 @@ A Bayeux server for the demonstration and the tests of libcometd.
   --quiet               print nothing but the READY line
   --help                print this text
 
-When it is ready, the server prints 'READY PORT CONTROLPORT'.
+When it is ready, the server prints 'READY PORT CONTROLPORT'. A GET request to the
+second port makes something happen. So '/fail?status=503&count=2&on=CHANNEL' lets
+the next two requests with a message on the channel fail, and with 'on=upgrade'
+those that would open a WebSocket.
 ";
 
 #[derive(Debug)]

@@ -47,7 +47,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-pub(super) fn allocated() -> isize {
+pub(crate) fn allocated() -> isize {
     ALLOCATED.with(Cell::get)
 }
 
@@ -172,6 +172,7 @@ impl Life {
                 Output::Open { .. } | Output::Ping(_) | Output::CloseSocket { .. } => {
                     panic!("it speaks long polling")
                 }
+                Output::HandedOver(_) => panic!("nobody asks for its session"),
                 Output::RefreshCredentials | Output::AskHandshake(_) => {
                     panic!("there is no provider")
                 }

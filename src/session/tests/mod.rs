@@ -14,12 +14,13 @@ mod disconnect;
 mod edges;
 mod endings;
 mod faults;
+mod handover;
 mod handshake;
 mod hooks;
 mod hostile;
 mod liveness;
 mod log;
-mod longevity;
+pub(crate) mod longevity;
 mod losses;
 mod missed;
 mod renewals;
@@ -114,6 +115,7 @@ struct World {
     /// Which sockets the session has closed, and with which codes.
     closings: Vec<(SocketId, u16)>,
     pings: usize,
+    handed_over: Vec<Option<Box<Handover>>>,
     /// Print all that happens.
     verbose: bool,
 }
@@ -146,6 +148,7 @@ impl World {
             socket: None,
             closings: Vec::new(),
             pings: 0,
+            handed_over: Vec::new(),
             verbose: false,
         }
     }
@@ -558,6 +561,10 @@ impl World {
                     self.cancelled.push(request);
                 }
                 Output::ServerClock(ahead) => self.server_clock = Some(ahead),
+                Output::HandedOver(handover) => {
+                    self.note(|| format!("handed over: {}", handover.is_some()));
+                    self.handed_over.push(handover);
+                }
                 Output::RefreshCredentials => self.refreshes += 1,
                 Output::AskHandshake(question) => {
                     assert!(!self.closed, "asked after the end");

@@ -2,8 +2,13 @@
 //! messages both ways (RFC 6455).
 #![allow(dead_code)] // Until clients can be asked for it.
 
+mod closing;
+mod frames;
+mod socket;
+mod stream;
+mod upgrade;
+
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderValue};
@@ -11,11 +16,14 @@ use hyper::header::{HeaderMap, HeaderValue};
 use crate::error::{Error, Failure};
 use crate::session::Server;
 use crate::transport::authorization::Authorization;
+use crate::transport::connector::Connector;
 use crate::transport::cookies::Jar;
 use crate::transport::endpoints::Endpoints;
 use crate::transport::leniencies::Leniencies;
 use crate::transport::proxy::Proxies;
+use crate::transport::servers::Servers;
 use crate::transport::tls::Tls;
+pub use socket::Socket;
 
 /// What the way to a server's WebSocket is made from.
 pub struct Settings {
@@ -37,7 +45,17 @@ pub struct Settings {
 }
 
 /// One client's way to its server's WebSocket.
-pub struct WebSockets {}
+pub struct WebSockets {
+    connector: Connector,
+    servers: Servers,
+    protocol: Option<HeaderValue>,
+    authorization: Arc<Authorization>,
+    cookies: Arc<Mutex<Jar>>,
+    headers: Arc<HeaderMap>,
+    maximum_message: usize,
+    proxies: Arc<Proxies>,
+    leniencies: Arc<Leniencies>,
+}
 
 /// Why there is no socket.
 pub struct Unopened {
@@ -46,49 +64,32 @@ pub struct Unopened {
     pub refused: bool,
 }
 
-/// An open socket.
-pub struct Socket {}
-
 impl WebSockets {
     pub fn new(settings: Settings) -> Result<Self, Error> {
-        let _ = settings;
-        Ok(Self {})
+        let connector = Connector::new(
+            settings.servers.iter().any(|it| it.is_https()),
+            settings.tls,
+            settings.proxies.clone(),
+            settings.connect_timeout,
+        )?;
+        Ok(Self {
+            connector,
+            servers: Servers::new(settings.servers),
+            protocol: settings.protocol,
+            authorization: settings.authorization,
+            cookies: settings.cookies,
+            headers: settings.headers,
+            maximum_message: settings.maximum_message,
+            proxies: settings.proxies,
+            leniencies: settings.leniencies,
+        })
     }
 
     /// Opens a socket. Dropping the future gives it up, and closes what was made.
     pub async fn open(&self, server: Server) -> Result<Socket, Unopened> {
-        let _ = server;
-        std::future::pending().await
+        Box::pin(self.upgrade(server)).await
     }
 }
 
-impl Socket {
-    /// Takes one text message; it leaves with [`Self::poll_flush`].
-    pub fn send(&mut self, text: Vec<u8>) {
-        let _ = text;
-    }
-
-    pub fn ping(&mut self) {}
-
-    /// Begins the closing handshake. What comes until it ends is still read.
-    pub fn close(&mut self, code: u16) {
-        let _ = code;
-    }
-
-    /// Ready when the system has all that was taken.
-    pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let _ = context;
-        Poll::Pending
-    }
-
-    /// The next text message. Pings are answered on the way.
-    pub fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<String, Failure>> {
-        let _ = context;
-        Poll::Pending
-    }
-
-    /// How many bytes have come over it, of frames of any kind.
-    pub fn heard(&self) -> u64 {
-        0
-    }
-}
+#[cfg(test)]
+mod tests;

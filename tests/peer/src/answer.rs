@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::server::Connection;
+use crate::websocket::Frame;
 
 /// How the end of the body is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,10 +239,18 @@ impl Answer {
         (bytes, start)
     }
 
-    /// Sends it with this body. A client that has gone is none of its errors:
+    /// Sends it with this body, on a WebSocket as a text message; then nothing
+    /// counts that is HTTP's only. A client that has gone is none of its errors:
     /// the next step will tell. Returns when its last bytes were about to go.
     pub fn send(&self, connection: &Arc<Connection>, body: &str) -> Instant {
-        let (mut bytes, head) = self.render(body);
+        let is_frame = connection.is_upgraded();
+        let (mut bytes, head) = if is_frame {
+            let bytes = Frame::text(body).to_bytes();
+            let head = bytes.len() - body.len();
+            (bytes, head)
+        } else {
+            self.render(body)
+        };
         let end = match self.end {
             End::Keep | End::Close => bytes.len(),
             End::Cut(place) | End::Stall(place) | End::Reset(place) => place.at(head, bytes.len()),
@@ -261,7 +270,7 @@ impl Answer {
             }
         }
         match self.end {
-            End::Keep if self.framing == Framing::None => connection.close(),
+            End::Keep if self.framing == Framing::None && !is_frame => connection.close(),
             End::Keep | End::Stall(_) => {}
             End::Close | End::Cut(_) => connection.close(),
             End::Reset(_) => connection.reset(),

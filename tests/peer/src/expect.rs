@@ -7,6 +7,7 @@ use serde_json::{json, Value};
 
 use crate::pattern::{self, Variables};
 use crate::server::Request;
+use crate::upgrade;
 
 /// The messages of a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +23,15 @@ pub enum What {
     /// Whatever matches the pattern.
     Messages(Value),
     Anything,
+    /// A request for a WebSocket.
+    Upgrade,
+}
+
+/// What a request must come over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    LongPolling,
+    WebSocket,
 }
 
 /// The connection on which a request must come.
@@ -40,6 +50,7 @@ pub enum On {
 pub struct Expect {
     pub label: Option<String>,
     pub what: What,
+    pub over: Option<Over>,
     /// The request's target; none: as the base says.
     pub path: Option<String>,
     /// Headers that must be there, `Name: pattern`; a `*` stands for anything.
@@ -57,6 +68,7 @@ impl Expect {
         Self {
             label: None,
             what,
+            over: None,
             path: None,
             headers: Vec::new(),
             no_headers: Vec::new(),
@@ -117,7 +129,16 @@ impl Expect {
         self
     }
 
-    fn pattern(&self) -> Option<Value> {
+    pub fn upgrade() -> Self {
+        Self::new(What::Upgrade)
+    }
+
+    pub fn over(mut self, over: Over) -> Self {
+        self.over = Some(over);
+        self
+    }
+
+    fn pattern(&self, is_frame: bool) -> Option<Value> {
         let subscription = |channel: &str, channels: &[String]| {
             channels
                 .iter()
@@ -128,7 +149,7 @@ impl Expect {
                 .collect()
         };
         Some(match &self.what {
-            What::Anything => return None,
+            What::Anything | What::Upgrade => return None,
             What::Messages(pattern) => pattern.clone(),
             What::Handshake => json!([{
                 "channel": "/meta/handshake", "id": "$*", "version": "1.0",
@@ -136,7 +157,7 @@ impl Expect {
             }]),
             What::Connect(at_once) => json!([{
                 "channel": "/meta/connect", "id": "$*", "clientId": "$client",
-                "connectionType": "long-polling",
+                "connectionType": if is_frame { "websocket" } else { "long-polling" },
                 "advice": if *at_once { json!({"timeout": 0, "...": ""}) } else { "$absent".into() },
                 "...": ""
             }]),
@@ -161,6 +182,7 @@ impl Expect {
             What::Handshake => "/handshake",
             What::Connect(_) => "/connect",
             What::Disconnect => "/disconnect",
+            What::Upgrade => "",
             What::Messages(_) | What::Anything => return None,
             _ => "/",
         };
@@ -177,9 +199,23 @@ impl Expect {
         variables: &mut Variables,
     ) -> Vec<String> {
         let mut differences = Vec::new();
-        differences.extend(self.check_target(base, &request.target));
-        if let Some(pattern) = self.pattern() {
-            if request.method != "POST" {
+        if !request.is_frame {
+            differences.extend(self.check_target(base, &request.target));
+        }
+        match self.over {
+            Some(Over::WebSocket) if !request.is_frame => {
+                differences.push("over: expected websocket, came long-polling".into());
+            }
+            Some(Over::LongPolling) if request.is_frame => {
+                differences.push("over: expected long-polling, came websocket".into());
+            }
+            _ => {}
+        }
+        if self.what == What::Upgrade {
+            differences.extend(upgrade::objections(request));
+        }
+        if let Some(pattern) = self.pattern(request.is_frame) {
+            if !request.is_frame && request.method != "POST" {
                 differences.push(format!("method: expected POST, came {}", request.method));
             }
             match serde_json::from_slice(&request.body) {
@@ -258,9 +294,15 @@ impl fmt::Display for Expect {
                 data = Some(pattern);
             }
             What::Anything => f.write_str("anything")?,
+            What::Upgrade => f.write_str("upgrade")?,
         }
         if let Some(label) = &self.label {
             write!(f, " as {label}")?;
+        }
+        match self.over {
+            None => {}
+            Some(Over::LongPolling) => f.write_str(" over=long-polling")?,
+            Some(Over::WebSocket) => f.write_str(" over=websocket")?,
         }
         if let Some(path) = &self.path {
             write!(f, " path={path:?}")?;
@@ -309,6 +351,7 @@ mod tests {
                 .collect(),
             body: body.as_bytes().to_vec(),
             arrived: Instant::now(),
+            is_frame: false,
         }
     }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use cometd_peer::{play, Script};
 
 const HELP: &str = concat!(
-    "cometd_peer: an HTTP server that plays a script, to test a CometD client\n\n",
+    "cometd_peer: an HTTP and WebSocket server that plays a script, to test a CometD client\n\n",
     "usage: cometd_peer SCRIPT [--port N]\n\n",
     "SCRIPT is a file, or - for standard input. When the port is open, one line\n",
     "goes to standard output: READY PORT. It listens on 127.0.0.1 only; without\n",

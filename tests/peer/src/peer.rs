@@ -15,7 +15,10 @@ use crate::expect::{Expect, On};
 use crate::pattern::Variables;
 use crate::script::{Script, Step};
 use crate::server::{lock, Connection, Event, Request, Server};
+use crate::socket_step::SocketStep;
 use crate::template::{self, Context};
+use crate::upgrade::Upgrade;
+use crate::websocket::Frame;
 
 const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -71,6 +74,7 @@ impl Peer {
             server,
             events: received,
             waiting: VecDeque::new(),
+            controls: BTreeMap::new(),
             gone: BTreeSet::new(),
             seen: BTreeSet::new(),
             labels: BTreeMap::new(),
@@ -193,6 +197,8 @@ impl Drop for Peer {
 #[derive(Clone)]
 struct Taken {
     connection: Arc<Connection>,
+    /// The Sec-WebSocket-Key of an upgrade.
+    key: String,
     messages: Vec<Value>,
 }
 
@@ -200,6 +206,8 @@ struct Player {
     server: Server,
     events: Receiver<Event>,
     waiting: VecDeque<(Request, Arc<Connection>)>,
+    /// Pings, pongs and close frames, by connection.
+    controls: BTreeMap<usize, VecDeque<Frame>>,
     gone: BTreeSet<usize>,
     /// Connections that carried an expected request.
     seen: BTreeSet<usize>,
@@ -264,6 +272,10 @@ impl Player {
                 let _ = taken.connection.write(bytes);
                 self.acted(step, begin);
             }
+            Step::Socket(on_socket) => {
+                self.socket_step(on_socket)?;
+                self.acted(step, begin);
+            }
             Step::Close(label) => {
                 self.taken(label.as_deref())?.connection.close();
                 self.acted(step, begin);
@@ -312,6 +324,86 @@ impl Player {
         Ok(())
     }
 
+    fn socket_step(&mut self, step: &SocketStep) -> Result<(), String> {
+        match step {
+            SocketStep::Upgrade(upgrade) => {
+                self.upgrade(upgrade)?;
+            }
+            SocketStep::Text(label, size, text) => {
+                let taken = self.taken(label.as_deref())?;
+                let text = self.expanded(taken, text)?;
+                let frames = match size {
+                    0 => vec![Frame::text(text)],
+                    size => Frame::fragments(&text, *size),
+                };
+                let bytes: Vec<_> = frames.iter().flat_map(Frame::to_bytes).collect();
+                let _ = taken.connection.write(&bytes);
+            }
+            SocketStep::Frame(label, frame) => {
+                let _ = self.taken(label.as_deref())?.connection.frame(frame);
+            }
+            SocketStep::Swallow(label) => self.taken(label.as_deref())?.connection.swallow(true),
+            SocketStep::Read(label, reads) => self.taken(label.as_deref())?.connection.read(*reads),
+            SocketStep::Cut(label, bytes, how) => {
+                self.taken(label.as_deref())?
+                    .connection
+                    .cut_after(*bytes, *how);
+            }
+            SocketStep::Control(label, opcode, code) => {
+                self.control(label.as_deref(), *opcode, *code)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn upgrade(&self, upgrade: &Upgrade) -> Result<(), String> {
+        let taken = self.taken(upgrade.to.as_deref())?;
+        if taken.key.is_empty() {
+            return Err("the request is for no WebSocket".into());
+        }
+        let _ = taken.connection.upgrade(&upgrade.render(&taken.key));
+        Ok(())
+    }
+
+    /// Waits for a control frame; others of its connection are passed over.
+    fn control(
+        &mut self,
+        label: Option<&str>,
+        opcode: u8,
+        code: Option<u16>,
+    ) -> Result<(), String> {
+        let number = self.taken(label)?.connection.number;
+        let deadline = Instant::now() + self.limit;
+        loop {
+            let frames = self.controls.entry(number).or_default();
+            while let Some(frame) = frames.pop_front() {
+                if frame.opcode != opcode {
+                    continue;
+                }
+                if code.is_some() && frame.code() != code {
+                    return Err(format!("the client closed with {:?}", frame.code()));
+                }
+                return Ok(());
+            }
+            if self.gone.contains(&number) {
+                return Err(format!("connection {number} was closed without it"));
+            }
+            if !self.receive(deadline)? {
+                return Err(format!("it did not come within {:?}", self.limit));
+            }
+        }
+    }
+
+    fn expanded(&self, taken: &Taken, text: &str) -> Result<String, String> {
+        template::expand(
+            text,
+            &Context {
+                messages: &taken.messages,
+                variables: &self.variables,
+            },
+        )
+    }
+
     /// Waits until the program lets it go on.
     fn released(&self, name: &str) -> Result<(), String> {
         let progress = lock(&self.board.progress);
@@ -345,6 +437,10 @@ impl Player {
     fn note(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Request(request, connection) => self.waiting.push_back((request, connection)),
+            Event::Control(frame, connection) => {
+                let frames = self.controls.entry(connection.number).or_default();
+                frames.push_back(frame);
+            }
             Event::Gone(END) => return Err("the peer was dropped".into()),
             Event::Gone(number) => {
                 self.gone.insert(number);
@@ -466,6 +562,11 @@ impl Player {
         };
         let taken = Taken {
             connection,
+            key: request
+                .header("sec-websocket-key")
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
             messages,
         };
         self.last = Some(taken.clone());
@@ -495,13 +596,7 @@ impl Player {
                 .unwrap_or_else(|| format!("client-{}", self.clients));
             self.variables.insert("client".into(), client.into());
         }
-        let body = template::expand(
-            &answer.body,
-            &Context {
-                messages: &taken.messages,
-                variables: &self.variables,
-            },
-        )?;
+        let body = self.expanded(&taken, &answer.body)?;
         self.history
             .push(shortened(&format!("{answer}   ({body})"), 300));
         self.acted = Instant::now();

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::answer::{Answer, End, Framing, Place};
-use crate::expect::{Expect, On, What};
+use crate::expect::{Expect, On, Over, What};
+use crate::socket_step::{self, SocketStep};
+use crate::words::{escape, is_number, json, milliseconds, number, split, unescape};
 
 /// One step of a script.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +21,7 @@ pub enum Step {
     Answer(Answer),
     /// Bytes, as they are, on the connection of a request.
     Send(Option<String>, Vec<u8>),
+    Socket(SocketStep),
     Close(Option<String>),
     HalfClose(Option<String>),
     Reset(Option<String>),
@@ -116,101 +117,6 @@ impl std::str::FromStr for Script {
     }
 }
 
-/// A line's words, and what stands behind a colon that stands alone.
-fn split(line: &str) -> Result<(Vec<String>, Option<&str>), String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut in_word = false;
-    let mut letters = line.char_indices();
-    while let Some((at, letter)) = letters.next() {
-        if letter.is_whitespace() {
-            if in_word {
-                words.push(std::mem::take(&mut word));
-                in_word = false;
-            }
-            continue;
-        }
-        let rest = line.get(at + 1..).unwrap_or_default();
-        if letter == ':' && !in_word && rest.chars().next().is_none_or(char::is_whitespace) {
-            return Ok((words, Some(rest.trim())));
-        }
-        in_word = true;
-        if letter != '"' {
-            word.push(letter);
-            continue;
-        }
-        loop {
-            match letters.next().map(|(_, letter)| letter) {
-                None => return Err("a quote that does not end".into()),
-                Some('"') => break,
-                // Kept for `unescape`, but for the quote itself.
-                Some('\\') => match letters.next() {
-                    Some((_, '"')) => word.push('"'),
-                    Some((_, escaped)) => word.extend(['\\', escaped]),
-                    None => return Err("a quote that does not end".into()),
-                },
-                Some(letter) => word.push(letter),
-            }
-        }
-    }
-    if in_word {
-        words.push(word);
-    }
-    Ok((words, None))
-}
-
-/// `\r`, `\n`, `\t`, `\0`, `\\` and `\xNN`.
-fn unescape(text: &str) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut letters = text.chars();
-    while let Some(letter) = letters.next() {
-        if letter != '\\' {
-            bytes.extend(letter.encode_utf8(&mut [0; 4]).bytes());
-            continue;
-        }
-        bytes.push(match letters.next() {
-            Some('r') => b'\r',
-            Some('n') => b'\n',
-            Some('t') => b'\t',
-            Some('0') => 0,
-            Some('\\') => b'\\',
-            Some('x') => {
-                let digits: String = letters.by_ref().take(2).collect();
-                u8::from_str_radix(&digits, 16).map_err(|_| format!("\\x{digits} is no byte"))?
-            }
-            other => return Err(format!("the escape \\{}", other.unwrap_or(' '))),
-        });
-    }
-    Ok(bytes)
-}
-
-fn escape(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .map(|byte| match byte {
-            b'\r' => "\\r".into(),
-            b'\n' => "\\n".into(),
-            b'\\' => "\\\\".into(),
-            b' '..=b'~' => char::from(*byte).to_string(),
-            _ => format!("\\x{byte:02x}"),
-        })
-        .collect()
-}
-
-fn milliseconds(text: &str) -> Result<Duration, String> {
-    text.parse()
-        .map(Duration::from_millis)
-        .map_err(|_| format!("{text:?} is no number of milliseconds"))
-}
-
-fn number(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| format!("{text:?} is no number"))
-}
-
-fn json(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| format!("not JSON: {error}: {text}"))
-}
-
 fn parse_step<'a>(
     name: &str,
     mut words: impl Iterator<Item = &'a str>,
@@ -224,6 +130,17 @@ fn parse_step<'a>(
             let bytes = rest.ok_or("send needs \" : BYTES\"")?;
             Step::Send(label, unescape(bytes)?)
         }
+        "close" => {
+            let words: Vec<_> = words.collect();
+            if words.iter().any(|word| is_number(word)) || rest.is_some() {
+                return socket_step::parse_close(words.into_iter(), rest).map(Step::Socket);
+            }
+            return match words.as_slice() {
+                [] => Ok(Step::Close(None)),
+                [label] => Ok(Step::Close(Some((*label).to_owned()))),
+                [_, word, ..] => Err(format!("{word:?} is too much")),
+            };
+        }
         "base" => Step::Base(words.next().ok_or("base needs a path")?.to_owned()),
         "limit" | "quiet" | "pause" => {
             let time = words.next().ok_or("it needs a number of milliseconds")?;
@@ -236,13 +153,12 @@ fn parse_step<'a>(
         }
         "mark" => Step::Mark(words.next().ok_or("mark needs a name")?.to_owned()),
         "await" => Step::Await(words.next().ok_or("await needs a name")?.to_owned()),
-        "close" => Step::Close(words.next().map(str::to_owned)),
         "half-close" => Step::HalfClose(words.next().map(str::to_owned)),
         "reset" => Step::Reset(words.next().map(str::to_owned)),
         "closed" => Step::Closed(words.next().map(str::to_owned)),
         "down" => Step::Down,
         "up" => Step::Up,
-        _ => return Err(format!("there is no step {name:?}")),
+        _ => return socket_step::parse(name, words, rest).map(Step::Socket),
     };
     match words.next() {
         Some(word) => Err(format!("{word:?} is too much")),
@@ -293,6 +209,7 @@ fn parse_expect<'a>(
         "publish" => What::Publish(single(&std::mem::take(&mut channels))?, data),
         "messages" => What::Messages(data.ok_or("messages needs \" : JSON\"")?),
         "anything" => What::Anything,
+        "upgrade" => What::Upgrade,
         _ => return Err(format!("there is no request {kind:?}")),
     };
     if !channels.is_empty() {
@@ -310,6 +227,13 @@ fn parse_expect<'a>(
         }
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
         match key {
+            "over" => {
+                expect.over = Some(match value {
+                    "websocket" => Over::WebSocket,
+                    "long-polling" => Over::LongPolling,
+                    _ => return Err(format!("{value:?} is neither websocket nor long-polling")),
+                });
+            }
             "path" => expect.path = Some(value.to_owned()),
             "header" => expect.headers.push(value.to_owned()),
             "no-header" => expect.no_headers.push(value.to_owned()),
@@ -406,6 +330,7 @@ impl fmt::Display for Step {
                 labelled(f, "send", label)?;
                 write!(f, " : {}", escape(bytes))
             }
+            Self::Socket(step) => write!(f, "{step}"),
             Self::Close(label) => labelled(f, "close", label),
             Self::HalfClose(label) => labelled(f, "half-close", label),
             Self::Reset(label) => labelled(f, "reset", label),
@@ -449,7 +374,30 @@ mod tests {
         expect anything
         expect unsubscribe /a
         expect disconnect
-        expect connect
+        expect connect over=long-polling
+        expect upgrade as u header="Sec-WebSocket-Protocol: p"
+        upgrade u protocol=p header="Set-Cookie: a=b" connection="keep-alive, Upgrade" upgrade=X accept= : []
+        upgrade
+        expect connect over=websocket
+        frame u : [$ok]
+        fragment size=3 : [{}]
+        fragment u : [{}]
+        binary : \xff\x00
+        ping u
+        pong : abc
+        raw u opcode=11 reserved=7 more masked length=4611686018427387904 : \x80
+        close u 4001 : gone\r\n
+        close 1000
+        swallow u
+        not-read
+        read u
+        cut 17
+        cut u 0 reset
+        cut 5 stall
+        pinged
+        ponged u
+        closes u 1000
+        closes
         send s : HTTP/1.1 100 Continue\r\n\r\n\xff\\
         half-close s
         close
@@ -506,6 +454,15 @@ mod tests {
             ("also connect", 1, "follows"),
             ("send : \\q", 1, "escape"),
             ("quiet soon", 1, "milliseconds"),
+            ("frame", 1, "needs"),
+            ("raw opcode=16", 1, "0 to 15"),
+            ("ping u size=3", 1, "no \"size\""),
+            ("close 70000", 1, "no code"),
+            ("close : bye", 1, "needs a code"),
+            ("cut u", 1, "number of bytes"),
+            ("cut 5 softly", 1, "too much"),
+            ("upgrade colour=red", 1, "no \"colour=red\""),
+            ("expect connect over=pigeon", 1, "neither"),
             ("close a b", 1, "too much"),
             ("down : x", 1, "takes no"),
         ] {

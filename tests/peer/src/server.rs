@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::websocket::{self, Frame};
 
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -30,6 +32,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub arrived: Instant,
+    /// A text message on a WebSocket. Target and headers are the upgrade's.
+    pub is_frame: bool,
 }
 
 impl Request {
@@ -41,6 +45,14 @@ impl Request {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Whether it asks for a WebSocket.
+    pub fn is_upgrade(&self) -> bool {
+        !self.is_frame
+            && self
+                .header("upgrade")
+                .any(|it| it.eq_ignore_ascii_case("websocket"))
+    }
+
     pub fn body_text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -50,9 +62,12 @@ impl Request {
 #[derive(Debug)]
 pub enum Event {
     Request(Request, Arc<Connection>),
+    /// A ping, a pong or a close frame. Pings and close frames have been
+    /// answered, unless the connection swallows.
+    Control(Frame, Arc<Connection>),
     /// The client has closed its side, or the connection is broken.
     Gone(usize),
-    /// What came is no HTTP request.
+    /// What came is no HTTP request, or no frame that a client may send.
     Garbage(usize, String),
 }
 
@@ -63,6 +78,22 @@ type Sink = dyn Fn(Event) + Send + Sync;
 pub struct Connection {
     pub number: usize,
     stream: Mutex<Option<Arc<TcpStream>>>,
+    upgraded: AtomicBool,
+    swallows: AtomicBool,
+    closing: AtomicBool,
+    reading: Mutex<bool>,
+    changed: Condvar,
+    /// Held while writing, so that no two frames are mixed.
+    cut: Mutex<Option<(usize, Cut)>>,
+}
+
+/// What happens behind the last byte that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    Close,
+    Reset,
+    /// The connection stays open, and nothing more is sent.
+    Stall,
 }
 
 impl Connection {
@@ -73,7 +104,81 @@ impl Connection {
     }
 
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        (&*self.stream()?).write_all(bytes)
+        let mut cut = lock(&self.cut);
+        let Some((left, how)) = cut.as_mut() else {
+            return (&*self.stream()?).write_all(bytes);
+        };
+        let sent = bytes.get(..*left).unwrap_or(bytes);
+        *left -= sent.len();
+        (&*self.stream()?).write_all(sent)?;
+        match (*left, *how) {
+            (0, Cut::Close) => self.close(),
+            (0, Cut::Reset) => self.reset(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Sends so many more bytes, and none behind them.
+    pub fn cut_after(&self, bytes: usize, how: Cut) {
+        *lock(&self.cut) = Some((bytes, how));
+    }
+
+    /// Answers an upgrade; from here on frames are read.
+    pub fn upgrade(&self, response: &[u8]) -> io::Result<()> {
+        self.upgraded.store(true, Ordering::SeqCst);
+        self.write(response)
+    }
+
+    pub fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Ordering::SeqCst)
+    }
+
+    pub fn frame(&self, frame: &Frame) -> io::Result<()> {
+        if frame.opcode == websocket::CLOSE {
+            self.closing.store(true, Ordering::SeqCst);
+        }
+        self.write(&frame.to_bytes())
+    }
+
+    /// Whether frames are read and not told, nor answered.
+    pub fn swallow(&self, swallows: bool) {
+        self.swallows.store(swallows, Ordering::SeqCst);
+    }
+
+    /// Whether anything is read.
+    pub fn read(&self, reads: bool) {
+        *lock(&self.reading) = reads;
+        self.changed.notify_all();
+    }
+
+    /// Lets a write wait for ever for a client that does not read.
+    pub fn wait_for_reader(&self) {
+        if let Ok(stream) = self.stream() {
+            let _ = stream.set_write_timeout(None);
+        }
+    }
+
+    pub fn is_open(&self) -> bool {
+        lock(&self.stream).is_some()
+    }
+
+    fn wait_to_read(&self) {
+        let mut reading = lock(&self.reading);
+        while !*reading && self.is_open() {
+            reading = self
+                .changed
+                .wait(reading)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn take_stream(&self) -> Option<Arc<TcpStream>> {
+        let stream = lock(&self.stream).take();
+        // A reader that is about to wait has looked, or sees that it is gone.
+        drop(lock(&self.reading));
+        self.changed.notify_all();
+        stream
     }
 
     /// Says that no more bytes come; what the client says is still read.
@@ -84,14 +189,14 @@ impl Connection {
     }
 
     pub fn close(&self) {
-        if let Some(stream) = lock(&self.stream).take() {
+        if let Some(stream) = self.take_stream() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
     /// Breaks the connection with a RST.
     pub fn reset(&self) {
-        let Some(stream) = lock(&self.stream).take() else {
+        let Some(stream) = self.take_stream() else {
             return;
         };
         let _ = SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
@@ -223,6 +328,12 @@ fn accept(inner: &Arc<Inner>, listener: &TcpListener, stop: &AtomicBool) {
         let connection = Arc::new(Connection {
             number,
             stream: Mutex::new(Some(stream.clone())),
+            upgraded: AtomicBool::new(false),
+            swallows: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            reading: Mutex::new(true),
+            changed: Condvar::new(),
+            cut: Mutex::new(None),
         });
         lock(&inner.connections).insert(number, connection.clone());
         let inner = inner.clone();
@@ -239,16 +350,39 @@ fn serve(inner: &Inner, stream: Arc<TcpStream>, connection: &Arc<Connection>) {
     let number = connection.number;
     let mut reader = Reader {
         stream: &stream,
+        connection,
         buffer: Vec::new(),
     };
+    let mut upgrade = None;
     let tell = |event| {
         if !inner.ended.load(Ordering::SeqCst) {
             (inner.sink)(event);
         }
     };
     let garbage = loop {
+        // A client sends frames only after the answer to its upgrade.
+        if reader.buffer.is_empty() && !reader.more() {
+            break None;
+        }
+        if connection.is_upgraded() {
+            match reader.frame() {
+                Ok(Some(frame)) => {
+                    if !connection.swallows.load(Ordering::SeqCst) {
+                        receive(connection, frame, upgrade.as_ref(), &tell);
+                    }
+                }
+                Ok(None) => break None,
+                Err(why) => break Some(why),
+            }
+            continue;
+        }
         match reader.request(number) {
-            Ok(Some(request)) => tell(Event::Request(request, connection.clone())),
+            Ok(Some(request)) => {
+                if request.is_upgrade() {
+                    upgrade = Some(request.clone());
+                }
+                tell(Event::Request(request, connection.clone()));
+            }
             Ok(None) => break None,
             Err(why) => break Some(why),
         }
@@ -263,8 +397,41 @@ fn serve(inner: &Inner, stream: Arc<TcpStream>, connection: &Arc<Connection>) {
     drop(lock(&connection.stream).take());
 }
 
+/// Tells a frame, and answers it as far as any server would.
+fn receive(
+    connection: &Arc<Connection>,
+    frame: Frame,
+    upgrade: Option<&Request>,
+    tell: &dyn Fn(Event),
+) {
+    match (frame.opcode, upgrade) {
+        (websocket::TEXT, Some(upgrade)) => {
+            let request = Request {
+                body: frame.payload,
+                arrived: Instant::now(),
+                is_frame: true,
+                ..upgrade.clone()
+            };
+            tell(Event::Request(request, connection.clone()));
+        }
+        (websocket::PING, _) => {
+            let _ = connection.frame(&Frame::pong(frame.payload.clone()));
+            tell(Event::Control(frame, connection.clone()));
+        }
+        (websocket::CLOSE, _) => {
+            if !connection.closing.load(Ordering::SeqCst) {
+                let _ = connection.frame(&Frame::new(websocket::CLOSE, frame.payload.clone()));
+            }
+            tell(Event::Control(frame, connection.clone()));
+            connection.close();
+        }
+        _ => tell(Event::Control(frame, connection.clone())),
+    }
+}
+
 struct Reader<'a> {
     stream: &'a TcpStream,
+    connection: &'a Connection,
     buffer: Vec<u8>,
 }
 
@@ -272,12 +439,28 @@ impl Reader<'_> {
     /// More bytes; false at the end of the stream.
     fn more(&mut self) -> bool {
         let mut chunk = [0; 16 * 1024];
+        self.connection.wait_to_read();
         match self.stream.read(&mut chunk) {
             Ok(0) | Err(_) => false,
             Ok(count) => {
                 self.buffer
                     .extend_from_slice(chunk.get(..count).unwrap_or_default());
                 true
+            }
+        }
+    }
+
+    /// `None` when the connection ends before there is a whole one.
+    fn frame(&mut self) -> Result<Option<Frame>, String> {
+        loop {
+            if let Some(frame) = Frame::take(&mut self.buffer)? {
+                return match frame.objection() {
+                    None => Ok(Some(frame)),
+                    Some(why) => Err(why),
+                };
+            }
+            if !self.more() {
+                return Ok(None);
             }
         }
     }
@@ -342,6 +525,7 @@ impl Reader<'_> {
             headers,
             body: Vec::new(),
             arrived: Instant::now(),
+            is_frame: false,
         };
         let is_chunked = request
             .header("transfer-encoding")
