@@ -820,6 +820,38 @@ private:
 /// is made again later; the status of a `cometd::error` is what is told.
 using handshake_provider = std::function<void(handshake)>;
 
+/// A request that is about to be sent; it ends with the call.
+class request {
+public:
+    explicit request(cometd_request *request) noexcept : request_(request) {}
+    /// One of COMETD_PHASE_…; more may come.
+    std::int32_t phase() const noexcept { return cometd_request_phase(request_); }
+    std::string_view method() const noexcept { return detail::view(cometd_request_method(request_)).value_or(""); }
+    /// With its query, without user and password.
+    std::string_view url() const noexcept { return part(cometd_request_url); }
+    /// The bytes that are sent, a JSON array of messages.
+    std::string_view body() const noexcept { return part(cometd_request_body); }
+    /// In place of those of the same name that all requests have.
+    void set_header(const std::string &name, const std::string &value) {
+        const char *const what = "set_header";
+        detail::check(cometd_request_set_header(request_, detail::text(name, what), detail::text(value, what)), what);
+    }
+    cometd_request *get() const noexcept { return request_; }
+
+private:
+    std::string_view part(const char *(*accessor)(const cometd_request *, std::size_t *)) const noexcept {
+        std::size_t length = 0;
+        const char *text = accessor(request_, &length);
+        return text == nullptr ? std::string_view() : std::string_view(text, length);
+    }
+
+    cometd_request *request_;
+};
+
+/// Sets headers of a request. When it throws, the request has failed; the status of a
+/// `cometd::error` is what is told.
+using header_provider = std::function<void(request)>;
+
 namespace detail {
 
 struct extension_functions {
@@ -845,6 +877,20 @@ inline cometd_status call_handshake_provider(void *user, cometd_handshake *of) {
     const auto &self = *static_cast<callback<handshake_provider> *>(user);
     try {
         self.function(handshake(of));
+        return COMETD_OK;
+    } COMETD_LET_THREAD_END catch (const error &thrown) {
+        self.report();
+        return thrown.status();
+    } catch (...) {
+        self.report();
+        return COMETD_E_CREDENTIALS;
+    }
+}
+
+inline cometd_status call_header_provider(void *user, cometd_request *of) {
+    const auto &self = *static_cast<callback<header_provider> *>(user);
+    try {
+        self.function(request(of));
         return COMETD_OK;
     } COMETD_LET_THREAD_END catch (const error &thrown) {
         self.report();
@@ -917,6 +963,18 @@ public:
         }
         detail::install(what, std::move(function), std::move(on_exception), [this](void *user, cometd_free_fn free) {
             return cometd_client_builder_set_handshake_provider(get(), detail::call_handshake_provider, user, free);
+        });
+        return *this;
+    }
+    /// Asked before each request of long polling for headers of it; it may block. An
+    /// empty function removes the one before.
+    builder &set_header_provider(header_provider function, exception_handler on_exception = {}) {
+        const char *const what = "set_header_provider";
+        if (!function) {
+            return done(what, cometd_client_builder_set_header_provider(get(), nullptr, nullptr, nullptr));
+        }
+        detail::install(what, std::move(function), std::move(on_exception), [this](void *user, cometd_free_fn free) {
+            return cometd_client_builder_set_header_provider(get(), detail::call_header_provider, user, free);
         });
         return *this;
     }

@@ -117,7 +117,8 @@ static void every_option_is_there() {
         .set_disconnect_base_path("").set_append_message_type(COMETD_APPEND_ALWAYS)
         .set_basic_auth("user").set_basic_auth("user", "password").set_authorization("OAuth abc").set_bearer_token("T")
         .set_token_provider([](std::int32_t) { return std::nullopt; }).set_token_provider({})
-        .set_handshake_provider([](cometd::handshake) {}).set_handshake_provider({}).add_extension({}, {})
+        .set_handshake_provider([](cometd::handshake) {}).set_handshake_provider({})
+        .set_header_provider([](cometd::request) {}).set_header_provider({}).add_extension({}, {})
         .add_cookie("name", "value").add_header("X-Name", "value").set_handshake_ext("{\"a\":1}")
         .set_timeout(1s).set_interval(0s).set_request_timeout(5s).set_number_of_retries(COMETD_RETRY_FOREVER)
         .set_backoff(10ms, 20ms).set_events_capacity(100, 100000).set_commands_capacity(100)
@@ -365,6 +366,12 @@ static void extensions_and_handshakes() {
                 handshake.set_fields("{\"ext\":{\"n\":1}}");
                 assert(thrown([&] { handshake.set_fields("{\"ext\":1}"); }).status() == COMETD_E_INVALID_JSON);
             }, [&](std::exception_ptr) { reported++; })
+            .set_header_provider([&](cometd::request request) {
+                assert(request.method() == "POST" && request.url().substr(0, url.size()) == url);
+                assert(request.body().front() == '[' && request.phase() != 0);
+                request.set_header("X-Signature", std::to_string(request.body().size()));
+                assert(thrown([&] { request.set_header("Host", "x"); }).status() == COMETD_E_INVALID_ARGUMENT);
+            })
             .add_extension({}, {})
             .add_extension(
                 [&, kept = counted{alive}](cometd::extension_message message) {

@@ -24,7 +24,7 @@ function good(type, name) {
         return "f." name
     if (type == "char *" && name == "buf") return "f.buffer"
     if (type == "size_t *" && name == "needed") return "&f.len"
-    if (type ~ /^(const )?cometd_(token|handshake|extension_message) \*$/)
+    if (type ~ /^(const )?cometd_(token|handshake|request|extension_message) \*$/)
         return "NULL" # there is one inside a call of the host's code only
     if (type ~ /^cometd_(client|client_builder|receiver|event|error) \*\*$/ && name == "out")
         return "(" type ")&f.out"
@@ -36,7 +36,7 @@ function good(type, name) {
     if (type == "int64_t *" && name == "id") return "&f.replay_id"
     if (type == "int64_t") return "-1"
     if (type == "cometd_state *" && name == "previous") return "&f.previous"
-    if (type ~ /^cometd_(event|free|token|log|replay_load|replay_save|extension|handshake)_fn$/ || type == "void *") return "NULL"
+    if (type ~ /^cometd_(event|free|token|log|replay_load|replay_save|extension|handshake|request)_fn$/ || type == "void *") return "NULL"
     if (type == "size_t" && name ~ /^(meta_)?len$/) return "2"
     if (type == "size_t" && name == "cap" && types[i - 1] == "char *") return "sizeof f.buffer"
     if (type == "size_t" && name == "bytes") return "1024"
