@@ -66,7 +66,7 @@ client=$!
 ) &
 timer=$!
 
-events=0 lost=0 after=0
+events=0 lost=0 after=0 websocket=
 while IFS= read -r line; do
     note=
     case $line in
@@ -74,7 +74,10 @@ while IFS= read -r line; do
         events=$((events + 1))
         [ "$lost" -eq 0 ] || after=$((after + 1))
         ;;
-    'transport websocket') note='one connection carries everything' ;;
+    'transport websocket')
+        websocket=1
+        note='one connection carries everything'
+        ;;
     'state IDLE '*) note='the program connects' ;;
     'subscribed '*)
         note='from here on the server sends what comes on it'
@@ -101,6 +104,7 @@ wait "$client"
 status=$?
 client=
 [ "$status" -eq 0 ] || fail "the program ended with status $status"
+[ -n "$websocket" ] || fail "the program did not go over WebSocket"
 [ "$events" -gt 0 ] || fail "no event arrived"
 [ "$lost" -gt 0 ] || fail "no session was lost, although the server forgets them"
 [ "$after" -gt 0 ] || fail "no event arrived after a session was lost"

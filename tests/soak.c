@@ -4,7 +4,8 @@
  *   soak URL CONTROLPORT SERVER SECONDS [SEED]
  *
  * The server is one of tests/servers, or the bundled demo server. Readers live
- * all the time; they cover the overflow policies and the ways of reading. Each
+ * all the time; they cover the overflow policies, the ways of reading and, by
+ * halves, both transports. Each
  * gets numbered floods, publishes, and subscribes and unsubscribes, while other
  * clients come and go, and the server fails, forgets its sessions and restarts.
  *
@@ -512,9 +513,12 @@ static void extension_is_freed(void *user) {
     extensions--;
 }
 
-static void build(struct peer *peer, const struct kind *kind) {
+static void build(struct peer *peer, const struct kind *kind, bool websocket) {
+    static const int32_t transports[] = {COMETD_TRANSPORT_WEBSOCKET, COMETD_TRANSPORT_LONG_POLLING};
     cometd_client_builder *builder;
     OK(cometd_client_builder_new(url, &builder, NULL));
+    if (websocket)
+        OK(cometd_client_builder_set_transports(builder, transports, 2));
     OK(cometd_client_builder_set_overflow(builder, kind->overflow));
     if (kind->events > 0)
         OK(cometd_client_builder_set_events_capacity(builder, kind->events, kind->bytes));
@@ -639,14 +643,16 @@ enum { READERS = sizeof kinds / sizeof *kinds };
 
 static struct peer readers[READERS];
 
-static void start_readers(void) {
+/* Every other one by WebSocket, in another run the others. */
+static void start_readers(uint64_t seed) {
     static const char *const floods[] = {"/flood/**"}, *const none[] = {"/none"};
     for (size_t r = 0; r < READERS; r++) {
         struct peer *peer = &readers[r];
-        snprintf(peer->name, sizeof peer->name, "%s", kinds[r].name);
+        bool websocket = (r + seed) % 2 == 0;
+        snprintf(peer->name, sizeof peer->name, "%s%s", kinds[r].name, websocket ? ", by WebSocket" : "");
         peer->is_reader = true;
         peer->gets_floods = !kinds[r].without_floods;
-        build(peer, &kinds[r]);
+        build(peer, &kinds[r], websocket);
         for (size_t i = 0; i < peer->stream_count; i++)
             if (peer->streams[i].way != BY_CALLBACK)
                 CHECK(pthread_create(&peer->streams[i].thread, NULL, reader_thread, &peer->streams[i]) == 0);
@@ -805,7 +811,7 @@ static void come_and_go(uint64_t *seed, unsigned number) {
     struct peer *peer = calloc(1, sizeof *peer);
     CHECK(peer != NULL);
     snprintf(peer->name, sizeof peer->name, "client %u that comes and goes", number);
-    build(peer, &kind);
+    build(peer, &kind, chance(seed, 2) == 0);
 
     char one[64], two[64];
     snprintf(one, sizeof one, "/churn/%u/one", number);
@@ -1150,7 +1156,7 @@ int main(int count, char **arguments) {
 
     OK(cometd_log_set(COMETD_LOG_ERROR, library_error, NULL, NULL));
     int64_t began = now_ms();
-    start_readers();
+    start_readers(seed);
     pthread_t workers[CHURNERS + 1];
     uint64_t seeds[CHURNERS + 1];
     for (size_t i = 0; i <= CHURNERS; i++) {

@@ -32,6 +32,10 @@ pub(super) enum Happened {
     Socket(News),
 }
 
+/// The code of a socket that has ended without a close frame (RFC 6455, section
+/// 7.4.1).
+const ABNORMAL: u16 = 1006;
+
 pub(super) struct Line {
     transport: Arc<LongPolling>,
     /// Where the host wants WebSocket.
@@ -153,7 +157,7 @@ impl Line {
     /// The session has counted it as so many bytes.
     fn send_frame(&mut self, socket: SocketId, endpoint: Endpoint, body: Vec<u8>, counted: usize) {
         tracing::debug!(target: "cometd::client", ?endpoint, bytes = body.len(), "frame");
-        self.shared.counters.sent(endpoint, body.len());
+        self.shared.counters.frame_sent(endpoint, body.len());
         if let Some(sockets) = &mut self.sockets {
             sockets.send(socket, body, counted);
         }
@@ -175,14 +179,33 @@ impl Line {
     }
 
     pub fn close(&mut self, socket: SocketId, code: u16) {
-        if let Some(sockets) = &mut self.sockets {
-            sockets.close(socket, code);
+        if self
+            .sockets
+            .as_mut()
+            .is_some_and(|it| it.close(socket, code))
+        {
+            // Without a word it looks to the server as if it had broken.
+            let told = if code == 0 { ABNORMAL } else { code };
+            self.shared.counters.socket_closed(told);
         }
         self.forget(socket);
     }
 
+    pub fn ping(&mut self, socket: SocketId) {
+        if let Some(sockets) = &mut self.sockets {
+            sockets.ping(socket);
+            self.shared.counters.pinged();
+        }
+    }
+
+    /// The socket has ended by itself.
+    pub fn ended(&mut self, socket: SocketId, code: u16) {
+        self.shared.counters.socket_closed(code);
+        self.forget(socket);
+    }
+
     /// Nothing of a socket may come any more.
-    pub fn forget(&mut self, socket: SocketId) {
+    fn forget(&mut self, socket: SocketId) {
         self.arrivals.forget(Origin::Socket(socket));
         let hooks = self.hooks.as_ref();
         self.requests.retain(|request| {
@@ -234,6 +257,7 @@ impl Line {
     pub fn next_frame(&mut self) -> Option<Came> {
         loop {
             let (socket, text) = self.sockets.as_mut()?.take()?;
+            self.shared.counters.frame_received(text.len());
             let origin = Origin::Socket(socket);
             let read = match self.incoming() {
                 Some(hooks) => {

@@ -73,8 +73,12 @@ impl Mailbox {
 
 impl Shared {
     /// A reply has come over this one.
-    #[allow(dead_code)] // Until the client's task tells it.
     pub(super) fn transport_is(&self, transport: ConnectionType) {
+        match self.transport() {
+            Some(before) if before == transport => return,
+            Some(_) => self.counters.transport_changed(),
+            None => {}
+        }
         self.transport
             .store(number_of(transport), Ordering::Relaxed);
     }

@@ -66,6 +66,9 @@ struct Open {
     flushed: bool,
     heard: u64,
     heard_at: Millis,
+    pinged_at: Option<Millis>,
+    /// From the last ping to what came then.
+    round_trip: Option<Millis>,
     /// Writing has failed. What had come before is read first.
     broken: Option<Failure>,
     ended: Option<Failure>,
@@ -124,23 +127,24 @@ impl Sockets {
     pub fn ping(&mut self, socket: SocketId) {
         if let Some(open) = self.current(socket) {
             open.socket.ping();
+            open.pinged_at = Some(clock::now());
             open.flushed = false;
         }
     }
 
     /// Leaves it: with 0 at once, otherwise with this code and a moment for the other
-    /// side to close it as well.
-    pub fn close(&mut self, socket: SocketId, code: u16) {
+    /// side to close it as well. Whether it was open.
+    pub fn close(&mut self, socket: SocketId, code: u16) -> bool {
         let is_it = match &self.stage {
             Stage::None => false,
             Stage::Opening(id, _) => *id == socket,
             Stage::Open(open) => open.id == socket,
         };
         if !is_it {
-            return;
+            return false;
         }
         let Stage::Open(open) = std::mem::replace(&mut self.stage, Stage::None) else {
-            return;
+            return false;
         };
         let mut socket = open.socket;
         if code != 0 && open.ended.is_none() && open.broken.is_none() {
@@ -148,6 +152,7 @@ impl Sockets {
             let until = Box::pin(sleep(GOODBYE));
             self.left.push(Left { socket, until });
         }
+        true
     }
 
     /// The next text that has come, and over which socket.
@@ -190,6 +195,11 @@ impl Sockets {
             Stage::Open(open) => Some((open.id, open.heard_at, open.heard)),
             _ => None,
         }
+    }
+
+    /// How long the last ping took, if that is not told yet.
+    pub fn round_trip(&mut self) -> Option<Millis> {
+        self.open_mut()?.round_trip.take()
     }
 
     /// How many bytes have left since the last time.
@@ -275,6 +285,8 @@ impl Open {
             untold: 0,
             flushed: false,
             heard_at: clock::now(),
+            pinged_at: None,
+            round_trip: None,
             broken: None,
             ended: None,
             more: false,
@@ -341,6 +353,9 @@ impl Open {
         if heard != self.heard {
             self.heard = heard;
             self.heard_at = clock::now();
+            if let Some(at) = self.pinged_at.take() {
+                self.round_trip = Some(self.heard_at.saturating_sub(at));
+            }
         }
     }
 }

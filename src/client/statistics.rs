@@ -185,7 +185,6 @@ impl Counters {
     }
 }
 
-#[allow(dead_code)] // Until the client's task counts them.
 impl Counters {
     fn websockets(&self) -> &WebSocketCounters {
         self.websockets.get_or_init(Box::default)
@@ -205,9 +204,12 @@ impl Counters {
     }
 
     /// A frame of messages, its text so long.
-    pub fn frame_sent(&self, bytes: usize) {
+    pub fn frame_sent(&self, endpoint: Endpoint, bytes: usize) {
         add(&self.websockets().frames_sent, 1);
         add(&self.bytes_sent, bytes as u64);
+        if endpoint == Endpoint::Handshake {
+            add(&self.handshakes, 1);
+        }
     }
 
     pub fn frame_received(&self, bytes: usize) {
@@ -256,7 +258,7 @@ mod tests {
     fn sockets_are_counted_and_their_close_codes_are_bounded() {
         let counters = Counters::default();
         counters.socket_opened();
-        counters.frame_sent(3);
+        counters.frame_sent(Endpoint::Handshake, 3);
         counters.frame_received(4);
         counters.ponged(17);
         counters.socket_closed(1006);

@@ -15,7 +15,7 @@ use super::arrivals::Origin;
 use super::ending::Ending;
 use super::line::{Came, Happened, Line};
 use super::shared::Shared;
-use super::sockets::{News, Sockets};
+use super::sockets::News;
 #[cfg(test)]
 use super::tests::maybe_panic;
 use super::token_provider::{self, Credentials, TokenProvider};
@@ -135,8 +135,13 @@ impl Task {
     fn woken(&mut self, credentials: &mut Option<Credentials>, wake: Wake) -> Option<Box<Long>> {
         let now = clock::now();
         self.session.handle_room(now, false);
-        if let Some((socket, bytes)) = self.line.sockets().and_then(Sockets::written) {
-            self.session.handle_written(now, socket, bytes);
+        if let Some(sockets) = self.line.sockets() {
+            if let Some(took) = sockets.round_trip() {
+                self.shared.counters.ponged(took);
+            }
+            if let Some((socket, bytes)) = sockets.written() {
+                self.session.handle_written(now, socket, bytes);
+            }
         }
         match wake {
             Wake::Happened(happened) => return self.happened(credentials, happened),
@@ -206,9 +211,15 @@ impl Task {
     ) -> Option<Box<Long>> {
         let now = clock::now();
         match news {
-            News::Opened(socket) => self.session.handle_opened(now, socket),
+            News::Opened(socket) => {
+                self.shared.counters.socket_opened();
+                self.session.handle_opened(now, socket);
+            }
             News::Unopened(socket, unopened) => {
                 let (failure, refused) = (&unopened.failure, unopened.refused);
+                if refused {
+                    self.shared.counters.socket_refused();
+                }
                 self.session.handle_unopened(now, socket, failure, refused);
             }
             News::Frames => {
@@ -222,7 +233,7 @@ impl Task {
             }
             News::Written => {}
             News::Ended(socket, failure) => {
-                self.line.forget(socket);
+                self.line.ended(socket, failure.websocket_code);
                 self.session.handle_closed(now, socket, &failure);
             }
         }
@@ -245,7 +256,7 @@ impl Task {
                     break;
                 };
                 if matches!(output, Output::Event(Event::State { .. })) {
-                    self.shared.session_is(self.session.client_id());
+                    self.tell_shared();
                 }
                 let long = self.perform_one(credentials, output);
                 if long.is_some() {
@@ -281,10 +292,17 @@ impl Task {
         self.session = *handled.await;
     }
 
+    /// What the host may ask for, before it is told of the state that it belongs to.
+    fn tell_shared(&self) {
+        self.shared.session_is(self.session.client_id());
+        if let Some(transport) = self.session.transport() {
+            self.shared.transport_is(transport);
+        }
+    }
+
     /// Does what the session wants done; of much of it a part a turn.
     async fn perform(&mut self, credentials: &mut Option<Credentials>) {
-        // Before anybody is told of the state that it belongs to.
-        self.shared.session_is(self.session.client_id());
+        self.tell_shared();
         let mut count = 0;
         // Looked at from the second output on: most turns have one.
         let mut since: Option<Instant> = None;
@@ -326,11 +344,7 @@ impl Task {
             Output::Event(event) => self.shared.publish(event),
             Output::HandedOver(handover) => self.line.handed_over(handover),
             Output::Open { socket, server } => self.line.open(socket, server),
-            Output::Ping(socket) => {
-                if let Some(sockets) = self.line.sockets() {
-                    sockets.ping(socket);
-                }
-            }
+            Output::Ping(socket) => self.line.ping(socket),
             Output::CloseSocket { socket, code } => self.line.close(socket, code),
             // One that is still busy with the last time is not asked
             // again; what it finds out counts.

@@ -6,7 +6,7 @@ use super::backoff::Backoff;
 use super::credentials::RefreshedAttempt;
 use super::{Attempt, Millis, Session, State};
 use crate::bayeux::Reconnect;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// A session is worth counting on when it has lived so long, or when a connect
 /// that the server could hold was answered: most servers answer the first one,
@@ -130,8 +130,9 @@ impl Session {
             && (self.connected_since_handshake || by_change);
         // A server that does not know the session keeps none on the socket, nor one
         // that has not given a session.
-        let keeps_socket = !credentials
-            && (code == 402 || (failed == Attempt::Handshake && error.bayeux.is_some()));
+        let is_refusal = error.kind == ErrorKind::Refused || error.bayeux.is_some();
+        let keeps_socket =
+            !credentials && (code == 402 || (failed == Attempt::Handshake && is_refusal));
         if action == Reconnect::None {
             self.end(now, error, ended, interval);
             return;

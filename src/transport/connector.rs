@@ -139,8 +139,12 @@ async fn through(
         return Ok(stream);
     }
     let tunnelled = deadline.within(proxy.tunnel(stream, &server.name)).await;
-    tunnelled.unwrap_or_else(|| {
+    let tunnelled = tunnelled.unwrap_or_else(|| {
         let why = format_args!("did not connect to {}: {}", server.name, deadline.words());
         Err(proxy.failure(why))
+    });
+    tunnelled.map_err(|failure| ConnectFailure {
+        no_tunnel: true,
+        ..failure
     })
 }

@@ -16,6 +16,8 @@ pub struct ConnectFailure {
     pub http_status: u16,
     /// Nothing is wrong with what was asked for: the resolver had no answer.
     pub temporary: bool,
+    /// The proxy was reached, and made no tunnel.
+    pub no_tunnel: bool,
 }
 
 impl fmt::Display for ConnectFailure {
@@ -33,6 +35,7 @@ impl ConnectFailure {
             text: text.into(),
             http_status: 0,
             temporary: false,
+            no_tunnel: false,
         }
     }
 

@@ -450,7 +450,11 @@ fn an_unknown_session_is_replaced_on_the_same_socket_and_others_on_a_new_one() {
 
 #[test]
 fn a_refused_handshake_is_made_again_on_its_socket_unless_for_its_credentials() {
-    for (error, provider, same) in [("500::busy", false, true), ("401::who", true, false)] {
+    for (error, provider, same) in [
+        ("500::busy", false, true),
+        ("", false, true),
+        ("401::who", true, false),
+    ] {
         let mut world = World::with(|it| {
             it.transports = [WebSocket, LongPolling].into();
             it.has_token_provider = provider;
@@ -458,7 +462,14 @@ fn a_refused_handshake_is_made_again_on_its_socket_unless_for_its_credentials() 
         world.connect();
         let socket = world.opens();
         let handshake = world.request(Endpoint::Handshake);
-        world.refuse(&handshake, error, "");
+        match error {
+            // A challenge may stand in `ext` alone.
+            "" => world.answer(
+                &handshake,
+                r#"[{"channel":"/meta/handshake","id":"$id","successful":false,"ext":{"authentication":{"challenge":1}},"advice":{"reconnect":"handshake"}}]"#,
+            ),
+            error => world.refuse(&handshake, error, ""),
+        }
         if provider {
             world.credentials(Ok(()));
         }

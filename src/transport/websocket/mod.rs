@@ -1,6 +1,5 @@
 //! WebSocket: one connection for all messages of a client, JSON arrays as text
 //! messages both ways (RFC 6455).
-#![allow(dead_code)] // Until clients can be asked for it.
 
 mod closing;
 mod frames;

@@ -68,11 +68,11 @@ fn refusal(failure: Failure) -> Unopened {
     }
 }
 
-/// A proxy that does not connect to an http server may pass requests on to it.
+/// A proxy that makes no tunnel to an http server, whatever it does instead, may pass
+/// requests on to it.
 fn unconnected(failure: &ConnectFailure, target: &Target) -> Unopened {
-    let proxy_refuses = failure.kind == ErrorKind::Proxy
-        && failure.http_status != 0
-        && failure.http_status != StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+    let wants_credentials = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+    let proxy_refuses = failure.no_tunnel && failure.http_status != wants_credentials;
     Unopened {
         refused: proxy_refuses && target.url.scheme() == "http",
         failure: failure.to_failure(),
