@@ -306,6 +306,25 @@ fn one_that_answers_pings_and_no_handshake_is_refused_at_the_handshakes_deadline
 }
 
 #[test]
+fn a_header_provider_holds_up_requests_and_no_frames() {
+    let mut world = World::with(|it| {
+        it.transports = [WebSocket, LongPolling].into();
+        it.has_header_provider = true;
+    });
+    world.connect();
+    world.opens();
+    world.request(Endpoint::Handshake);
+    world.heard(2);
+    let (after, again) = world.next_request(Endpoint::Handshake);
+    assert_eq!((after, again.socket), (10_000, None));
+    world.events();
+    world.wait(59_999);
+    assert_eq!(world.events(), [""; 0]);
+    world.wait(1);
+    assert_eq!(world.events(), ["Error handshake Timeout"]);
+}
+
+#[test]
 fn closed_before_a_reply_is_a_refusal() {
     let mut world = preferring(&[WebSocket, LongPolling]);
     world.opens();
