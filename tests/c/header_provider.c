@@ -254,6 +254,26 @@ TEST(another_one_replaces_it_and_null_removes_it)
     peer_stop(peer);
 }
 
+TEST(frames_of_a_websocket_have_no_headers_and_wait_for_nobody)
+{
+    server *server = server_start(NULL);
+    static provider it;
+    cometd_client_builder *builder = builder_new(server->url);
+    const int32_t types[] = {COMETD_TRANSPORT_WEBSOCKET, COMETD_TRANSPORT_LONG_POLLING};
+    CHECK_OK(cometd_client_builder_set_transports(builder, types, 2));
+    CHECK_OK(cometd_client_builder_set_header_provider(builder, sign, &it, count_freed));
+    cometd_client *client = build(builder);
+    CHECK_OK(cometd_client_connect(client, NULL));
+    wait_state(client, COMETD_STATE_CONNECTED);
+    CHECK_INT(cometd_client_transport(client), ==, COMETD_TRANSPORT_WEBSOCKET);
+    uint64_t id = publish(client, "/a", "1");
+    cometd_event_free(wait_event(client, COMETD_EVENT_PUBLISHED, "/a", id));
+    CHECK_INT(it.calls, ==, 0);
+    client_end(client);
+    WAIT_FOR(it.freed == 1);
+    server_stop(server);
+}
+
 static cometd_status give_secret(void *user, cometd_request *request)
 {
     (void)user;
