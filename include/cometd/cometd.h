@@ -1223,12 +1223,12 @@ cometd_status cometd_handshake_set_fields(cometd_handshake *handshake,
                                           const char *json,
                                           size_t len);
 
-/// Installs a function that is asked for headers before each HTTP request of long polling: a
-/// signature of what is sent, an id for tracing, whatever differs from request to request. It
-/// sees the URL and the body as they are sent. What stays the same is for
+/// Installs a function that is asked for headers before each HTTP request, of long polling
+/// and the one that opens a WebSocket: a signature of what is sent, an id for tracing, whatever
+/// differs from request to request. It sees the URL and the body as they are sent. What stays the same is for
 /// cometd_client_builder_add_header. A redirect is followed with the same headers, and so is a
 /// request made that a server's closing of the connection has crossed. Messages that go over a
-/// WebSocket are no requests; the one that opens it is not asked about yet.
+/// WebSocket are no requests.
 ///
 /// The function runs behind the outgoing extensions, on a thread of the client's own where it
 /// may block, and never twice at a time for one client. Other clients do not wait for it, and
@@ -1249,13 +1249,14 @@ cometd_status cometd_client_builder_set_header_provider(cometd_client_builder *b
                                                         cometd_free_fn free_user);
 
 /// What the request is for: COMETD_PHASE_HANDSHAKE, _CONNECT or _DISCONNECT; or
-/// COMETD_PHASE_PUBLISH, also for what is subscribed, unsubscribed and called. More may come.
+/// COMETD_PHASE_PUBLISH, also for what is subscribed, unsubscribed and called. The request that
+/// opens a WebSocket is for all of them, and has none. More may come.
 ///
-/// **Returns** the phase; 0 for NULL.
+/// **Returns** the phase; 0 for one that opens a WebSocket, and for NULL.
 /// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
 int32_t cometd_request_phase(const cometd_request *request);
 
-/// The method of the request: "POST".
+/// The method of the request: "POST", or "GET" where a WebSocket is opened; that has no body.
 ///
 /// **Returns** the method, ended by NUL; NULL for NULL.
 /// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the

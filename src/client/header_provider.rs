@@ -32,7 +32,6 @@ impl OutgoingRequest {
     }
 
     /// The request that opens a WebSocket.
-    #[allow(dead_code)] // Until upgrades ask for headers.
     pub(super) fn upgrade(endpoints: &Endpoints) -> Self {
         Self::new(c"GET", None, endpoints.websocket())
     }

@@ -90,6 +90,9 @@ pub(super) enum Done {
     },
 }
 
+/// The headers that were asked for.
+pub(super) type AskedHeaders = oneshot::Receiver<Result<Box<HeaderMap>, Failure>>;
+
 pub(super) struct Hooks {
     extensions: Extensions,
     provider: Option<Arc<HandshakeProvider>>,
@@ -179,12 +182,7 @@ impl Hooks {
 
     /// Asks for the headers of the request that opens a socket; `None` without a
     /// provider. No answer means that the question was given up.
-    #[allow(dead_code)] // Until upgrades ask for headers.
-    pub(super) fn headers(
-        &self,
-        socket: SocketId,
-        asked: OutgoingRequest,
-    ) -> Option<oneshot::Receiver<Result<Box<HeaderMap>, Failure>>> {
+    pub(super) fn headers(&self, socket: SocketId, asked: OutgoingRequest) -> Option<AskedHeaders> {
         let provider = self.header_provider.clone()?;
         let shared = self.shared.clone();
         let (send, receive) = oneshot::channel();

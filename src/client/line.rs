@@ -171,11 +171,18 @@ impl Line {
         }
     }
 
-    pub fn open(&mut self, socket: SocketId, server: Server) {
+    /// Whether that begins at once.
+    pub fn open(&mut self, socket: SocketId, server: Server) -> bool {
         self.shared.goes_to(&server, &self.transport);
+        let headers = self.hooks.as_ref().and_then(|hooks| {
+            let places = self.transport.places(server.clone())?;
+            hooks.headers(socket, OutgoingRequest::upgrade(&places))
+        });
+        let begins = headers.is_none();
         if let Some(sockets) = &mut self.sockets {
-            sockets.open(socket, server);
+            sockets.open(socket, server, headers);
         }
+        begins
     }
 
     pub fn close(&mut self, socket: SocketId, code: u16) {

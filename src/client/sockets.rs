@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::header::HeaderMap;
 use tokio::time::{sleep, Sleep};
 
+use super::hooks::AskedHeaders;
 use crate::clock;
-use crate::error::Failure;
+use crate::error::{ErrorKind, Failure};
 use crate::session::{Millis, Server, SocketId};
 use crate::transport::websocket::{Socket, Unopened, WebSockets};
 
@@ -30,6 +32,8 @@ type Opening = Pin<Box<dyn Future<Output = Result<Socket, Unopened>> + Send>>;
 
 /// What has happened to the socket.
 pub(super) enum News {
+    /// The host's code has given the headers of its request, which is sent now.
+    Opening(SocketId),
     Opened(SocketId),
     Unopened(SocketId, Box<Unopened>),
     /// There are frames to be taken.
@@ -48,6 +52,7 @@ pub(super) struct Sockets {
 
 enum Stage {
     None,
+    Asking(SocketId, Server, AskedHeaders),
     Opening(SocketId, Opening),
     Open(Box<Open>),
 }
@@ -101,10 +106,18 @@ impl Sockets {
         self.open_mut().filter(|it| it.id == socket)
     }
 
-    pub fn open(&mut self, socket: SocketId, server: Server) {
+    /// With the host's headers, where they are asked for.
+    pub fn open(&mut self, socket: SocketId, server: Server, headers: Option<AskedHeaders>) {
+        self.stage = match headers {
+            Some(headers) => Stage::Asking(socket, server, headers),
+            None => self.opening(socket, server, None),
+        };
+    }
+
+    fn opening(&self, socket: SocketId, server: Server, headers: Option<Box<HeaderMap>>) -> Stage {
         let transport = self.transport.clone();
-        let opening = Box::pin(async move { transport.open(server).await });
-        self.stage = Stage::Opening(socket, opening);
+        let opening = Box::pin(async move { transport.open(server, headers).await });
+        Stage::Opening(socket, opening)
     }
 
     /// Sends a text, of which so many bytes are counted; they are told when all has
@@ -137,7 +150,7 @@ impl Sockets {
     pub fn close(&mut self, socket: SocketId, code: u16) -> bool {
         let is_it = match &self.stage {
             Stage::None => false,
-            Stage::Opening(id, _) => *id == socket,
+            Stage::Asking(id, ..) | Stage::Opening(id, _) => *id == socket,
             Stage::Open(open) => open.id == socket,
         };
         if !is_it {
@@ -248,6 +261,29 @@ impl Sockets {
         }
         let (id, opened) = match &mut self.stage {
             Stage::None => return Poll::Pending,
+            Stage::Asking(id, server, headers) => {
+                let (id, server) = (*id, server.clone());
+                let asked = match Pin::new(headers).poll(context) {
+                    Poll::Pending => return Poll::Pending,
+                    // It is given up with the socket only.
+                    Poll::Ready(Err(_)) => Err(Failure::new(
+                        ErrorKind::Aborted,
+                        "the question for the headers was given up",
+                    )),
+                    Poll::Ready(Ok(asked)) => asked,
+                };
+                return Poll::Ready(match asked {
+                    Ok(headers) => {
+                        self.stage = self.opening(id, server, Some(headers));
+                        News::Opening(id)
+                    }
+                    Err(failure) => {
+                        self.stage = Stage::None;
+                        let refused = false;
+                        News::Unopened(id, Box::new(Unopened { failure, refused }))
+                    }
+                });
+            }
             Stage::Opening(id, opening) => match opening.as_mut().poll(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(opened) => (*id, opened),

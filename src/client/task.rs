@@ -215,6 +215,7 @@ impl Task {
                 self.shared.counters.socket_opened();
                 self.session.handle_opened(now, socket);
             }
+            News::Opening(socket) => self.session.handle_opening(now, socket),
             News::Unopened(socket, unopened) => {
                 let (failure, refused) = (&unopened.failure, unopened.refused);
                 if refused {
@@ -343,7 +344,11 @@ impl Task {
             Output::AskHandshake(question) => self.line.ask(question),
             Output::Event(event) => self.shared.publish(event),
             Output::HandedOver(handover) => self.line.handed_over(handover),
-            Output::Open { socket, server } => self.line.open(socket, server),
+            Output::Open { socket, server } => {
+                if self.line.open(socket, server) {
+                    self.session.handle_opening(clock::now(), socket);
+                }
+            }
             Output::Ping(socket) => self.line.ping(socket),
             Output::CloseSocket { socket, code } => self.line.close(socket, code),
             // One that is still busy with the last time is not asked

@@ -80,8 +80,9 @@ pub struct Configuration {
     /// Whether requests wait for code of the host's before they are sent: then
     /// `handle_sent` tells when they are.
     pub holds_requests: bool,
-    /// Whether somebody is asked for headers before each request of long polling:
-    /// these wait likewise, but no frame does.
+    /// Whether somebody is asked for headers before each HTTP request: these wait
+    /// likewise, and so does the opening of a socket, until `handle_opening`; but no
+    /// frame does.
     pub has_header_provider: bool,
     /// Makes the jitter of the waits repeatable.
     pub seed: u64,

@@ -7,7 +7,7 @@
 //! the session and the wire there are three more: [`Session::handle_dropped`],
 //! [`Session::handle_sent`] and [`Session::handle_arrived`]; and
 //! [`Session::handle_handshake_fields`], where it is asked before a handshake.
-//! A WebSocket has [`Session::handle_opened`], [`Session::handle_unopened`],
+//! A WebSocket has [`Session::handle_opening`], [`Session::handle_opened`], [`Session::handle_unopened`],
 //! [`Session::handle_frame`], [`Session::handle_heard`],
 //! [`Session::handle_written`], [`Session::handle_reading`] and
 //! [`Session::handle_closed`]. After each of them

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::flights::{Flight, Purpose, FAIR_RATE, LONGEST, PAUSE};
+use super::flights::{Flight, Purpose, FAIR_RATE, HOST_LIMIT, LONGEST, PAUSE};
 use super::said::Source;
 use super::servers::Server;
 use super::{retry_after, Attempt, Millis, Output, RequestId, Session, State};
@@ -45,6 +45,8 @@ pub(super) struct Socket {
     open: bool,
     /// When it was asked for.
     since: Millis,
+    /// Its request is with the host's code, and not yet sent.
+    held: bool,
     /// A reply has come over it.
     answered: bool,
     /// When its last byte came, and how many there were.
@@ -81,6 +83,7 @@ impl Session {
             server: server.clone(),
             open: false,
             since: now,
+            held: self.configuration.has_header_provider,
             answered: false,
             heard_at: now,
             heard: 0,
@@ -138,6 +141,7 @@ impl Session {
         let socket = self.socket.as_ref()?;
         let limit = self.configuration.request_timeout;
         if !socket.open {
+            let limit = if socket.held { HOST_LIMIT } else { limit };
             return Some(socket.since.saturating_add(limit));
         }
         if socket.unread_since.is_some() {
@@ -169,13 +173,17 @@ impl Session {
         let id = socket.id;
         if !socket.open {
             let limit = self.configuration.request_timeout;
-            let text = format!("the WebSocket was not open within {limit} ms");
+            let held = socket.held;
+            let text = match held {
+                true => format!("the host's code took longer than {HOST_LIMIT} ms for the headers"),
+                false => format!("the WebSocket was not open within {limit} ms"),
+            };
             let failure = Failure::new(ErrorKind::Timeout, text);
             self.outputs.push_back(Output::CloseSocket {
                 socket: id,
                 code: AT_ONCE,
             });
-            self.unopened(now, &failure, true);
+            self.unopened(now, &failure, !held);
         } else if socket.pinged.is_none() && ping {
             socket.pinged = Some(now);
             self.outputs.push_back(Output::Ping(id));
@@ -183,6 +191,16 @@ impl Session {
             let waited = now.saturating_sub(socket.heard_at);
             let text = format!("nothing came over the WebSocket for {waited} ms");
             self.break_socket(now, &Failure::new(ErrorKind::Timeout, text));
+        }
+    }
+
+    /// The host's code has let the request go that opens the socket: its time runs
+    /// from now on. Told where there is a provider of headers.
+    pub fn handle_opening(&mut self, now: Millis, socket: SocketId) {
+        let is_held = |it: &&mut Box<Socket>| it.id == socket && it.held;
+        if let Some(opening) = self.socket.as_mut().filter(is_held) {
+            opening.held = false;
+            opening.since = now;
         }
     }
 

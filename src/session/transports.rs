@@ -193,10 +193,11 @@ impl Transports {
 
     /// A request has failed over long polling.
     pub(super) fn long_polling_failed(&mut self, server: &Server, failure: &Failure) {
+        // Who stands between says so by a status.
         let network = matches!(
             failure.kind,
             ErrorKind::Dns | ErrorKind::Tcp | ErrorKind::Tls | ErrorKind::Proxy
-        );
+        ) || matches!(failure.http_status, 500 | 502 | 503 | 504);
         let stood_in = std::mem::take(&mut self.stands_in);
         if !stood_in || !network && failure.kind != ErrorKind::Timeout {
             return;

@@ -21,11 +21,14 @@ static cometd_status sign(void *user, cometd_request *request)
     size_t length;
     const char *body = cometd_request_body(request, &length);
     CHECK_INT(length, ==, strlen(body));
-    CHECK_INT(body[0], ==, '[');
+    bool opens = strcmp(cometd_request_method(request), "GET") == 0;
+    CHECK_INT(body[0], ==, opens ? '\0' : '[');
     const char *url = cometd_request_url(request, &length);
     CHECK_INT(length, ==, strlen(url));
-    CHECK_STR(cometd_request_method(request), "POST");
     int phase = cometd_request_phase(request);
+    CHECK_INT(phase == 0, ==, opens);
+    if (!opens)
+        CHECK_STR(cometd_request_method(request), "POST");
     CHECK_INT(strstr(body, "/meta/handshake") != NULL, ==, phase == COMETD_PHASE_HANDSHAKE);
     CHECK_INT(strstr(body, "/meta/connect") != NULL, ==, phase == COMETD_PHASE_CONNECT);
     CHECK_INT(strstr(body, "/meta/disconnect") != NULL, ==, phase == COMETD_PHASE_DISCONNECT);
@@ -252,6 +255,76 @@ TEST(another_one_replaces_it_and_null_removes_it)
     CHECK_INT(peer_count(peer, "X-Signature"), ==, 0);
     client_end(client);
     peer_stop(peer);
+}
+
+TEST(frames_of_a_websocket_have_no_headers_and_wait_for_nobody)
+{
+    server *server = server_start(NULL);
+    static provider it;
+    cometd_client_builder *builder = builder_new(server->url);
+    const int32_t types[] = {COMETD_TRANSPORT_WEBSOCKET, COMETD_TRANSPORT_LONG_POLLING};
+    CHECK_OK(cometd_client_builder_set_transports(builder, types, 2));
+    CHECK_OK(cometd_client_builder_set_header_provider(builder, sign, &it, count_freed));
+    cometd_client *client = build(builder);
+    CHECK_OK(cometd_client_connect(client, NULL));
+    wait_state(client, COMETD_STATE_CONNECTED);
+    CHECK_INT(cometd_client_transport(client), ==, COMETD_TRANSPORT_WEBSOCKET);
+    uint64_t id = publish(client, "/a", "1");
+    cometd_event_free(wait_event(client, COMETD_EVENT_PUBLISHED, "/a", id));
+    CHECK_INT(it.calls, ==, 1); /* for the request that has opened it */
+    CHECK_STR(it.urls[0], server->url);
+    client_end(client);
+    WAIT_FOR(it.freed == 1);
+    server_stop(server);
+}
+
+TEST(the_request_that_opens_a_websocket_has_its_headers_and_waits_for_them)
+{
+    peer *peer = peer_start(bayeux);
+    atomic_int gate = 0;
+    provider it = {.gate = &gate};
+    cometd_client_builder *builder = builder_new(peer_url(peer));
+    const int32_t types[] = {COMETD_TRANSPORT_WEBSOCKET, COMETD_TRANSPORT_LONG_POLLING};
+    CHECK_OK(cometd_client_builder_set_transports(builder, types, 2));
+    CHECK_OK(cometd_client_builder_set_request_timeout_ms(builder, 300));
+    CHECK_OK(cometd_client_builder_set_header_provider(builder, sign, &it, count_freed));
+    cometd_client *client = build(builder);
+    long long begun = now_ms();
+    CHECK_OK(cometd_client_connect(client, NULL));
+    WAIT_FOR(it.inside == 1);
+    WAIT_FOR(now_ms() > begun + 600);
+    CHECK_INT(peer_count(peer, "HTTP/1.1"), ==, 0);
+    gate = 1;
+    /* It refuses, and long polling is signed as well. */
+    wait_state(client, COMETD_STATE_CONNECTED);
+    CHECK_INT(peer_count(peer, "Upgrade: websocket\r\n"), ==, 1);
+    CHECK_INT(peer_count(peer, "X-Signature: sum-of-1-0\r\n"), ==, 1);
+    CHECK_INT(peer_count(peer, "X-Signature: sum-of-2-"), ==, 1);
+    client_end(client);
+    WAIT_FOR(it.freed == 1);
+    peer_stop(peer);
+}
+
+TEST(a_provider_that_fails_for_a_websocket_is_a_failure_that_is_tried_again)
+{
+    server *server = server_start(NULL);
+    provider it = {.failing = 2, .phase = 0, .result = 77};
+    cometd_client_builder *builder = builder_new(server->url);
+    const int32_t types[] = {COMETD_TRANSPORT_WEBSOCKET, COMETD_TRANSPORT_LONG_POLLING};
+    CHECK_OK(cometd_client_builder_set_transports(builder, types, 2));
+    CHECK_OK(cometd_client_builder_set_backoff_ms(builder, 1, 10));
+    CHECK_OK(cometd_client_builder_set_header_provider(builder, sign, &it, count_freed));
+    cometd_client *client = build(builder);
+    CHECK_OK(cometd_client_connect(client, NULL));
+    cometd_event *event = wait_event(client, COMETD_EVENT_ERROR, NULL, 0);
+    CHECK_STATUS(cometd_error_status(cometd_event_error(event)), COMETD_E_CREDENTIALS);
+    cometd_event_free(event);
+    wait_state(client, COMETD_STATE_CONNECTED);
+    CHECK_INT(cometd_client_transport(client), ==, COMETD_TRANSPORT_WEBSOCKET);
+    CHECK_INT(it.calls, ==, 3);
+    client_end(client);
+    WAIT_FOR(it.freed == 1);
+    server_stop(server);
 }
 
 static cometd_status give_secret(void *user, cometd_request *request)

@@ -185,13 +185,20 @@ fn what_was_refused_is_off_for_a_minute_and_twice_as_long_each_time_up_to_an_hou
 
 #[test]
 fn a_refusal_is_forgotten_when_long_polling_finds_the_network_down_238() {
-    let mut world = preferring(&[WebSocket, LongPolling]);
-    world.unopened(&refusal(502), true);
-    let handshake = world.request(Endpoint::Handshake);
-    world.fail(&handshake, ErrorKind::Dns);
-    while world.opening.is_none() {
-        assert!(world.next_timer());
-        world.assert_nothing_sent();
+    let down: [fn(&mut World, &Sent); 3] = [
+        |world, handshake| world.fail(handshake, ErrorKind::Dns),
+        |world, handshake| world.http(handshake, 500),
+        |world, handshake| world.http(handshake, 503),
+    ];
+    for down in down {
+        let mut world = preferring(&[WebSocket, LongPolling]);
+        world.unopened(&refusal(502), true);
+        let handshake = world.request(Endpoint::Handshake);
+        down(&mut world, &handshake);
+        while world.opening.is_none() {
+            assert!(world.next_timer());
+            world.assert_nothing_sent();
+        }
     }
 }
 
@@ -891,4 +898,37 @@ fn a_session_that_has_brought_events_has_worked() {
         world.answer(&first, &connect_ok(""));
         world.request(Endpoint::Connect);
     }
+}
+
+#[test]
+fn the_time_of_an_opening_runs_from_when_the_hosts_code_has_let_it_go() {
+    let opening = || {
+        let mut world = World::with(|it| {
+            it.transports = [WebSocket, LongPolling].into();
+            it.has_header_provider = true;
+        });
+        world.connect();
+        assert!(world.opening.is_some());
+        world
+    };
+    let mut world = opening();
+    let limit = world.session.configuration.request_timeout;
+    world.wait(limit * 3);
+    assert!(world.opening.is_some());
+    let (socket, _) = world.opening.clone().expect("an opening");
+    world.session.handle_opening(world.now, socket);
+    world.wait(limit - 1);
+    assert!(world.opening.is_some());
+    world.wait(1);
+    assert!(world.opening.is_none());
+    assert!(world
+        .last_error()
+        .message
+        .contains("going on with long polling"));
+    // What never lets it go is no refusal of the server's.
+    let mut world = opening();
+    world.wait(60_000);
+    assert_eq!(world.last_error().kind, ErrorKind::Timeout);
+    assert!(world.last_error().message.contains("the host's code"));
+    world.wants_socket();
 }

@@ -84,9 +84,14 @@ impl WebSockets {
         })
     }
 
-    /// Opens a socket. Dropping the future gives it up, and closes what was made.
-    pub async fn open(&self, server: Server) -> Result<Socket, Unopened> {
-        Box::pin(self.upgrade(server)).await
+    /// Opens a socket. `given` are the host's headers of this request, which take the
+    /// place of others. Dropping the future gives it up, and closes what was made.
+    pub async fn open(
+        &self,
+        server: Server,
+        given: Option<Box<HeaderMap>>,
+    ) -> Result<Socket, Unopened> {
+        Box::pin(self.upgrade(server, given.as_deref())).await
     }
 }
 

@@ -80,13 +80,17 @@ fn unconnected(failure: &ConnectFailure, target: &Target) -> Unopened {
 }
 
 impl WebSockets {
-    pub(super) async fn upgrade(&self, server: Server) -> Result<Socket, Unopened> {
+    pub(super) async fn upgrade(
+        &self,
+        server: Server,
+        given: Option<&HeaderMap>,
+    ) -> Result<Socket, Unopened> {
         let endpoints = self.servers.endpoints(server).map_err(unreachable)?;
         let mut redirected: Option<Box<Target>> = None;
         for hop in 0..=MAXIMUM_REDIRECTS {
             let at = redirected.as_deref().unwrap_or(endpoints.websocket());
             let proxy = self.proxies.of(&at.uri).ok().flatten();
-            match self.ask(at, hop, &endpoints).await {
+            match self.ask(at, hop, given, &endpoints).await {
                 Ok(Answer::Opened(socket)) => return Ok(socket),
                 Ok(Answer::Elsewhere(target)) => redirected = Some(target),
                 Err(unopened) => {
@@ -105,11 +109,12 @@ impl WebSockets {
         &self,
         at: &Target,
         hop: usize,
+        given: Option<&HeaderMap>,
         endpoints: &Endpoints,
     ) -> Result<Answer, Unopened> {
         let sent = Instant::now();
         let key = key().map_err(unreachable)?;
-        let request = self.request(at, &key).map_err(unusable)?;
+        let request = self.request(at, &key, given).map_err(unusable)?;
         let stream = self.connector.tunnel(&at.uri).await;
         let stream = stream.map_err(|failure| unconnected(&failure, at))?;
         let mut asking = Asking::new(Looked::new(stream, self.leniencies.clone())).await?;
@@ -136,7 +141,12 @@ impl WebSockets {
         Err(refusal(asking.drive(refused).await))
     }
 
-    fn request(&self, at: &Target, key: &HeaderValue) -> Result<Request<Empty<Bytes>>, Error> {
+    fn request(
+        &self,
+        at: &Target,
+        key: &HeaderValue,
+        given: Option<&HeaderMap>,
+    ) -> Result<Request<Empty<Bytes>>, Error> {
         let mut request = Request::new(Empty::new());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = at.path()?;
@@ -161,6 +171,9 @@ impl WebSockets {
         }
         if let Some(value) = lock(&self.cookies).header(&at.url, clock::now()) {
             headers.insert(COOKIE, value);
+        }
+        for (name, value) in given.into_iter().flatten() {
+            headers.insert(name, value.clone());
         }
         Ok(request)
     }

@@ -179,7 +179,7 @@ fn client(settings: Settings) -> WebSockets {
 }
 
 async fn open(client: &WebSockets) -> Result<Socket, Unopened> {
-    client.open(Server::Given(0)).await
+    client.open(Server::Given(0), None).await
 }
 
 async fn opened(url: &str) -> Socket {
