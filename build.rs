@@ -33,6 +33,7 @@ fn main() {
         "network",
         "extension",
         "handshake",
+        "request",
         "state",
         "client",
         "transport",

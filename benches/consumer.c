@@ -2,6 +2,7 @@
  * Receives a flood of events by libcometd and says what each one cost.
  *
  * consumer URL poll_many|poll|callback [-s SECONDS] [-w WARM-UP SECONDS] [-n EVENTS]
+ *          [-t long-polling|websocket]
  */
 
 #include <pthread.h>
@@ -13,6 +14,7 @@
 #include <cometd/cometd.h>
 
 #include "measure.h"
+#include "transport.h"
 
 #define BATCH 256
 
@@ -84,7 +86,7 @@ int main(int argc, char **argv)
 {
     if (argc < 3) {
         fprintf(stderr, "usage: consumer URL poll_many|poll|callback [-s SECONDS] "
-                        "[-w WARM-UP SECONDS] [-n EVENTS]\n");
+                        "[-w WARM-UP SECONDS] [-n EVENTS] [-t long-polling|websocket]\n");
         return 2;
     }
     const char *mode = argv[2];
@@ -97,6 +99,7 @@ int main(int argc, char **argv)
     }
     /* 100 events of 100 KB with room to spare; the default is 16 MiB. */
     cometd_client_builder_set_response_capacity(builder, (size_t)64 << 20);
+    choose_transport(builder, options.transport);
     if (cometd_client_builder_build(builder, &client, &error) != COMETD_OK) {
         die("build", cometd_error_message(error));
     }
@@ -134,6 +137,7 @@ int main(int argc, char **argv)
     /* From here on this thread only sleeps and measures, as the yardstick's does. */
     struct flood flood = measure_flood(&options);
 
+    check_transport(client, options.transport);
     if (cometd_client_disconnect(client, 5000, &error) != COMETD_OK) {
         die("disconnect", cometd_error_message(error));
     }

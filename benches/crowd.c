@@ -1,6 +1,7 @@
 #include "crowd.h"
 
 #include "measure.h"
+#include "transport.h"
 
 /* So many connect at once. */
 #define WAVE 100
@@ -17,7 +18,8 @@ static void drain(cometd_client *client)
 }
 
 static void connect_wave(cometd_client_builder *builder, cometd_client **clients, size_t count,
-                         void (*prepare)(cometd_client *client))
+                         void (*prepare)(cometd_client *client),
+                         void (*connected)(cometd_client *client))
 {
     cometd_error *error;
     for (size_t index = 0; index < count; index++) {
@@ -37,26 +39,30 @@ static void connect_wave(cometd_client_builder *builder, cometd_client **clients
             die("not connected within 30 seconds",
                 cometd_state_name(cometd_client_state(clients[index])));
         }
+        if (connected != NULL) {
+            connected(clients[index]);
+        }
         drain(clients[index]);
     }
 }
 
 void crowd_connect(cometd_client_builder *builder, cometd_client **clients, size_t count,
-                   void (*prepare)(cometd_client *client))
+                   void (*prepare)(cometd_client *client), void (*connected)(cometd_client *client))
 {
     for (size_t done = 0; done < count;) {
         size_t wave = count - done < WAVE ? count - done : WAVE;
-        connect_wave(builder, clients + done, wave, prepare);
+        connect_wave(builder, clients + done, wave, prepare, connected);
         done += wave;
     }
 }
 
-void crowd_check(cometd_client *const *clients, size_t count)
+void crowd_check(cometd_client *const *clients, size_t count, const char *transport)
 {
     for (size_t index = 0; index < count; index++) {
         if (cometd_client_state(clients[index]) != COMETD_STATE_CONNECTED) {
             die("a client has lost its connection", NULL);
         }
+        check_transport(clients[index], transport);
     }
 }
 

@@ -68,7 +68,8 @@ long process_status(const char *name)
 
 struct options read_options(int count, char **arguments)
 {
-    struct options options = {.seconds = 1.0, .warm_up = 0.2, .events = 0};
+    struct options options = {
+        .seconds = 1.0, .warm_up = 0.2, .events = 0, .transport = "long-polling"};
     for (int index = 0; index < count; index += 2) {
         const char *value = index + 1 < count ? arguments[index + 1] : NULL;
         if (value == NULL) {
@@ -79,6 +80,8 @@ struct options read_options(int count, char **arguments)
             options.warm_up = atof(value);
         } else if (strcmp(arguments[index], "-n") == 0) {
             options.events = strtoul(value, NULL, 10);
+        } else if (strcmp(arguments[index], "-t") == 0) {
+            options.transport = value;
         } else {
             die("unknown option", arguments[index]);
         }

@@ -27,9 +27,10 @@ struct options {
     double warm_up;
     /* Until so many events, in place of seconds; 0 for none. */
     unsigned long events;
+    const char *transport;
 };
 
-/* Reads -s SECONDS, -w WARM-UP SECONDS and -n EVENTS from arguments[0] on. */
+/* Reads -s SECONDS, -w WARM-UP SECONDS, -n EVENTS and -t TRANSPORT from arguments[0] on. */
 struct options read_options(int count, char **arguments);
 
 /* What the process has used and received up to a moment, by all threads. */

@@ -3,6 +3,7 @@
  * after the server's write the host has it.
  *
  * receivers URL poll|callback CLIENTS [-s SECONDS] [-w WARM-UP SECONDS]
+ *           [-t long-polling|websocket]
  */
 
 #include <pthread.h>
@@ -14,6 +15,7 @@
 
 #include "crowd.h"
 #include "measure.h"
+#include "transport.h"
 
 static void take(const cometd_event *event)
 {
@@ -52,7 +54,7 @@ int main(int argc, char **argv)
     long number = argc >= 4 ? atol(argv[3]) : 0;
     if (number < 1) {
         fprintf(stderr, "usage: receivers URL poll|callback CLIENTS [-s SECONDS] "
-                        "[-w WARM-UP SECONDS]\n");
+                        "[-w WARM-UP SECONDS] [-t long-polling|websocket]\n");
         return 2;
     }
     struct options options = read_options(argc - 4, argv + 4);
@@ -67,7 +69,8 @@ int main(int argc, char **argv)
     if (cometd_client_builder_new(argv[1], &builder, &error) != COMETD_OK) {
         die("url", cometd_error_message(error));
     }
-    crowd_connect(builder, clients, count, NULL);
+    choose_transport(builder, options.transport);
+    crowd_connect(builder, clients, count, NULL, NULL);
     for (size_t index = 0; index < count; index++) {
         if (strcmp(argv[2], "callback") == 0) {
             if (cometd_client_set_callback(clients[index], call_back, NULL, NULL) != COMETD_OK) {
@@ -84,7 +87,7 @@ int main(int argc, char **argv)
     sleep_for(options.seconds);
     struct reading end = read_now();
     size_t events = latencies_recorded();
-    crowd_check(clients, count);
+    crowd_check(clients, count, options.transport);
     /* Nothing is recorded from here on. */
     stop_latencies();
     if (events == 0) {

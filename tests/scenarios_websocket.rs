@@ -2,10 +2,13 @@
 
 mod scenario;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cometd::bayeux::ConnectionType;
-use cometd::client::Builder;
+use cometd::client::{Builder, Extend, Extension};
+use cometd::delivery::Overflow;
 use cometd::error::ErrorKind;
 use cometd::session::State;
 use cometd_peer::{Bayeux, Cut, Frame, Rules};
@@ -707,4 +710,63 @@ fn a_client_with_a_full_socket_is_freed_at_once_260() {
     assert!(begin.elapsed() < Duration::from_secs(3));
     server.read(true);
     server.wait(|it| it.sockets == 0).unwrap();
+}
+
+#[test]
+fn drop_oldest_under_a_flood_counts_exactly_and_connects_go_on_254() {
+    let server = server(|_| {});
+    let mut host = connected(&server, |builder| {
+        builder.set_events_capacity(100, 1 << 20).unwrap();
+        builder.set_overflow(Overflow::DropOldest);
+    });
+    subscribed(&mut host, "/n");
+    server.publish("/n", (0..20_000).map(Value::from));
+    // All has come when it is counted, whether or not it was dropped.
+    let since = Instant::now();
+    while host.client.statistics().events_received < 20_000 {
+        assert!(since.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
+    host.until("message /n 19999", || None);
+    let dropped = host
+        .seen
+        .iter()
+        .filter_map(|it| it.strip_prefix("dropped "));
+    let dropped: usize = dropped.map(|it| it.parse::<usize>().unwrap()).sum();
+    let came = numbers(&host);
+    assert!(came.windows(2).all(|pair| pair[0] < pair[1]));
+    assert_eq!(came.len() + dropped, 20_000);
+    assert!(dropped > 0);
+    let id = host.client.publish("/p", b"1").unwrap();
+    host.until(&format!("published {id} /p"), || None);
+    assert!(host.errors.is_empty(), "{:?}", host.errors);
+    assert_eq!(server.counts().websocket.handshakes, 1);
+}
+
+#[test]
+fn a_slow_extension_gets_each_message_once_and_in_order_262() {
+    let server = server(|_| {});
+    let passed = Arc::new(AtomicUsize::new(0));
+    let counted = passed.clone();
+    let slow: Arc<Extend> = Arc::new(move |message| {
+        if message.json().contains(r#""channel":"/n""#) {
+            std::thread::sleep(Duration::from_micros(200));
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    });
+    let mut host = connected(&server, |builder| {
+        builder.add_extension(Extension {
+            outgoing: None,
+            incoming: Some(slow),
+        });
+        builder.set_request_timeout(Duration::from_millis(500));
+    });
+    subscribed(&mut host, "/n");
+    server.publish("/n", (0..5_000).map(Value::from));
+    host.until("message /n 4999", || None);
+    assert_eq!(numbers(&host), (0..5_000).collect::<Vec<_>>());
+    assert_eq!(passed.load(Ordering::SeqCst), 5_000);
+    assert!(host.errors.is_empty(), "{:?}", host.errors);
+    assert_eq!(server.counts().websocket.handshakes, 1);
 }

@@ -2,10 +2,18 @@
 //!
 //! - `http://127.0.0.1:PORT/flood/E/P/`: each connect but the first brings E
 //!   events of P bytes of data each, at once.
+//! - `http://127.0.0.1:PORT/pushed/E/P/`: over WebSocket, frames of E events of P
+//!   bytes of data follow each other from the second connect on, which is held; as
+//!   many as fit go into one write.
 //! - `http://127.0.0.1:PORT/idle/`: each connect but the first is held for ever.
+//! - `http://127.0.0.1:PORT/idle/P/`: the same over WebSocket, once an event of P
+//!   bytes of data has come.
 //! - `http://127.0.0.1:PORT/pace/R/`: R events a second in all, one by one, each to
-//!   the connect that is held longest. Its data has the time, `{"at":NANOSECONDS,…}`
-//!   of CLOCK_MONOTONIC, taken right before it is written.
+//!   the connect that is held longest; over WebSocket each to the next socket, whose
+//!   connect is held on. Its data has the time, `{"at":NANOSECONDS,…}` of
+//!   CLOCK_MONOTONIC, taken right before it is written.
+//!
+//! Whoever asks for WebSocket at these URLs gets it, a frame for each response.
 //!
 //! It prints `READY PORT` and ends when its standard input does. It reads what
 //! libcometd and the yardstick write, field by field in their order, and not
@@ -20,10 +28,16 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+mod websocket;
+
+use websocket::Frame;
+
 /// A connection's thread parses a few hundred bytes and keeps the rest on the heap.
 const STACK: usize = 64 * 1024;
 const LARGEST_REQUEST: usize = 1 << 20;
 const LARGEST_RESPONSE: usize = 1 << 30;
+/// Frames that follow each other are written so many bytes at a time.
+const LARGEST_WRITE: usize = 256 * 1024;
 
 fn main() -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -39,6 +53,10 @@ fn main() -> io::Result<()> {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         std::process::exit(0);
     });
+    serve_all(&listener)
+}
+
+fn serve_all(listener: &TcpListener) -> io::Result<()> {
     let server = Arc::new(Server::default());
     for stream in listener.incoming() {
         let stream = stream?;
@@ -68,6 +86,8 @@ struct Server {
     held: Mutex<Vec<TcpStream>>,
     /// The events of each shape, made once and the same for everybody.
     floods: Mutex<HashMap<Shape, Arc<Vec<u8>>>>,
+    /// The same as frames, as many as one write takes.
+    frames: Mutex<HashMap<Shape, Arc<Vec<u8>>>>,
     /// The connects that wait for the next event of a pace, the longest first.
     waiting: Mutex<VecDeque<Waiting>>,
     somebody_waits: Condvar,
@@ -76,7 +96,8 @@ struct Server {
 
 struct Waiting {
     stream: Arc<TcpStream>,
-    replies: String,
+    /// What goes with the event, over long polling.
+    replies: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,9 +106,12 @@ struct Shape {
     payload: usize,
 }
 
+#[derive(Clone, Copy)]
 enum Mode {
     Flood(Shape),
-    Idle,
+    Pushed(Shape),
+    /// With an event before.
+    Idle(Option<Shape>),
     /// Events a second.
     Pace(u32),
 }
@@ -95,18 +119,27 @@ enum Mode {
 impl Mode {
     fn of(path: &str) -> Option<Self> {
         let mut segments = path.strip_prefix('/')?.split('/');
-        match segments.next()? {
-            "idle" => Some(Self::Idle),
+        let kind = segments.next()?;
+        match kind {
+            "idle" => {
+                let payload = segments.next().and_then(|it| it.parse().ok());
+                Some(Self::Idle(
+                    payload.map(|payload| Shape { events: 1, payload }),
+                ))
+            }
             "pace" => {
                 let rate = segments.next()?.parse().ok()?;
                 (rate > 0).then_some(Self::Pace(rate))
             }
-            "flood" => {
+            "flood" | "pushed" => {
                 let events = segments.next()?.parse().ok()?;
                 let payload: usize = segments.next()?.parse().ok()?;
                 let fits = payload.checked_mul(events)? <= LARGEST_RESPONSE;
-                (fits && payload >= SMALLEST_PAYLOAD)
-                    .then_some(Self::Flood(Shape { events, payload }))
+                let shape = Shape { events, payload };
+                (fits && events > 0 && payload >= SMALLEST_PAYLOAD).then_some(match kind {
+                    "flood" => Self::Flood(shape),
+                    _ => Self::Pushed(shape),
+                })
             }
             _ => None,
         }
@@ -119,27 +152,32 @@ impl Server {
         stream.set_nodelay(true)?;
         let shared = Arc::new(stream);
         let mut stream = &*shared;
-        let mut requests = Requests::default();
+        let mut input = Input::default();
         let mut flood: Option<(Shape, Arc<Vec<u8>>)> = None;
-        while let Some(request) = requests.next(&mut stream)? {
+        while let Some(request) = input.request(&mut stream)? {
             let Some(mode) = Mode::of(request.path) else {
                 let none = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
                 stream.write_all(none.as_bytes())?;
                 continue;
             };
-            let replies = Replies::to(request.body, &mode)?;
+            if let Some(key) = request.websocket_key {
+                stream.write_all(websocket::opening(key).as_bytes())?;
+                self.serve_socket(&shared, input, mode)?;
+                return Ok(None);
+            }
+            let replies = Replies::to(request.body)?;
             let mut events: &[u8] = &[];
-            if replies.wants_events {
+            if !replies.held.is_empty() {
                 match mode {
-                    Mode::Idle => {
-                        drop(requests);
+                    Mode::Idle(_) => {
+                        drop(input);
                         return Ok(Arc::into_inner(shared));
                     }
                     Mode::Pace(rate) => {
-                        self.wait(shared.clone(), replies.json, rate);
+                        self.wait(shared.clone(), Some(replies.all()), rate);
                         continue;
                     }
-                    Mode::Flood(shape) => {
+                    Mode::Flood(shape) | Mode::Pushed(shape) => {
                         if flood.as_ref().is_none_or(|(of, _)| *of != shape) {
                             flood = Some((shape, self.flood(shape)));
                         }
@@ -147,14 +185,82 @@ impl Server {
                     }
                 }
             }
-            respond(stream, events, replies.json.as_bytes())?;
+            respond(stream, events, replies.all().as_bytes())?;
         }
         Ok(None)
     }
 
+    /// Serves a socket until its end.
+    fn serve_socket(
+        self: &Arc<Self>,
+        shared: &Arc<TcpStream>,
+        mut input: Input,
+        mode: Mode,
+    ) -> io::Result<()> {
+        let mut stream = &**shared;
+        let mut held = String::new();
+        let mut pushed: Option<Arc<Vec<u8>>> = None;
+        let mut waits = false;
+        let flood = match mode {
+            Mode::Flood(shape) => Some(self.flood(shape)),
+            _ => None,
+        };
+        loop {
+            if let Some(frames) = &pushed {
+                while !input.has_more(stream)? {
+                    stream.write_all(frames)?;
+                }
+            }
+            let text = match input.frame(&mut stream)? {
+                Some(Frame::Text(text)) => text,
+                Some(Frame::Ping(payload)) => {
+                    websocket::send(stream, websocket::PONG, &[payload])?;
+                    continue;
+                }
+                Some(Frame::Close(payload)) => {
+                    return websocket::send(stream, websocket::CLOSE, &[payload]);
+                }
+                Some(Frame::Pong) => continue,
+                None => return Ok(()),
+            };
+            let mut replies = Replies::to(text)?;
+            if let (Some(events), false) = (&flood, replies.held.is_empty()) {
+                let all = replies.all();
+                websocket::send(stream, websocket::TEXT, &[b"[", events, all.as_bytes()])?;
+                continue;
+            }
+            let is_held = !replies.held.is_empty();
+            if is_held {
+                held = std::mem::take(&mut replies.held);
+            }
+            if replies.ends {
+                pushed = None;
+                replies.held = std::mem::take(&mut held);
+            }
+            if !replies.is_empty() {
+                let all = replies.all();
+                websocket::send(stream, websocket::TEXT, &[b"[", all.as_bytes()])?;
+            }
+            match mode {
+                Mode::Pushed(shape) if is_held => pushed = Some(self.frames(shape)),
+                Mode::Idle(Some(shape)) if is_held && !waits => {
+                    waits = true;
+                    let events = self.flood(shape);
+                    let events = events.strip_suffix(b",").unwrap_or(&events);
+                    websocket::send(stream, websocket::TEXT, &[b"[", events, b"]"])?;
+                }
+                Mode::Pace(rate) if is_held && !waits => {
+                    waits = true;
+                    self.wait(shared.clone(), None, rate);
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Hands a connect to the thread of the pace, which the first one starts: a
     /// server has one pace.
-    fn wait(self: &Arc<Self>, stream: Arc<TcpStream>, replies: String, rate: u32) {
+    fn wait(self: &Arc<Self>, stream: Arc<TcpStream>, replies: Option<String>, rate: u32) {
         lock(&self.waiting).push_back(Waiting { stream, replies });
         self.somebody_waits.notify_one();
         self.pace.get_or_init(|| {
@@ -184,8 +290,35 @@ impl Server {
             };
             drop(waiting);
             // One that has gone away misses its event.
-            let _ = respond(&stream, paced_event(now()).as_bytes(), replies.as_bytes());
+            let event = paced_event(now());
+            match replies {
+                Some(replies) => {
+                    let _ = respond(&stream, event.as_bytes(), replies.as_bytes());
+                }
+                None => {
+                    let event = event.trim_end_matches(',').as_bytes();
+                    let parts = [b"[".as_slice(), event, b"]"];
+                    if websocket::send(&stream, websocket::TEXT, &parts).is_ok() {
+                        lock(&self.waiting).push_back(Waiting { stream, replies });
+                    }
+                }
+            }
         }
+    }
+
+    fn frames(&self, shape: Shape) -> Arc<Vec<u8>> {
+        let events = self.flood(shape);
+        lock(&self.frames)
+            .entry(shape)
+            .or_insert_with(|| {
+                let events = events.strip_suffix(b",").unwrap_or(&events);
+                let mut frame = websocket::head(websocket::TEXT, events.len() + 2);
+                frame.push(b'[');
+                frame.extend_from_slice(events);
+                frame.push(b']');
+                Arc::new(frame.repeat((LARGEST_WRITE / frame.len()).max(1)))
+            })
+            .clone()
     }
 
     fn flood(&self, shape: Shape) -> Arc<Vec<u8>> {
@@ -207,17 +340,17 @@ impl Server {
 }
 
 /// Sends `[`, the events and the replies in one system call.
-fn respond(mut stream: &TcpStream, events: &[u8], replies: &[u8]) -> io::Result<()> {
+fn respond(stream: &TcpStream, events: &[u8], replies: &[u8]) -> io::Result<()> {
     let head = format!(
         "HTTP/1.1 200 OK\r\nDate: Mon, 24 Nov 2025 22:07:31 GMT\r\n\
          Content-Type: application/json;charset=utf-8\r\nContent-Length: {}\r\n\r\n[",
         1 + events.len() + replies.len()
     );
-    let mut parts = [
-        IoSlice::new(head.as_bytes()),
-        IoSlice::new(events),
-        IoSlice::new(replies),
-    ];
+    write_all_of(stream, &[head.as_bytes(), events, replies])
+}
+
+fn write_all_of(mut stream: &TcpStream, parts: &[&[u8]]) -> io::Result<()> {
+    let mut parts: Vec<IoSlice> = parts.iter().map(|part| IoSlice::new(part)).collect();
     let mut left = &mut parts[..];
     while !left.is_empty() {
         match stream.write_vectored(left) {
@@ -255,20 +388,22 @@ fn invalid(what: &str) -> io::Error {
 
 struct Request<'a> {
     path: &'a str,
+    /// WebSocket is asked for.
+    websocket_key: Option<&'a str>,
     body: &'a str,
 }
 
-/// Reads one request after the other from a connection.
+/// Reads one request or frame after the other from a connection.
 #[derive(Default)]
-struct Requests {
+struct Input {
     buffer: Vec<u8>,
-    /// The length of the request that was given out last.
+    /// The length of what was given out last.
     used: usize,
 }
 
-impl Requests {
+impl Input {
     /// `None` when the connection ends between two requests.
-    fn next(&mut self, stream: &mut &TcpStream) -> io::Result<Option<Request<'_>>> {
+    fn request(&mut self, stream: &mut &TcpStream) -> io::Result<Option<Request<'_>>> {
         self.buffer.drain(..self.used);
         self.used = 0;
         let body_at = loop {
@@ -281,12 +416,11 @@ impl Requests {
         };
         let head = std::str::from_utf8(&self.buffer[..body_at])
             .map_err(|_| invalid("a request's head is not UTF-8"))?;
-        let length: usize = head
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-            .and_then(|(_, value)| value.trim().parse().ok())
-            .ok_or_else(|| invalid("a request has no Content-Length"))?;
+        let length: usize = match header(head, "content-length") {
+            Some(length) => length.parse().ok(),
+            None => head.starts_with("GET ").then_some(0),
+        }
+        .ok_or_else(|| invalid("a request has no Content-Length"))?;
         while self.buffer.len() < body_at + length {
             if !self.more(stream)? {
                 return Ok(None);
@@ -297,6 +431,7 @@ impl Requests {
             .map_err(|_| invalid("a request is not UTF-8"))?;
         Ok(Some(Request {
             path: text.split(' ').nth(1).unwrap_or_default(),
+            websocket_key: header(&text[..body_at], "sec-websocket-key"),
             body: &text[body_at..],
         }))
     }
@@ -319,23 +454,39 @@ impl Requests {
     }
 }
 
-/// The replies to the messages of a request, with the array's end.
+/// A header's value in the head of a request.
+fn header<'a>(head: &'a str, wanted: &str) -> Option<&'a str> {
+    head.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+        .map(|(_, value)| value.trim())
+}
+
+/// The replies to the messages of a request or frame, without brackets.
+#[derive(Default)]
 struct Replies {
-    json: String,
-    /// There is a connect which is not to be answered at once.
-    wants_events: bool,
+    at_once: String,
+    /// To a connect which is not to be answered at once.
+    held: String,
+    /// There is a disconnect.
+    ends: bool,
 }
 
 const CHANNEL: &str = r#""channel":""#;
 
 impl Replies {
-    fn to(body: &str, mode: &Mode) -> io::Result<Self> {
-        let mut json = String::new();
-        let mut wants_events = false;
+    fn to(body: &str) -> io::Result<Self> {
+        let mut replies = Self::default();
         // Each message begins with its channel.
         for message in body.split(CHANNEL).skip(1) {
             let channel = message.split('"').next().unwrap_or_default();
             let id = field(message, "id").ok_or_else(|| invalid("a message has no id"))?;
+            let held = channel == "/meta/connect" && !message.contains(r#""timeout":0"#);
+            let json = if held {
+                &mut replies.held
+            } else {
+                &mut replies.at_once
+            };
             if !json.is_empty() {
                 json.push(',');
             }
@@ -346,28 +497,35 @@ impl Replies {
             match channel {
                 "/meta/handshake" => json.push_str(concat!(
                     r#","version":"1.0","minimumVersion":"1.0","clientId":"Un1q31d3nt1f13r0123456789ab""#,
-                    r#","supportedConnectionTypes":["long-polling"]"#,
+                    r#","supportedConnectionTypes":["websocket","long-polling"]"#,
                     r#","advice":{"reconnect":"retry","interval":0,"timeout":30000}"#
                 )),
-                "/meta/connect" => {
-                    let at_once = message.contains(r#""timeout":0"#);
-                    wants_events |= !at_once;
-                    if at_once || matches!(mode, Mode::Idle) {
-                        json.push_str(
-                            r#","advice":{"reconnect":"retry","interval":0,"timeout":30000}"#,
-                        );
-                    }
-                }
+                "/meta/connect" if !held => json
+                    .push_str(r#","advice":{"reconnect":"retry","interval":0,"timeout":30000}"#),
                 "/meta/subscribe" | "/meta/unsubscribe" => {
                     let subscription = field(message, "subscription").unwrap_or_default();
                     let _ = write!(json, r#","subscription":"{subscription}""#);
                 }
+                "/meta/disconnect" => replies.ends = true,
                 _ => {}
             }
             json.push('}');
         }
-        json.push(']');
-        Ok(Self { json, wants_events })
+        Ok(replies)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.at_once.is_empty() && self.held.is_empty()
+    }
+
+    /// With the array's end.
+    fn all(&self) -> String {
+        let comma = if self.at_once.is_empty() || self.held.is_empty() {
+            ""
+        } else {
+            ","
+        };
+        format!("{}{comma}{}]", self.at_once, self.held)
     }
 }
 
@@ -438,13 +596,13 @@ mod tests {
     #[test]
     fn replies_name_what_was_asked() {
         let body = r#"[{"channel":"/meta/subscribe","id":"2","clientId":"c","subscription":"/a"},{"channel":"/meta/subscribe","id":"3","clientId":"c","subscription":"/b"}]"#;
-        let replies = Replies::to(body, &Mode::Idle).unwrap();
+        let replies = Replies::to(body).unwrap();
         assert_eq!(
-            replies.json,
+            replies.all(),
             r#"{"channel":"/meta/subscribe","id":"2","successful":true,"subscription":"/a"},{"channel":"/meta/subscribe","id":"3","successful":true,"subscription":"/b"}]"#
         );
-        assert!(!replies.wants_events);
+        assert!(replies.held.is_empty());
         let connect = r#"[{"channel":"/meta/connect","id":"4","clientId":"c"}]"#;
-        assert!(Replies::to(connect, &Mode::Idle).unwrap().wants_events);
+        assert!(!Replies::to(connect).unwrap().held.is_empty());
     }
 }

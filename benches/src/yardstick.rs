@@ -1,11 +1,15 @@
-//! What receiving events costs at best: hyper on one thread reads the body,
-//! serde_json splits it into raw messages, and nothing else is done.
+//! What receiving events costs at best: hyper on one thread reads the body, or
+//! tokio-tungstenite as it comes reads the frame, serde_json splits it into raw
+//! messages, and nothing else is done.
 //!
-//! `cometd_yardstick URL [-s SECONDS] [-w WARM-UP SECONDS] [-n EVENTS] [-b collect|reserve]`
+//! `cometd_yardstick URL [-s SECONDS] [-w WARM-UP SECONDS] [-n EVENTS] [-b collect|reserve]
+//! [-t long-polling|websocket]`
 //!
 //! `-b` is how the body is read: `collect` by http-body-util, which keeps all
 //! frames and then copies them (the default), or `reserve` into a buffer of the
-//! length that the response names, which costs less for large bodies.
+//! length that the response names, which costs less for large bodies. Over
+//! WebSocket each frame answers a connect, or, if the URL's path begins with
+//! `/pushed/`, all come after the first one.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,12 +17,15 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Body;
 use hyper::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::value::RawValue;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -29,23 +36,25 @@ static RESPONSES: AtomicU64 = AtomicU64::new(0);
 static WANTED: AtomicBool = AtomicBool::new(false);
 
 struct Options {
-    url: Uri,
+    url: String,
     seconds: f64,
     warm_up: f64,
     /// Until so many events, instead of seconds.
     events: Option<u64>,
     reserve: bool,
+    websocket: bool,
 }
 
 fn options() -> Result<Options, Failure> {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next().ok_or("usage: cometd_yardstick URL …")?;
     let mut options = Options {
-        url: format!("{}/connect", url.trim_end_matches('/')).parse()?,
+        url,
         seconds: 1.0,
         warm_up: 0.2,
         events: None,
         reserve: false,
+        websocket: false,
     };
     while let Some(name) = arguments.next() {
         let value = arguments.next().ok_or("an option has no value")?;
@@ -53,6 +62,7 @@ fn options() -> Result<Options, Failure> {
             "-s" => options.seconds = value.parse()?,
             "-w" => options.warm_up = value.parse()?,
             "-b" => options.reserve = value == "reserve",
+            "-t" => options.websocket = value == "websocket",
             "-n" => options.events = Some(value.parse()?),
             _ => return Err(format!("unknown option {name}").into()),
         }
@@ -62,12 +72,16 @@ fn options() -> Result<Options, Failure> {
 
 fn main() -> Result<(), Failure> {
     let options = options()?;
-    let url = options.url.clone();
-    let reserve = options.reserve;
+    let (url, reserve, websocket) = (options.url.clone(), options.reserve, options.websocket);
     let (give, readings) = mpsc::channel();
     // This thread only sleeps and measures, as the consumer's does.
     std::thread::spawn(move || {
-        if let Err(error) = receive(&url, reserve, &give) {
+        let received = if websocket {
+            receive_frames(&url, &give)
+        } else {
+            receive(&url, reserve, &give)
+        };
+        if let Err(error) = received {
             eprintln!("cometd_yardstick: {error}");
             std::process::exit(1);
         }
@@ -136,13 +150,55 @@ impl Reading {
     }
 }
 
-fn receive(url: &Uri, reserve: bool, give: &mpsc::Sender<Reading>) -> Result<(), Failure> {
+/// Counts the events, and gives a reading if one is wanted.
+fn take(events: usize, give: &mpsc::Sender<Reading>) -> Result<(), Failure> {
+    EVENTS.fetch_add(events as u64, Ordering::Relaxed);
+    RESPONSES.fetch_add(1, Ordering::Relaxed);
+    if WANTED.swap(false, Ordering::Relaxed) {
+        give.send(Reading::now()?)?;
+    }
+    Ok(())
+}
+
+fn receive_frames(url: &str, give: &mpsc::Sender<Reading>) -> Result<(), Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?
         .block_on(async {
+            let url: Uri = url.replacen("http://", "ws://", 1).parse()?;
             let authority = url.authority().ok_or("the URL has no host")?.as_str();
-            let stream = tokio::net::TcpStream::connect(authority).await?;
+            let stream = TcpStream::connect(authority).await?;
+            stream.set_nodelay(true)?;
+            let pushed = url.path().starts_with("/pushed/");
+            let (mut socket, _) = tokio_tungstenite::client_async(&url, stream).await?;
+            let connect = Message::text(
+                r#"[{"channel":"/meta/connect","id":"1000","clientId":"Un1q31d3nt1f13r0123456789ab","connectionType":"websocket"}]"#,
+            );
+            loop {
+                socket.send(connect.clone()).await?;
+                loop {
+                    let frame = socket.next().await.ok_or("the server has gone away")??;
+                    let messages: Vec<&RawValue> = serde_json::from_str(frame.to_text()?)?;
+                    if pushed {
+                        take(messages.len(), give)?;
+                        continue;
+                    }
+                    // All but the reply to the connect.
+                    take(messages.len().saturating_sub(1), give)?;
+                    break;
+                }
+            }
+        })
+}
+
+fn receive(url: &str, reserve: bool, give: &mpsc::Sender<Reading>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?
+        .block_on(async {
+            let url: Uri = format!("{}/connect", url.trim_end_matches('/')).parse()?;
+            let authority = url.authority().ok_or("the URL has no host")?.as_str();
+            let stream = TcpStream::connect(authority).await?;
             stream.set_nodelay(true)?;
             let (mut sender, connection) =
                 hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream))
@@ -180,12 +236,7 @@ fn receive(url: &Uri, reserve: bool, give: &mpsc::Sender<Reading>) -> Result<(),
                 };
                 let messages: Vec<&RawValue> = serde_json::from_slice(&bytes)?;
                 // All but the reply to the connect.
-                let events = messages.len().saturating_sub(1) as u64;
-                EVENTS.fetch_add(events, Ordering::Relaxed);
-                RESPONSES.fetch_add(1, Ordering::Relaxed);
-                if WANTED.swap(false, Ordering::Relaxed) {
-                    give.send(Reading::now()?)?;
-                }
+                take(messages.len().saturating_sub(1), give)?;
             }
         })
 }

@@ -164,7 +164,7 @@
 /// The client closed before the server answered.
 #define COMETD_E_ABORTED -36
 
-/// The token provider or the handshake provider gave nothing.
+/// The token provider, the handshake provider or the header provider gave nothing.
 #define COMETD_E_CREDENTIALS -37
 
 /// An extension of the program's deleted the message.
@@ -370,6 +370,10 @@ typedef struct cometd_message cometd_message;
 /// A further receiver: it sees every event of its client from its making on, in a queue of its own.
 typedef struct cometd_receiver cometd_receiver;
 
+/// A request that is about to be sent; see cometd_client_builder_set_header_provider. It
+/// ends with the call.
+typedef struct cometd_request cometd_request;
+
 /// Where a token provider puts what it has found.
 typedef struct cometd_token cometd_token;
 
@@ -407,6 +411,14 @@ typedef cometd_status (*cometd_extension_fn)(void *user, cometd_extension_messag
 /// COMETD_EVENT_ERROR with COMETD_E_CREDENTIALS names the status, and the function is
 /// asked again after a while, as after any handshake that failed.
 typedef cometd_status (*cometd_handshake_fn)(void *user, cometd_handshake *handshake);
+
+/// Sets headers of a request; see cometd_client_builder_set_header_provider.
+///
+/// It calls cometd_request_set_header on `request`, or does not, and returns COMETD_OK. Any
+/// other status means that the request has failed: it is not sent, its error is
+/// COMETD_E_CREDENTIALS and names the status, and what is tried again after other failures is
+/// tried again after this one; then the function is asked again.
+typedef cometd_status (*cometd_request_fn)(void *user, cometd_request *request);
 
 /// Where a client stands: one of COMETD_STATE_….
 typedef int32_t cometd_state;
@@ -1211,6 +1223,78 @@ cometd_status cometd_handshake_set_fields(cometd_handshake *handshake,
                                           const char *json,
                                           size_t len);
 
+/// Installs a function that is asked for headers before each HTTP request of long polling: a
+/// signature of what is sent, an id for tracing, whatever differs from request to request. It
+/// sees the URL and the body as they are sent. What stays the same is for
+/// cometd_client_builder_add_header. A redirect is followed with the same headers, and so is a
+/// request made that a server's closing of the connection has crossed. Messages that go over a
+/// WebSocket are no requests; the one that opens it is not asked about yet.
+///
+/// The function runs behind the outgoing extensions, on a thread of the client's own where it
+/// may block, and never twice at a time for one client. Other clients do not wait for it, and
+/// what it takes is not part of a request's time limit; but a request for which it and the
+/// extensions take more than 60 seconds has failed, with COMETD_E_TIMEOUT. Inside it, what holds
+/// inside a callback holds. It also serves the builder's further clients, several of which may
+/// call it at the same time. NULL removes it.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; then `free_user` is
+/// not called.
+/// **Threads** one at a time. **Blocks** never. **Ownership** `user` is the library's
+/// until it calls `free_user` (may be NULL), once: when the builder and all clients
+/// that it built are gone, or have another provider, and no call is running.
+/// **Since** 0.1.
+cometd_status cometd_client_builder_set_header_provider(cometd_client_builder *builder,
+                                                        cometd_request_fn fn,
+                                                        void *user,
+                                                        cometd_free_fn free_user);
+
+/// What the request is for: COMETD_PHASE_HANDSHAKE, _CONNECT or _DISCONNECT; or
+/// COMETD_PHASE_PUBLISH, also for what is subscribed, unsubscribed and called. More may come.
+///
+/// **Returns** the phase; 0 for NULL.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+int32_t cometd_request_phase(const cometd_request *request);
+
+/// The method of the request: "POST".
+///
+/// **Returns** the method, ended by NUL; NULL for NULL.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// request's. **Since** 0.1.
+const char *cometd_request_method(const cometd_request *request);
+
+/// The URL that the request goes to, with its query, and without user and password.
+///
+/// `len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the URL, ended by NUL; NULL for NULL.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// request's. **Since** 0.1.
+const char *cometd_request_url(const cometd_request *request, size_t *len);
+
+/// The body of the request, as its bytes are sent: a JSON array of messages.
+///
+/// `len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the body, ended by NUL; NULL for NULL.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// request's. **Since** 0.1.
+const char *cometd_request_body(const cometd_request *request, size_t *len);
+
+/// Gives this request, and no other, a header, in place of those of the same name that all
+/// requests have: of cometd_client_builder_add_header, of the library, or the authorization in
+/// use. Of one name the last one counts. Values are secrets: they are kept out of errors and log
+/// lines.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, `name` is Cookie or a
+/// header that belongs to the transport, such as Host or Content-Length, or an authorization is
+/// empty; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: `name` is no header name, or `value`
+/// holds a control character; COMETD_E_OUT_OF_RANGE: `value` is longer than 65536 bytes, or
+/// there are 100 headers. Then all stays as it was.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+cometd_status cometd_request_set_header(cometd_request *request,
+                                        const char *name,
+                                        const char *value);
+
 /// The name of a state, for people to read: "CONNECTED".
 ///
 /// **Returns** the name; "UNKNOWN" for a number that is no state.
@@ -1474,6 +1558,32 @@ cometd_status cometd_client_publish(cometd_client *client,
                                     size_t len,
                                     uint64_t *id,
                                     cometd_error **err);
+
+/// Publishes bytes, by CometD's binary extension: the message has them as text (Z85), which takes five bytes for four,
+/// and says so in its ext. The server needs that extension as well if it is to see bytes; CometD's clients have it. All
+/// else is as with cometd_client_publish. cometd_message_binary gives the bytes of a message that came.
+///
+/// `bytes` are `len` bytes; NULL when `len` is 0. `last` is false for a part after which others belong: how a whole is
+/// cut into parts, and put together, is between programs. `meta` (may be NULL, for none) is what else there is to say of
+/// the bytes, a JSON object of `meta_len` bytes; it is sent as it is. `*id` (may be NULL) receives the id, never 0.
+///
+/// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client` or `channel` is NULL, or `bytes` is and `len` is
+/// not 0; COMETD_E_OUT_OF_RANGE: `len` or `meta_len` is larger than any memory; COMETD_E_INVALID_UTF8;
+/// COMETD_E_INVALID_CHANNEL: `channel` is not a channel, has a wildcard, or is a meta channel; COMETD_E_INVALID_JSON:
+/// `meta` is not JSON, no object, or is nested more than 128 levels deep; COMETD_E_TOO_LARGE: as text it is above
+/// cometd_client_builder_set_request_capacity; COMETD_E_FULL: too many wait for their outcome, or for the program to read
+/// it, see cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or has ended;
+/// COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
+cometd_status cometd_client_publish_binary(cometd_client *client,
+                                           const char *channel,
+                                           const void *bytes,
+                                           size_t len,
+                                           bool last,
+                                           const char *meta,
+                                           size_t meta_len,
+                                           uint64_t *id,
+                                           cometd_error **err);
 
 /// Publishes a message, and sends it again until the server has answered: at least once, where
 /// cometd_client_publish sends at most once. After a failed attempt the server may have seen the message or not, so
@@ -2020,6 +2130,41 @@ const char *cometd_message_id(const cometd_message *message, size_t *len);
 /// **Returns** whether the message has one; false for NULL.
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 bool cometd_message_replay_id(const cometd_message *message, int64_t *id);
+
+/// Whether the message is one of CometD's binary extension: its ext says that its data is bytes, as text (Z85). The data
+/// is there as it came, too.
+///
+/// **Returns** whether it is; false for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+bool cometd_message_is_binary(const cometd_message *message);
+
+/// The bytes of a binary message. The first call of this function or of one of the next two reads them.
+///
+/// `len` (may be NULL) receives how many there are; it may be 0.
+///
+/// **Returns** the bytes; NULL when the message is not binary (cometd_message_is_binary), or when what should be Z85 is
+/// none (a character that it does not have, a length or a group that cannot be), and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the message's. **Since** 0.1.
+const uint8_t *cometd_message_binary(const cometd_message *message,
+                                     size_t *len);
+
+/// Whether no other part belongs behind the bytes of a binary message. Parts may come on a channel from several
+/// publishers; to put them together is the program's.
+///
+/// **Returns** false when the message says so; true in all other cases, and for messages that are not binary; false for
+/// NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+bool cometd_message_binary_is_last(const cometd_message *message);
+
+/// What a binary message says of its bytes: the JSON text as the server sent it, by CometD's clients an object.
+///
+/// `len` (may be NULL) receives its length in bytes. The text may be nested as
+/// deep as the server likes; a parser that recurses should have a limit.
+///
+/// **Returns** the JSON text, ended by NUL; NULL when there is none, when the message is not binary, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the message's. **Since** 0.1.
+const char *cometd_message_binary_meta(const cometd_message *message,
+                                       size_t *len);
 
 /// Keeps a message longer than its event.
 ///

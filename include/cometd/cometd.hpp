@@ -281,19 +281,32 @@ public:
     /// The JSON text as the server sent it.
     std::string_view data() const noexcept { return part(cometd_message_data).value_or(""); }
     std::optional<std::string_view> ext() const noexcept { return part(cometd_message_ext); }
+    /// Whether the ext says that the data is bytes, as text.
+    bool is_binary() const noexcept { return cometd_message_is_binary(raw()); }
+    /// The bytes of a binary message; nothing when they cannot be read.
+    std::optional<std::string_view> binary() const noexcept {
+        std::size_t length = 0;
+        const std::uint8_t *bytes = cometd_message_binary(raw(), &length);
+        return detail::view(reinterpret_cast<const char *>(bytes), length);
+    }
+    /// Whether no other part belongs behind these bytes.
+    bool binary_is_last() const noexcept { return cometd_message_binary_is_last(raw()); }
+    /// The JSON that says more of the bytes.
+    std::optional<std::string_view> binary_meta() const noexcept { return part(cometd_message_binary_meta); }
     /// The JSON text: a string with its quotes, or a number.
     std::optional<std::string_view> id() const noexcept { return part(cometd_message_id); }
     /// The id of the replay extension, a position to start after.
     std::optional<std::int64_t> replay_id() const noexcept {
         std::int64_t id = 0;
-        const bool found = cometd_message_replay_id(static_cast<const Self *>(this)->get(), &id);
+        const bool found = cometd_message_replay_id(raw(), &id);
         return found ? std::optional<std::int64_t>(id) : std::nullopt;
     }
 
 private:
+    const cometd_message *raw() const noexcept { return static_cast<const Self *>(this)->get(); }
     std::optional<std::string_view> part(const char *(*accessor)(const cometd_message *, std::size_t *)) const noexcept {
         std::size_t length = 0;
-        const char *text = accessor(static_cast<const Self *>(this)->get(), &length);
+        const char *text = accessor(raw(), &length);
         return text == nullptr ? std::nullopt
                                : std::optional<std::string_view>(std::string_view(text, length));
     }
@@ -525,6 +538,18 @@ public:
         const char *data = json.data() == nullptr ? "" : json.data();
         detail::checked("publish", [&](cometd_error **err) {
             return cometd_client_publish(get(), name, data, json.size(), &id, err);
+        });
+        return id;
+    }
+    /// Publishes bytes. `last` is false for a part after which others belong; `meta` is a JSON object, or empty for none.
+    std::uint64_t publish_binary(const std::string &channel, std::string_view bytes, bool last = true,
+                                 std::string_view meta = {}) {
+        std::uint64_t id = 0;
+        const char *name = detail::text(channel, "publish_binary");
+        const char *more = meta.empty() ? nullptr : meta.data();
+        detail::checked("publish_binary", [&](cometd_error **err) {
+            return cometd_client_publish_binary(get(), name, bytes.data(), bytes.size(), last, more, meta.size(), &id,
+                                                err);
         });
         return id;
     }
@@ -795,6 +820,38 @@ private:
 /// is made again later; the status of a `cometd::error` is what is told.
 using handshake_provider = std::function<void(handshake)>;
 
+/// A request that is about to be sent; it ends with the call.
+class request {
+public:
+    explicit request(cometd_request *request) noexcept : request_(request) {}
+    /// One of COMETD_PHASE_…; more may come.
+    std::int32_t phase() const noexcept { return cometd_request_phase(request_); }
+    std::string_view method() const noexcept { return detail::view(cometd_request_method(request_)).value_or(""); }
+    /// With its query, without user and password.
+    std::string_view url() const noexcept { return part(cometd_request_url); }
+    /// The bytes that are sent, a JSON array of messages.
+    std::string_view body() const noexcept { return part(cometd_request_body); }
+    /// In place of those of the same name that all requests have.
+    void set_header(const std::string &name, const std::string &value) {
+        const char *const what = "set_header";
+        detail::check(cometd_request_set_header(request_, detail::text(name, what), detail::text(value, what)), what);
+    }
+    cometd_request *get() const noexcept { return request_; }
+
+private:
+    std::string_view part(const char *(*accessor)(const cometd_request *, std::size_t *)) const noexcept {
+        std::size_t length = 0;
+        const char *text = accessor(request_, &length);
+        return text == nullptr ? std::string_view() : std::string_view(text, length);
+    }
+
+    cometd_request *request_;
+};
+
+/// Sets headers of a request. When it throws, the request has failed; the status of a
+/// `cometd::error` is what is told.
+using header_provider = std::function<void(request)>;
+
 namespace detail {
 
 struct extension_functions {
@@ -820,6 +877,20 @@ inline cometd_status call_handshake_provider(void *user, cometd_handshake *of) {
     const auto &self = *static_cast<callback<handshake_provider> *>(user);
     try {
         self.function(handshake(of));
+        return COMETD_OK;
+    } COMETD_LET_THREAD_END catch (const error &thrown) {
+        self.report();
+        return thrown.status();
+    } catch (...) {
+        self.report();
+        return COMETD_E_CREDENTIALS;
+    }
+}
+
+inline cometd_status call_header_provider(void *user, cometd_request *of) {
+    const auto &self = *static_cast<callback<header_provider> *>(user);
+    try {
+        self.function(request(of));
         return COMETD_OK;
     } COMETD_LET_THREAD_END catch (const error &thrown) {
         self.report();
@@ -892,6 +963,18 @@ public:
         }
         detail::install(what, std::move(function), std::move(on_exception), [this](void *user, cometd_free_fn free) {
             return cometd_client_builder_set_handshake_provider(get(), detail::call_handshake_provider, user, free);
+        });
+        return *this;
+    }
+    /// Asked before each request of long polling for headers of it; it may block. An
+    /// empty function removes the one before.
+    builder &set_header_provider(header_provider function, exception_handler on_exception = {}) {
+        const char *const what = "set_header_provider";
+        if (!function) {
+            return done(what, cometd_client_builder_set_header_provider(get(), nullptr, nullptr, nullptr));
+        }
+        detail::install(what, std::move(function), std::move(on_exception), [this](void *user, cometd_free_fn free) {
+            return cometd_client_builder_set_header_provider(get(), detail::call_header_provider, user, free);
         });
         return *this;
     }

@@ -2,6 +2,7 @@
 //! specification defines them. Pure: no I/O, no clock, no threads.
 
 pub mod advice;
+pub mod binary;
 pub mod body;
 pub mod channel;
 mod connection_type;
@@ -9,11 +10,13 @@ pub mod error_text;
 pub mod json;
 pub mod outgoing;
 pub mod replay;
+pub mod z85;
 
 #[cfg(test)]
 mod tests;
 
 pub use advice::{Advice, Reconnect};
+pub use binary::Binary;
 pub use body::{Body, BodyError, Message};
 pub use connection_type::ConnectionType;
 pub use error_text::ErrorText;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{json, meta, ConnectionType, VERSION};
+use super::{binary, json, meta, ConnectionType, VERSION};
 
 /// What the host cannot set in a handshake: what is sent there, or must not be.
 const HANDSHAKE_FIELDS: [&str; 8] = [
@@ -222,6 +222,16 @@ impl Messages {
         self.end();
     }
 
+    /// A publish of bytes; `data` is made by [`binary::data`].
+    pub fn publish_binary(&mut self, id: u64, client_id: &str, channel: &str, data: &RawValue) {
+        self.begin_on(channel, id);
+        self.field("clientId", client_id);
+        self.json.extend_from_slice(br#","ext":"#);
+        self.json.extend_from_slice(binary::EXT.as_bytes());
+        self.field("data", data);
+        self.end();
+    }
+
     pub fn finish(mut self) -> Vec<u8> {
         self.json.push(b']');
         self.json
@@ -326,6 +336,17 @@ mod tests {
         assert_eq!(
             text(messages),
             r#"[{"channel":"/meta/subscribe","id":"4","clientId":"c","subscription":"/a\"b"},{"channel":"/x","id":"5","clientId":"c","data":{ "n": 9007199254740993, "x":1e400 }}]"#
+        );
+    }
+
+    #[test]
+    fn published_bytes_are_marked_216() {
+        let data = binary::data(b"\x86", true, None).unwrap();
+        let mut messages = Messages::new();
+        messages.publish_binary(5, "c", "/x", &data);
+        assert_eq!(
+            text(messages),
+            r#"[{"channel":"/x","id":"5","clientId":"c","ext":{"binary":{}},"data":{"data":"H5","last":true}}]"#
         );
     }
 }

@@ -1,10 +1,12 @@
 //! Messages, as C reads them.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, CString};
+use std::sync::OnceLock;
 
 use super::boundary::{access, act, text, write};
+use super::error::c_text;
 use crate::bayeux::body::OwnedMessage;
-use crate::bayeux::{channel, Message};
+use crate::bayeux::{channel, Binary, Message};
 use crate::delivery::Ticket;
 
 /// A message that came on a channel.
@@ -15,6 +17,15 @@ use crate::delivery::Ticket;
 pub struct cometd_message {
     message: OwnedMessage,
     owned: bool,
+    /// Read when it is asked for.
+    binary: OnceLock<Option<Box<Bytes>>>,
+}
+
+/// What a binary message holds, for C.
+struct Bytes {
+    bytes: Option<Vec<u8>>,
+    last: bool,
+    meta: Option<CString>,
 }
 
 impl cometd_message {
@@ -22,7 +33,20 @@ impl cometd_message {
         Self {
             message,
             owned: false,
+            binary: OnceLock::new(),
         }
+    }
+
+    fn binary(&self) -> Option<&Bytes> {
+        let read = || {
+            let binary = Binary::of(&self.message.get()?)?;
+            Some(Box::new(Bytes {
+                bytes: binary.bytes,
+                last: binary.last,
+                meta: binary.meta.as_deref().map(c_text),
+            }))
+        };
+        self.binary.get_or_init(read).as_deref()
     }
 
     pub(super) fn finish(&self, ticket: Box<Ticket>) {
@@ -142,6 +166,84 @@ pub unsafe extern "C" fn cometd_message_replay_id(
     })
 }
 
+/// Whether the message is one of CometD's binary extension: its ext says that its data is bytes, as text (Z85). The data
+/// is there as it came, too.
+///
+/// **Returns** whether it is; false for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_message_is_binary(message: *const cometd_message) -> bool {
+    access(false, || {
+        let message = unsafe { message.as_ref() }.and_then(|it| it.message.get());
+        message.is_some_and(|it| Binary::is(&it))
+    })
+}
+
+/// The bytes of a binary message. The first call of this function or of one of the next two reads them.
+///
+/// `len` (may be NULL) receives how many there are; it may be 0.
+///
+/// **Returns** the bytes; NULL when the message is not binary (cometd_message_is_binary), or when what should be Z85 is
+/// none (a character that it does not have, a length or a group that cannot be), and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the message's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_message_binary(
+    message: *const cometd_message,
+    len: *mut usize,
+) -> *const u8 {
+    write(len, 0);
+    access(std::ptr::null(), || {
+        let binary = unsafe { message.as_ref() }.and_then(|it| it.binary());
+        match binary.and_then(|it| it.bytes.as_deref()) {
+            None => std::ptr::null(),
+            // There is a byte behind the pointer in any case.
+            Some([]) => c"".as_ptr().cast(),
+            Some(bytes) => {
+                write(len, bytes.len());
+                bytes.as_ptr()
+            }
+        }
+    })
+}
+
+/// Whether no other part belongs behind the bytes of a binary message. Parts may come on a channel from several
+/// publishers; to put them together is the program's.
+///
+/// **Returns** false when the message says so; true in all other cases, and for messages that are not binary; false for
+/// NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_message_binary_is_last(message: *const cometd_message) -> bool {
+    access(false, || {
+        let message = unsafe { message.as_ref() };
+        message.is_some_and(|it| it.binary().is_none_or(|it| it.last))
+    })
+}
+
+/// What a binary message says of its bytes: the JSON text as the server sent it, by CometD's clients an object.
+///
+/// `len` (may be NULL) receives its length in bytes. The text may be nested as
+/// deep as the server likes; a parser that recurses should have a limit.
+///
+/// **Returns** the JSON text, ended by NUL; NULL when there is none, when the message is not binary, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the message's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_message_binary_meta(
+    message: *const cometd_message,
+    len: *mut usize,
+) -> *const c_char {
+    write(len, 0);
+    access(std::ptr::null(), || {
+        let binary = unsafe { message.as_ref() }.and_then(|it| it.binary());
+        binary
+            .and_then(|it| it.meta.as_ref())
+            .map_or(std::ptr::null(), |it| {
+                write(len, it.as_bytes().len());
+                it.as_ptr()
+            })
+    })
+}
+
 /// Keeps a message longer than its event.
 ///
 /// What is kept shares the memory of the whole response that it came with; who
@@ -155,8 +257,8 @@ pub unsafe extern "C" fn cometd_message_retain(
 ) -> *mut cometd_message {
     access(std::ptr::null_mut(), || match unsafe { message.as_ref() } {
         Some(message) => Box::into_raw(Box::new(cometd_message {
-            message: message.message.clone(),
             owned: true,
+            ..cometd_message::borrowed(message.message.clone())
         })),
         None => std::ptr::null_mut(),
     })

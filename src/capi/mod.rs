@@ -4,7 +4,7 @@
 //!
 //! One file a handle: [`builder`], [`client`], [`receiver`], [`event`],
 //! [`message`], [`error`], and the short-lived ones of the host's functions,
-//! [`extension`] and [`handshake`]. The setters of a builder stand by what they
+//! [`extension`], [`handshake`] and [`request`]. The setters of a builder stand by what they
 //! are about ([`urls`], [`authorization`], [`timing`], [`capacity`],
 //! [`session_options`], [`network`], [`transport`], [`replay`]), and so does what a client does
 //! ([`subscription`], [`publish`], [`statistics`], [`disconnect`],
@@ -40,6 +40,7 @@ pub mod publish;
 mod reading;
 pub mod receiver;
 pub mod replay;
+pub mod request;
 pub mod session_options;
 pub mod state;
 pub mod statistics;

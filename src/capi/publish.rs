@@ -1,8 +1,8 @@
 //! Publishes, remote calls, and batches of all that is sent.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 
-use super::boundary::{bytes, positive_milliseconds, text, write};
+use super::boundary::{self, bytes, positive_milliseconds, text, write};
 use super::client::{cometd_client, perform, with};
 use super::error::cometd_error;
 use super::status::{cometd_status, COMETD_OK};
@@ -42,6 +42,52 @@ pub unsafe extern "C" fn cometd_client_publish(
         with(client, err, |client| {
             let channel = text("channel", channel)?;
             write(id, client.publish(channel, bytes("json", json, len)?)?);
+            Ok(COMETD_OK)
+        })
+    }
+}
+
+/// Publishes bytes, by CometD's binary extension: the message has them as text (Z85), which takes five bytes for four,
+/// and says so in its ext. The server needs that extension as well if it is to see bytes; CometD's clients have it. All
+/// else is as with cometd_client_publish. cometd_message_binary gives the bytes of a message that came.
+///
+/// `bytes` are `len` bytes; NULL when `len` is 0. `last` is false for a part after which others belong: how a whole is
+/// cut into parts, and put together, is between programs. `meta` (may be NULL, for none) is what else there is to say of
+/// the bytes, a JSON object of `meta_len` bytes; it is sent as it is. `*id` (may be NULL) receives the id, never 0.
+///
+/// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client` or `channel` is NULL, or `bytes` is and `len` is
+/// not 0; COMETD_E_OUT_OF_RANGE: `len` or `meta_len` is larger than any memory; COMETD_E_INVALID_UTF8;
+/// COMETD_E_INVALID_CHANNEL: `channel` is not a channel, has a wildcard, or is a meta channel; COMETD_E_INVALID_JSON:
+/// `meta` is not JSON, no object, or is nested more than 128 levels deep; COMETD_E_TOO_LARGE: as text it is above
+/// cometd_client_builder_set_request_capacity; COMETD_E_FULL: too many wait for their outcome, or for the program to read
+/// it, see cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or has ended;
+/// COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** everything is copied. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_publish_binary(
+    client: *mut cometd_client,
+    channel: *const c_char,
+    bytes: *const c_void,
+    len: usize,
+    last: bool,
+    meta: *const c_char,
+    meta_len: usize,
+    id: *mut u64,
+    err: *mut *mut cometd_error,
+) -> cometd_status {
+    write(id, 0);
+    unsafe {
+        with(client, err, |client| {
+            let channel = text("channel", channel)?;
+            let bytes = match (bytes.is_null(), len) {
+                (true, 0) => &[],
+                _ => boundary::bytes("bytes", bytes.cast(), len)?,
+            };
+            let meta = match meta.is_null() {
+                true => None,
+                false => Some(boundary::bytes("meta", meta, meta_len)?),
+            };
+            write(id, client.publish_binary(channel, bytes, last, meta)?);
             Ok(COMETD_OK)
         })
     }

@@ -77,7 +77,7 @@ pub const COMETD_E_NEGOTIATION: i32 = -34;
 pub const COMETD_E_SERVER_DISCONNECTED: i32 = -35;
 /// The client closed before the server answered.
 pub const COMETD_E_ABORTED: i32 = -36;
-/// The token provider or the handshake provider gave nothing.
+/// The token provider, the handshake provider or the header provider gave nothing.
 pub const COMETD_E_CREDENTIALS: i32 = -37;
 /// An extension of the program's deleted the message.
 pub const COMETD_E_MESSAGE_DELETED: i32 = -38;

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, AtomicU8, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HeaderMap, HeaderValue, AUTHORIZATION};
 use tokio::sync::Notify;
 use url::Url;
 
 use super::arguments::json_error;
 use super::board::Board;
 use super::extensions::{Extension, Extensions};
+use super::header_provider::HeaderProvider;
 use super::hooks::HandshakeProvider;
 use super::name;
 use super::replay::{self, Positions, ReplayStore};
@@ -30,7 +31,7 @@ use crate::session::{Configuration, ReplayPolicy, Server, Timestamp};
 use crate::transport::authorization::{self, Authorization};
 use crate::transport::cookies::{self, Jar};
 use crate::transport::endpoints::{self, Append, BasePaths, Endpoints};
-use crate::transport::headers::Headers;
+use crate::transport::headers::{self, Headers};
 use crate::transport::http::{LongPolling, Settings};
 use crate::transport::leniencies::Leniencies;
 use crate::transport::proxy::{Choice, Proxy};
@@ -49,9 +50,6 @@ const MAXIMUM_URLS: usize = 16;
 
 /// Smaller requests would not hold what the protocol itself needs.
 const MINIMUM_REQUEST: usize = 1024;
-
-/// The longest header value, cookie or token that is taken.
-const MAXIMUM_HEADER: usize = 64 * 1024;
 
 #[derive(Clone)]
 pub struct Builder {
@@ -75,6 +73,7 @@ pub struct Builder {
     maximum_response: usize,
     token_provider: Option<Arc<TokenProvider>>,
     handshake_provider: Option<Arc<HandshakeProvider>>,
+    header_provider: Option<Arc<HeaderProvider>>,
     extensions: Vec<Extension>,
     own_receiver: bool,
     /// Where channels start; `None`: without the replay extension.
@@ -125,6 +124,7 @@ impl Builder {
             maximum_response: DEFAULT_RESPONSE,
             token_provider: None,
             handshake_provider: None,
+            header_provider: None,
             extensions: Vec::new(),
             own_receiver: true,
             replay_start: None,
@@ -261,6 +261,11 @@ impl Builder {
         self.handshake_provider = provider;
     }
 
+    pub fn set_header_provider(&mut self, provider: Option<Arc<HeaderProvider>>) {
+        self.session().has_header_provider = provider.is_some();
+        self.header_provider = provider;
+    }
+
     /// Incoming messages meet extensions in the order in which they were added,
     /// outgoing ones in the reverse order.
     pub fn add_extension(&mut self, extension: Extension) {
@@ -275,60 +280,13 @@ impl Builder {
     }
 
     pub fn add_header(&mut self, name: &str, value: &str) -> Result<(), Error> {
-        let refuse = |kind, why: &str| Err(Error::call(kind, format!("name: {why}")));
-        let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
-            return refuse(
-                ErrorKind::InvalidHeader,
-                "a header's name is made of letters, digits and !#$%&'*+-.^_`|~",
-            );
-        };
-        match header.as_str() {
-            "authorization" => {
-                self.authorization = Some(authorization::any(value).map_err(|mut error| {
-                    error.message = error.message.replacen("header_value", "value", 1);
-                    error
-                })?);
-                return Ok(());
-            }
-            "cookie" => {
-                return refuse(
-                    ErrorKind::InvalidArgument,
-                    "cookies are added by cometd_client_builder_add_cookie",
-                )
-            }
-            of_websocket if of_websocket.starts_with("sec-websocket-") => {
-                return refuse(
-                    ErrorKind::InvalidArgument,
-                    "the headers of WebSocket belong to the transport; a protocol is asked for by \
-                     cometd_client_builder_set_websocket_protocol",
-                )
-            }
-            "host" | "content-length" | "content-type" | "transfer-encoding" | "connection"
-            | "upgrade" | "te" | "trailer" | "expect" | "accept-encoding" | "keep-alive" => {
-                return refuse(
-                    ErrorKind::InvalidArgument,
-                    "this header belongs to the transport",
-                )
-            }
-            "proxy-authorization" => {
-                return refuse(
-                    ErrorKind::InvalidArgument,
-                    "a proxy's user and password are given by cometd_client_builder_set_proxy",
-                )
-            }
-            _ => {}
+        let (name, value) = headers::check(name, value)?;
+        if name == AUTHORIZATION {
+            self.authorization = Some(value);
+            return Ok(());
         }
-        if value.len() > MAXIMUM_HEADER {
-            return Err(Error::call(
-                ErrorKind::OutOfRange,
-                format!("value: a header is at most {MAXIMUM_HEADER} bytes long"),
-            ));
-        }
-        let value = authorization::header_value("value", value)?;
-        if self.headers.len() >= 100 {
-            return refuse(ErrorKind::OutOfRange, "there are at most 100 extra headers");
-        }
-        self.headers.append(header, value);
+        headers::check_number(self.headers.len())?;
+        self.headers.append(name, value);
         self.prepared = Headers::new(&self.headers);
         Ok(())
     }
@@ -591,6 +549,7 @@ impl Builder {
                 token_provider: self.token_provider.clone(),
                 extensions: Extensions::new(self.extensions.clone()),
                 handshake_provider: self.handshake_provider.clone(),
+                header_provider: self.header_provider.clone(),
             }))),
             request_capacity: self.session.request_capacity,
             process: Process::current(),

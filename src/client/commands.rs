@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::arguments::{check_channels, json_error};
 use super::{closed, Client};
 use crate::bayeux::channel::{self, ChannelError};
-use crate::bayeux::json;
+use crate::bayeux::{binary, json, z85};
 use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::runtime::lock;
@@ -72,6 +72,30 @@ impl Client {
         })
     }
 
+    /// Publishes bytes. `meta` is a JSON object that says more about them.
+    pub fn publish_binary(
+        &self,
+        channel: &str,
+        bytes: &[u8],
+        last: bool,
+        meta: Option<&[u8]>,
+    ) -> Result<OperationId, Error> {
+        check(channel, channel::check_publish)?;
+        let meta = meta.map(json::parse_object).transpose();
+        let meta = meta.map_err(|error| json_error("meta", &error))?;
+        let takes = z85::encoded_length(bytes.len())
+            .saturating_add(meta.as_ref().map_or(0, |it| it.get().len()))
+            .saturating_add(binary::DATA_OVERHEAD);
+        self.check_size("bytes", channel, takes)?;
+        let data = binary::data(bytes, last, meta.as_deref())
+            .ok_or_else(|| Error::call(ErrorKind::InvalidJson, "meta: is not a JSON object"))?;
+        self.accept(1, |id| Command::PublishBinary {
+            id,
+            channel: channel.to_owned(),
+            data,
+        })
+    }
+
     /// Publishes again and again, until the server has answered, so often at
     /// most and for so long at most.
     pub fn publish_with_retries(
@@ -115,22 +139,26 @@ impl Client {
         check: fn(&str) -> Result<(), ChannelError>,
         data: &[u8],
     ) -> Result<Box<RawValue>, Error> {
-        check(channel).map_err(|error| {
-            Error::call(ErrorKind::InvalidChannel, format!("channel: {error}")).on_channel(channel)
-        })?;
+        self::check(channel, check)?;
         let data = json::parse(data).map_err(|error| json_error("json", &error))?;
-        let size = channel.len() + data.get().len() + PROTOCOL_BYTES;
+        self.check_size("json", channel, data.get().len())?;
+        Ok(data)
+    }
+
+    /// Checks whether data of so many bytes, the argument `what`, fits a request.
+    fn check_size(&self, what: &str, channel: &str, data: usize) -> Result<(), Error> {
+        let size = data.saturating_add(channel.len() + PROTOCOL_BYTES);
         if let Some(capacity) = self.request_capacity.filter(|it| size > *it) {
             return Err(Error::call(
                 ErrorKind::TooLarge,
                 format!(
-                    "json: the message would take {size} bytes, and a request is at most \
+                    "{what}: the message would take {size} bytes, and a request is at most \
                      {capacity}"
                 ),
             )
             .on_channel(channel));
         }
-        Ok(data)
+        Ok(())
     }
 
     fn accept(
@@ -226,4 +254,10 @@ impl Client {
         }
         Ok(())
     }
+}
+
+fn check(channel: &str, check: fn(&str) -> Result<(), ChannelError>) -> Result<(), Error> {
+    check(channel).map_err(|error| {
+        Error::call(ErrorKind::InvalidChannel, format!("channel: {error}")).on_channel(channel)
+    })
 }

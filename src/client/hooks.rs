@@ -1,21 +1,26 @@
 //! Where the host's code comes in between the session and the transport: its
-//! extensions and its handshake provider, run by the client's worker.
+//! extensions and its providers of handshakes' fields and requests' headers, run by
+//! the client's worker.
 
+use std::io;
 use std::task::{Context, Poll};
 
+use hyper::header::HeaderMap;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
 
 use super::arguments::json_error;
 use super::arrivals::Origin;
 use super::extensions::{Extensions, Outgoing};
+use super::header_provider::{HeaderProvider, OutgoingRequest};
 use super::shared::Shared;
 use super::worker::{Job, Worker};
 use crate::bayeux::{json, Body};
 use crate::delivery::HostCode;
 use crate::error::{Error, ErrorKind, Failure};
-use crate::session::{HandshakeQuestion, RequestId};
+use crate::session::{HandshakeQuestion, RequestId, SocketId};
 
 /// Sets the fields of a handshake, or says why it cannot.
 pub type HandshakeProvider = dyn Fn(&mut Handshake) -> Result<(), String> + Send + Sync;
@@ -73,6 +78,7 @@ pub(super) enum Done {
     Outgoing {
         request: RequestId,
         outgoing: Outgoing,
+        headers: Result<Option<Box<HeaderMap>>, Failure>,
     },
     Incoming {
         origin: Origin,
@@ -87,6 +93,7 @@ pub(super) enum Done {
 pub(super) struct Hooks {
     extensions: Extensions,
     provider: Option<Arc<HandshakeProvider>>,
+    header_provider: Option<Arc<HeaderProvider>>,
     shared: Arc<Shared>,
     worker: Worker,
     send: UnboundedSender<Done>,
@@ -96,19 +103,22 @@ pub(super) struct Hooks {
 }
 
 impl Hooks {
-    /// `None` when the host has none of both.
+    /// `None` when the host has none of them.
     pub(super) fn new(
         extensions: Extensions,
         provider: Option<Arc<HandshakeProvider>>,
+        header_provider: Option<Arc<HeaderProvider>>,
         shared: Arc<Shared>,
     ) -> Option<Self> {
-        if !extensions.has_outgoing() && !extensions.has_incoming() && provider.is_none() {
+        let has_provider = provider.is_some() || header_provider.is_some();
+        if !extensions.has_outgoing() && !extensions.has_incoming() && !has_provider {
             return None;
         }
         let (send, done) = unbounded_channel();
         Some(Self {
             extensions,
             provider,
+            header_provider,
             worker: Worker::new(shared.name.clone()),
             shared,
             send,
@@ -124,25 +134,76 @@ impl Hooks {
         self.extensions.has_incoming()
     }
 
-    pub(super) fn outgoing(&self, request: RequestId, body: Vec<u8>) {
+    pub(super) fn has_header_provider(&self) -> bool {
+        self.header_provider.is_some()
+    }
+
+    /// Runs what is to be sent through the extensions; `asked` is the request whose
+    /// headers are then asked for, if any.
+    pub(super) fn outgoing(
+        &self,
+        request: RequestId,
+        body: Vec<u8>,
+        asked: Option<OutgoingRequest>,
+    ) {
         let (extensions, shared) = (self.extensions.clone(), self.shared.clone());
+        let provider = self.header_provider.clone();
         let send = self.send.clone();
         let job = move || {
-            let outgoing = extensions.outgoing(body, &mut |why| {
+            let mut outgoing = extensions.outgoing(body, &mut |why| {
                 shared.extension_failed("outgoing", why);
             });
             if let Some(ext) = &outgoing.handshake_ext {
                 shared.secrets.remember(ext);
             }
-            // Before the client learns of it: it may be the last one.
-            drop(extensions);
-            let _ = send.send(Done::Outgoing { request, outgoing });
+            let asked = asked.zip(provider.as_deref()).zip(outgoing.body.as_mut());
+            let headers = asked.map(|((asked, provider), body)| asked.ask(provider, body));
+            let headers = headers.transpose();
+            if let Ok(Some(headers)) = &headers {
+                shared.secrets.remember_headers(headers);
+            }
+            // Before the client learns of it: they may be the last ones.
+            drop((extensions, provider));
+            let _ = send.send(Done::Outgoing {
+                request,
+                outgoing,
+                headers,
+            });
         };
         let origin = Origin::Request(request);
         self.submit(Some(origin), Box::new(job), move |why| Done::Incoming {
             origin,
             reply: Err(Failure::new(ErrorKind::System, why)),
         });
+    }
+
+    /// Asks for the headers of the request that opens a socket; `None` without a
+    /// provider. No answer means that the question was given up.
+    #[allow(dead_code)] // Until upgrades ask for headers.
+    pub(super) fn headers(
+        &self,
+        socket: SocketId,
+        asked: OutgoingRequest,
+    ) -> Option<oneshot::Receiver<Result<Box<HeaderMap>, Failure>>> {
+        let provider = self.header_provider.clone()?;
+        let shared = self.shared.clone();
+        let (send, receive) = oneshot::channel();
+        let job = move || {
+            let headers = asked.ask(&*provider, &mut Vec::new());
+            if let Ok(headers) = &headers {
+                shared.secrets.remember_headers(headers);
+            }
+            drop(provider);
+            let _ = send.send(headers);
+        };
+        let origin = Some(Origin::Socket(socket));
+        if let Err(error) = self.worker.submit(origin, Box::new(job)) {
+            let (send, receive) = oneshot::channel();
+            let failure = Failure::new(ErrorKind::System, no_thread(&error));
+            let _ = send.send(Err(failure));
+            return Some(receive);
+        }
+        Some(receive)
     }
 
     pub(super) fn incoming(&self, origin: Origin, body: Vec<u8>) {
@@ -196,8 +257,7 @@ impl Hooks {
 
     fn submit(&self, origin: Option<Origin>, job: Job, failed: impl FnOnce(String) -> Done) {
         if let Err(error) = self.worker.submit(origin, job) {
-            let why = format!("no thread could be started for the host's code: {error}");
-            let _ = self.send.send(failed(why));
+            let _ = self.send.send(failed(no_thread(&error)));
         }
     }
 
@@ -214,18 +274,27 @@ impl Hooks {
     }
 }
 
+fn no_thread(error: &io::Error) -> String {
+    format!("no thread could be started for the host's code: {error}")
+}
+
 impl Drop for Hooks {
     fn drop(&mut self) {
         let extensions = std::mem::take(&mut self.extensions);
         let provider = self.provider.take();
+        let header_provider = self.header_provider.take();
         let is_last = extensions.is_last_owner()
             || provider
+                .as_ref()
+                .is_some_and(|it| Arc::strong_count(it) == 1)
+            || header_provider
                 .as_ref()
                 .is_some_and(|it| Arc::strong_count(it) == 1);
         // What frees the host's data is the host's code, and not for this thread.
         if is_last || self.worker.has_thread() {
-            self.worker
-                .end(Box::new(move || drop((extensions, provider))));
+            self.worker.end(Box::new(move || {
+                drop((extensions, provider, header_provider))
+            }));
         }
     }
 }

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use hyper::header::HeaderMap;
+
 use super::arrivals::{Arrivals, Origin};
+use super::header_provider::OutgoingRequest;
 use super::hooks::{Done, Hooks};
 use super::shared::Shared;
 use super::sockets::{News, Sockets};
@@ -72,9 +75,10 @@ impl Line {
         self.sockets.as_deref_mut()
     }
 
-    /// The code of the host's that what goes out meets.
-    fn outgoing(&self) -> Option<&Hooks> {
-        self.hooks.as_ref().filter(|it| it.has_outgoing())
+    /// The code of the host's that a frame meets, or a request.
+    fn outgoing(&self, is_frame: bool) -> Option<&Hooks> {
+        let meets = |it: &&Hooks| it.has_outgoing() || !is_frame && it.has_header_provider();
+        self.hooks.as_ref().filter(meets)
     }
 
     fn incoming(&self) -> Option<&Hooks> {
@@ -101,18 +105,23 @@ impl Line {
             socket,
         } = request;
         let frame = socket.map(|socket| (socket, body.len()));
-        if let (Some((socket, bytes)), None) = (frame, self.outgoing()) {
+        if let (Some((socket, bytes)), None) = (frame, self.outgoing(true)) {
             self.send_frame(socket, endpoint, body, bytes);
             return;
         }
         let course = Course::new();
         self.shared.goes_to(&server, &self.transport);
-        let sending = match self.outgoing() {
+        let sending = match self.outgoing(frame.is_some()) {
             Some(hooks) => {
-                hooks.outgoing(id, body);
+                let asked = match frame {
+                    None if hooks.has_header_provider() => self.transport.places(server.clone()),
+                    _ => None,
+                };
+                let asked = asked.map(|it| OutgoingRequest::post(&it, endpoint));
+                hooks.outgoing(id, body, asked);
                 None
             }
-            None => Some(self.exchange(server.clone(), endpoint, body, course.clone())),
+            None => Some(self.exchange(server.clone(), endpoint, body, None, course.clone())),
         };
         // Rarely more than one or two.
         self.requests.reserve_exact(1);
@@ -132,6 +141,7 @@ impl Line {
         server: Server,
         endpoint: Endpoint,
         body: Vec<u8>,
+        headers: Option<Box<HeaderMap>>,
         course: Arc<Course>,
     ) -> Sending {
         tracing::debug!(target: "cometd::client", ?endpoint, bytes = body.len(), "request");
@@ -139,7 +149,8 @@ impl Line {
         let transport = self.transport.clone();
         Box::pin(async move {
             let progress = &course.progress;
-            transport.exchange(server, endpoint, body, progress).await
+            let exchange = transport.exchange(server, endpoint, body, headers, progress);
+            exchange.await
         })
     }
 
@@ -275,12 +286,20 @@ impl Line {
             requests.iter().position(with_hooks)
         };
         match done {
-            Done::Outgoing { request, outgoing } => {
+            Done::Outgoing {
+                request,
+                outgoing,
+                headers,
+            } => {
                 let index = find(&self.requests, request)?;
                 if !outgoing.dropped.is_empty() {
                     session.handle_dropped(now, request, &outgoing.dropped);
                 }
                 let mut underway = self.requests.swap_remove(index);
+                let headers = match headers {
+                    Ok(headers) => headers,
+                    Err(failure) => return Some((Origin::Request(request), Err(failure))),
+                };
                 if outgoing.body.is_some() {
                     session.handle_sent(now, request);
                 }
@@ -292,7 +311,8 @@ impl Line {
                         underway.sent = now;
                         let (server, endpoint) = (underway.server.clone(), underway.endpoint);
                         let course = underway.course.clone();
-                        underway.sending = Some(self.exchange(server, endpoint, body, course));
+                        let sending = self.exchange(server, endpoint, body, headers, course);
+                        underway.sending = Some(sending);
                         self.requests.push(underway);
                     }
                     (None, frame) => self.unsent(frame),

@@ -8,6 +8,7 @@ mod commands;
 mod disconnect;
 mod ending;
 mod extensions;
+mod header_provider;
 mod hooks;
 mod line;
 mod name;
@@ -41,6 +42,7 @@ pub use builder::{
 };
 use extensions::Extensions;
 pub use extensions::{Extend, Extension, ExtensionMessage};
+pub use header_provider::{HeaderProvider, OutgoingRequest};
 use hooks::Hooks;
 pub use hooks::{Handshake, HandshakeProvider};
 use line::Line;
@@ -60,6 +62,7 @@ struct Unstarted {
     token_provider: Option<Arc<TokenProvider>>,
     extensions: Extensions,
     handshake_provider: Option<Arc<HandshakeProvider>>,
+    header_provider: Option<Arc<HeaderProvider>>,
 }
 
 /// A client. Dropping it aborts what still runs, without waiting.
@@ -102,6 +105,7 @@ impl Client {
         let hooks = Hooks::new(
             start.extensions,
             start.handshake_provider,
+            start.header_provider,
             self.shared.clone(),
         );
         let task = Box::new(Task {

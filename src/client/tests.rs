@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use super::arrivals::Origin;
 use super::*;
 use crate::delivery::{Event, Notice, Polled};
-use crate::session::{Endpoint, HandshakeQuestion, RequestId, Server};
+use crate::session::{Endpoint, HandshakeQuestion, RequestId, Server, SocketId};
 use crate::transport::endpoints::Endpoints;
 
 /// A publish to this channel makes the task panic, in tests.
@@ -126,7 +126,7 @@ fn responses_pass_extensions_in_the_order_in_which_they_came() {
         outgoing: None,
         incoming: Some(slow),
     }]);
-    let mut hooks = Hooks::new(extensions, None, client.shared.clone()).unwrap();
+    let mut hooks = Hooks::new(extensions, None, None, client.shared.clone()).unwrap();
     let channels = ["/slow", "/fast", "/given/up", "/last"];
     for (number, channel) in (1..).zip(channels) {
         let body = format!(r#"[{{"channel":"{channel}","data":1}}]"#);
@@ -163,7 +163,7 @@ fn questions_do_not_pile_up_before_a_provider_that_hangs() {
         wait.recv().map_err(|_| "the test is over".to_owned())
     });
     let shared = client.shared.clone();
-    let mut hooks = Hooks::new(Extensions::default(), Some(provider), shared).unwrap();
+    let mut hooks = Hooks::new(Extensions::default(), Some(provider), None, shared).unwrap();
     for number in 1..=1_000 {
         hooks.ask(HandshakeQuestion {
             number,
@@ -185,6 +185,61 @@ fn questions_do_not_pile_up_before_a_provider_that_hangs() {
         };
         assert_eq!(question, expected);
     }
+}
+
+/// What a provider says of requests and of an upgrade, one after the other.
+#[test]
+fn headers_are_asked_for_behind_extensions_and_of_upgrades_as_well() {
+    let client = Builder::new("http://127.0.0.1:9/cometd?a")
+        .unwrap()
+        .build()
+        .unwrap();
+    let shared = client.shared.clone();
+    let changes: Arc<Extend> = Arc::new(|message| {
+        message
+            .replace(br#"{"channel":"/a","data":"changed"}"#)
+            .map_err(|error| error.message)
+    });
+    let extensions = Extensions::new(vec![Extension {
+        outgoing: Some(changes),
+        incoming: None,
+    }]);
+    let provider: Arc<HeaderProvider> = Arc::new(|request| {
+        let body = String::from_utf8_lossy(request.body()).into_owned();
+        let seen = format!("{:?} {} {body}", request.method(), request.url());
+        request
+            .set_header("x-seen", &seen)
+            .map_err(|error| error.message)
+    });
+    let mut hooks = Hooks::new(extensions, None, Some(provider), shared.clone()).unwrap();
+    let (_, places) = lock(&shared.server).clone();
+    let body = br#"[{"channel":"/a","data":1}]"#.to_vec();
+    let asked = OutgoingRequest::post(&places, Endpoint::Messages);
+    hooks.outgoing(RequestId(1), body.clone(), Some(asked));
+    let upgrade = hooks.headers(SocketId(1), OutgoingRequest::upgrade(&places));
+    // A frame.
+    hooks.outgoing(RequestId(2), body, None);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let changed = r#"[{"channel":"/a","data":"changed"}]"#;
+    for expected in [
+        Some(format!(r#""POST" http://127.0.0.1:9/cometd?a {changed}"#)),
+        None,
+    ] {
+        let done = runtime.block_on(std::future::poll_fn(|context| hooks.poll_done(context)));
+        let hooks::Done::Outgoing {
+            outgoing, headers, ..
+        } = done
+        else {
+            panic!("something else was done");
+        };
+        assert_eq!(outgoing.body.as_deref(), Some(changed.as_bytes()));
+        let seen = headers.unwrap().map(|it| it["x-seen"].clone());
+        assert_eq!(seen, expected.map(|it| it.parse().unwrap()));
+    }
+    let headers = runtime.block_on(upgrade.unwrap()).unwrap().unwrap();
+    assert_eq!(headers["x-seen"], r#""GET" http://127.0.0.1:9/cometd?a "#);
 }
 
 #[test]

@@ -267,6 +267,9 @@ impl Session {
                 return;
             }
             Command::Publish { id, channel, data } => (id, channel, Verb::Publish(data)),
+            Command::PublishBinary { id, channel, data } => {
+                (id, channel, Verb::PublishBinary(data))
+            }
             Command::PublishWithRetries { .. } => {
                 self.accept_retried(command, batch);
                 return;
@@ -473,6 +476,9 @@ impl Session {
                 }
                 Verb::Publish(data) | Verb::Call(data) => {
                     messages.publish(id, &client_id, channel, data);
+                }
+                Verb::PublishBinary(data) => {
+                    messages.publish_binary(id, &client_id, channel, data);
                 }
                 Verb::PublishRetried(retried) => {
                     messages.publish(id, &client_id, channel, &retried.data);

@@ -80,6 +80,9 @@ pub struct Configuration {
     /// Whether requests wait for code of the host's before they are sent: then
     /// `handle_sent` tells when they are.
     pub holds_requests: bool,
+    /// Whether somebody is asked for headers before each request of long polling:
+    /// these wait likewise, but no frame does.
+    pub has_header_provider: bool,
     /// Makes the jitter of the waits repeatable.
     pub seed: u64,
 }
@@ -109,6 +112,7 @@ impl Default for Configuration {
             has_token_provider: false,
             has_handshake_provider: false,
             holds_requests: false,
+            has_header_provider: false,
             seed: 1,
         }
     }

@@ -51,6 +51,12 @@ pub enum Command {
         channel: String,
         data: Box<RawValue>,
     },
+    /// A publish of bytes, which are in `data` (`bayeux::binary`).
+    PublishBinary {
+        id: OperationId,
+        channel: String,
+        data: Box<RawValue>,
+    },
     /// A publish that is sent again, with the same message id, until the server
     /// has answered: at most so often, and not after `deadline`.
     PublishWithRetries {

@@ -96,7 +96,7 @@ impl Flight {
             }
             (Stage::Sent, None) => format!("no response within {waited} ms"),
             (Stage::Held, _) => {
-                format!("the host's extensions took longer than {HOST_LIMIT} ms: nothing was sent")
+                format!("the host's code took longer than {HOST_LIMIT} ms: nothing was sent")
             }
             (Stage::Arrived, _) => format!(
                 "the host's extensions took longer than {HOST_LIMIT} ms: the response is lost"
@@ -170,7 +170,9 @@ impl Session {
     ) -> RequestId {
         self.last_request_id += 1;
         let id = RequestId(self.last_request_id);
-        let (stage, until) = match self.configuration.holds_requests {
+        let configuration = &self.configuration;
+        let asks = configuration.has_header_provider && !self.transports.is_websocket();
+        let (stage, until) = match configuration.holds_requests || asks {
             true => (Stage::Held, HOST_LIMIT),
             false => (Stage::Sent, limit),
         };

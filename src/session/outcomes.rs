@@ -470,9 +470,9 @@ impl Command {
         let (id, channels, phase) = match self {
             Self::Subscribe { id, channels } => (id, channels, Phase::Subscribe),
             Self::Unsubscribe { id, channels } => (id, channels, Phase::Unsubscribe),
-            Self::Publish { id, channel, .. } | Self::PublishWithRetries { id, channel, .. } => {
-                (id, vec![channel], Phase::Publish)
-            }
+            Self::Publish { id, channel, .. }
+            | Self::PublishBinary { id, channel, .. }
+            | Self::PublishWithRetries { id, channel, .. } => (id, vec![channel], Phase::Publish),
             Self::Call { id, channel, .. } => (id, vec![channel], Phase::Call),
             Self::Batch(commands) => {
                 return commands.into_iter().flat_map(Self::into_aborted).collect();

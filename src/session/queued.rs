@@ -12,6 +12,7 @@ pub(super) enum Verb {
     Subscribe(Start),
     Unsubscribe,
     Publish(Box<RawValue>),
+    PublishBinary(Box<RawValue>),
     PublishRetried(Box<Retried>),
     Call(Box<RawValue>),
 }
@@ -21,7 +22,7 @@ impl Verb {
         match self {
             Self::Subscribe(_) => Phase::Subscribe,
             Self::Unsubscribe => Phase::Unsubscribe,
-            Self::Publish(_) | Self::PublishRetried(_) => Phase::Publish,
+            Self::Publish(_) | Self::PublishBinary(_) | Self::PublishRetried(_) => Phase::Publish,
             Self::Call(_) => Phase::Call,
         }
     }
@@ -29,7 +30,7 @@ impl Verb {
     pub(super) fn data(&self) -> Option<&RawValue> {
         match self {
             Self::Subscribe(_) | Self::Unsubscribe => None,
-            Self::Publish(data) | Self::Call(data) => Some(data),
+            Self::Publish(data) | Self::PublishBinary(data) | Self::Call(data) => Some(data),
             Self::PublishRetried(retried) => Some(&retried.data),
         }
     }

@@ -64,6 +64,10 @@ impl Session {
         }
         if let Some(socket) = self.socket.as_mut().filter(|_| said.events > 0) {
             socket.events = true;
+            // Its connects may be held for longer than it lasts.
+            if self.state == State::Connected && !self.works {
+                self.session_works();
+            }
         }
         self.flights.remove(exchange?.request)
     }

@@ -3,8 +3,16 @@
 use std::sync::Arc;
 
 use hyper::header::{
-    HeaderMap, HeaderValue, ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT,
+    HeaderMap, HeaderName, HeaderValue, ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+    HOST, USER_AGENT,
 };
+
+use super::authorization;
+use crate::error::{Error, ErrorKind};
+
+/// The longest header value that is taken, and how many of the host's.
+const LONGEST: usize = 64 * 1024;
+pub const MOST: usize = 100;
 
 /// What the library says it is.
 pub const AGENT: &str = concat!("libcometd/", env!("CARGO_PKG_VERSION"));
@@ -17,6 +25,71 @@ const ACCEPTED: &str = "application/json, */*;q=0.1";
 /// map that is full becomes twice as large before a header is so much as looked for
 /// in it, which hyper does when it writes a request.
 const SPARE: usize = 3;
+
+/// A header as the host gives it, as the arguments `name` and `value`.
+pub fn check(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Error> {
+    let refuse = |kind, why: &str| Err(Error::call(kind, format!("name: {why}")));
+    let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
+        return refuse(
+            ErrorKind::InvalidHeader,
+            "a header's name is made of letters, digits and !#$%&'*+-.^_`|~",
+        );
+    };
+    match header.as_str() {
+        "authorization" => {
+            let value = authorization::any(value).map_err(|mut error| {
+                error.message = error.message.replacen("header_value", "value", 1);
+                error
+            })?;
+            return Ok((header, value));
+        }
+        "cookie" => {
+            return refuse(
+                ErrorKind::InvalidArgument,
+                "cookies are added by cometd_client_builder_add_cookie",
+            )
+        }
+        of_websocket if of_websocket.starts_with("sec-websocket-") => {
+            return refuse(
+                ErrorKind::InvalidArgument,
+                "the headers of WebSocket belong to the transport; a protocol is asked for by \
+                 cometd_client_builder_set_websocket_protocol",
+            )
+        }
+        "host" | "content-length" | "content-type" | "transfer-encoding" | "connection"
+        | "upgrade" | "te" | "trailer" | "expect" | "accept-encoding" | "keep-alive" => {
+            return refuse(
+                ErrorKind::InvalidArgument,
+                "this header belongs to the transport",
+            )
+        }
+        "proxy-authorization" => {
+            return refuse(
+                ErrorKind::InvalidArgument,
+                "a proxy's user and password are given by cometd_client_builder_set_proxy",
+            )
+        }
+        _ => {}
+    }
+    if value.len() > LONGEST {
+        return Err(Error::call(
+            ErrorKind::OutOfRange,
+            format!("value: a header is at most {LONGEST} bytes long"),
+        ));
+    }
+    Ok((header, authorization::header_value("value", value)?))
+}
+
+/// Whether the host may give another header beside so many.
+pub fn check_number(given: usize) -> Result<(), Error> {
+    if given >= MOST {
+        return Err(Error::call(
+            ErrorKind::OutOfRange,
+            format!("name: there are at most {MOST} extra headers"),
+        ));
+    }
+    Ok(())
+}
 
 /// The headers that are the same with each request, with places for Host and
 /// Content-Length. Those that have the same share them.

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use hyper::header::HeaderMap;
 use serde_json::value::RawValue;
 
 use super::authorization::Authorization;
@@ -24,11 +25,15 @@ pub struct Secrets {
     fixed: Vec<String>,
     /// Of what the host's code has put into handshakes, one set a time.
     given: Mutex<VecDeque<Vec<String>>>,
+    /// Of what it has put into the headers of requests.
+    headers: Mutex<VecDeque<Vec<String>>>,
 }
 
 /// So many sets are kept: those of this handshake and of the one before, of the
 /// provider and of the extensions.
 const SETS: usize = 4;
+/// The same of headers: those of the requests under way, and of some before.
+const HEADER_SETS: usize = 8;
 
 impl Secrets {
     pub fn new(
@@ -42,9 +47,7 @@ impl Secrets {
         lock(&cookies).each_value(|it| fixed.push(it.to_owned()));
         fixed.extend(proxies.secrets());
         for value in headers {
-            // "Bearer abc": the scheme is no secret, what follows is.
-            fixed.extend(value.split_once(' ').map(|(_, it)| it.to_owned()));
-            fixed.push(value);
+            of_header(value, &mut fixed);
         }
         if let Some(ext) = handshake_ext {
             leaves(ext, &mut fixed);
@@ -54,6 +57,7 @@ impl Secrets {
             cookies,
             fixed,
             given: Mutex::default(),
+            headers: Mutex::default(),
         }
     }
 
@@ -62,14 +66,17 @@ impl Secrets {
     pub fn remember(&self, json: &str) {
         let mut strings = Vec::new();
         leaves(json, &mut strings);
-        strings.retain(|it| it.len() >= MINIMUM);
-        let mut given = lock(&self.given);
-        // The same again, as most hosts have it, takes no older one's place.
-        given.retain(|it| *it != strings);
-        if given.len() == SETS {
-            given.pop_front();
+        keep(&self.given, SETS, strings);
+    }
+
+    /// The same of the headers of a request.
+    pub fn remember_headers(&self, headers: &HeaderMap) {
+        let mut strings = Vec::new();
+        for value in headers.values() {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            of_header(value.into_owned(), &mut strings);
         }
-        given.push_back(strings);
+        keep(&self.headers, HEADER_SETS, strings);
     }
 
     /// Takes all secrets out of a text, and a part of one where the text was
@@ -84,6 +91,9 @@ impl Secrets {
         for secret in lock(&self.given).iter().flatten() {
             search.look_for(secret);
         }
+        for secret in lock(&self.headers).iter().flatten() {
+            search.look_for(secret);
+        }
         for secret in &self.fixed {
             search.look_for(secret);
         }
@@ -91,6 +101,23 @@ impl Secrets {
             *text = redacted;
         }
     }
+}
+
+fn of_header(value: String, secrets: &mut Vec<String>) {
+    // "Bearer abc": the scheme is no secret, what follows is.
+    secrets.extend(value.split_once(' ').map(|(_, it)| it.to_owned()));
+    secrets.push(value);
+}
+
+fn keep(sets: &Mutex<VecDeque<Vec<String>>>, most: usize, mut strings: Vec<String>) {
+    strings.retain(|it| it.len() >= MINIMUM);
+    let mut sets = lock(sets);
+    // The same again, as most hosts have it, takes no older one's place.
+    sets.retain(|it| *it != strings);
+    if sets.len() == most {
+        sets.pop_front();
+    }
+    sets.push_back(strings);
 }
 
 /// Longer texts are cut: nothing that is told is as long.

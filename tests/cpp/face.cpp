@@ -117,7 +117,8 @@ static void every_option_is_there() {
         .set_disconnect_base_path("").set_append_message_type(COMETD_APPEND_ALWAYS)
         .set_basic_auth("user").set_basic_auth("user", "password").set_authorization("OAuth abc").set_bearer_token("T")
         .set_token_provider([](std::int32_t) { return std::nullopt; }).set_token_provider({})
-        .set_handshake_provider([](cometd::handshake) {}).set_handshake_provider({}).add_extension({}, {})
+        .set_handshake_provider([](cometd::handshake) {}).set_handshake_provider({})
+        .set_header_provider([](cometd::request) {}).set_header_provider({}).add_extension({}, {})
         .add_cookie("name", "value").add_header("X-Name", "value").set_handshake_ext("{\"a\":1}")
         .set_timeout(1s).set_interval(0s).set_request_timeout(5s).set_number_of_retries(COMETD_RETRY_FOREVER)
         .set_backoff(10ms, 20ms).set_events_capacity(100, 100000).set_commands_capacity(100)
@@ -145,6 +146,7 @@ static void owners_move() {
     assert(moved.channel() == "/ticks" && moved.message()->channel() == "/ticks");
     assert(moved.message()->data().substr(0, 8) == "{\"tick\":" && !moved.message()->ext() && !moved.message()->id());
     // What is retained outlives its event and its client.
+    assert(!moved.message()->is_binary() && !moved.message()->binary() && !moved.message()->binary_meta());
     cometd::message kept = moved.message()->retain(), again = kept.retain();
     const std::string data(kept.data());
     moved = cometd::event();
@@ -157,6 +159,22 @@ static void owners_move() {
     cometd::client adopted(raw);
     assert(adopted.get() == raw && adopted.release() == raw);
     cometd::client(raw).state();
+}
+
+static void bytes() {
+    cometd::client client = connected();
+    client.subscribe("/bytes");
+    next(client, COMETD_EVENT_SUBSCRIBED);
+    const std::string some("\x86\0\xff", 3);
+    client.publish_binary("/bytes", some, false, "{\"n\":1}");
+    cometd::event event = next(client, COMETD_EVENT_MESSAGE);
+    assert(event.message()->is_binary() && event.message()->binary() == some);
+    assert(!event.message()->binary_is_last() && event.message()->binary_meta() == "{\"n\":1}");
+    client.publish_binary("/bytes", {});
+    event = next(client, COMETD_EVENT_MESSAGE);
+    assert(event.message()->binary() == "" && event.message()->binary_is_last());
+    assert(thrown([&] { client.publish_binary("/bytes", some, true, "1"); }).status() == COMETD_E_INVALID_JSON);
+    client.disconnect(10s);
 }
 
 static void polls_and_receivers() {
@@ -348,6 +366,12 @@ static void extensions_and_handshakes() {
                 handshake.set_fields("{\"ext\":{\"n\":1}}");
                 assert(thrown([&] { handshake.set_fields("{\"ext\":1}"); }).status() == COMETD_E_INVALID_JSON);
             }, [&](std::exception_ptr) { reported++; })
+            .set_header_provider([&](cometd::request request) {
+                assert(request.method() == "POST" && request.url().substr(0, url.size()) == url);
+                assert(request.body().front() == '[' && request.phase() != 0);
+                request.set_header("X-Signature", std::to_string(request.body().size()));
+                assert(thrown([&] { request.set_header("Host", "x"); }).status() == COMETD_E_INVALID_ARGUMENT);
+            })
             .add_extension({}, {})
             .add_extension(
                 [&, kept = counted{alive}](cometd::extension_message message) {
@@ -428,6 +452,7 @@ int main(int, char **argv) {
     proxies_and_certificates_are_checked_at_once();
     every_option_is_there();
     owners_move();
+    bytes();
     polls_and_receivers();
     callbacks_may_throw();
     token_providers();

@@ -13,17 +13,18 @@ function good(type, name) {
     if (type == "const char *") {
         if (name == "url") return "\"http://127.0.0.1:1/\""
         if (name == "path") return "\"a/\""
-        if (name == "json") return "\"{}\""
+        if (name == "json" || name == "meta") return "\"{}\""
         if (name == "channel" || name == "pattern") return "\"/service/a\""
         if (name ~ /^(token|user|password|header_value|name|protocol|value|pem|pem_chain|pem_key)$/) return "\"x\""
     }
+    if (type == "const void *" && name == "bytes") return "\"x\""
     if (type == "const char *const *" && name == "channels") return "f.channels"
     if (type == "const int32_t *" && name == "transports") return "f.transports"
     if (type ~ /^(const )?cometd_(client|client_builder|receiver|event|error|message) \*$/)
         return "f." name
     if (type == "char *" && name == "buf") return "f.buffer"
     if (type == "size_t *" && name == "needed") return "&f.len"
-    if (type ~ /^(const )?cometd_(token|handshake|extension_message) \*$/)
+    if (type ~ /^(const )?cometd_(token|handshake|request|extension_message) \*$/)
         return "NULL" # there is one inside a call of the host's code only
     if (type ~ /^cometd_(client|client_builder|receiver|event|error) \*\*$/ && name == "out")
         return "(" type ")&f.out"
@@ -35,8 +36,8 @@ function good(type, name) {
     if (type == "int64_t *" && name == "id") return "&f.replay_id"
     if (type == "int64_t") return "-1"
     if (type == "cometd_state *" && name == "previous") return "&f.previous"
-    if (type ~ /^cometd_(event|free|token|log|replay_load|replay_save|extension|handshake)_fn$/ || type == "void *") return "NULL"
-    if (type == "size_t" && name == "len") return "2"
+    if (type ~ /^cometd_(event|free|token|log|replay_load|replay_save|extension|handshake|request)_fn$/ || type == "void *") return "NULL"
+    if (type == "size_t" && name ~ /^(meta_)?len$/) return "2"
     if (type == "size_t" && name == "cap" && types[i - 1] == "char *") return "sizeof f.buffer"
     if (type == "size_t" && name == "bytes") return "1024"
     if (type == "size_t") return "1"
@@ -53,7 +54,7 @@ function is_pointer(type) {
 
 # Whether the header lets this one be NULL.
 function is_optional(type, name) {
-    return name ~ /^(err|id|len|needed|code|previous|password|fn|load|save|outgoing|incoming|user|free_user)$/ && \
+    return name ~ /^(err|id|len|needed|code|previous|password|meta|fn|load|save|outgoing|incoming|user|free_user)$/ && \
            !(name == "user" && type == "const char *")
 }
 

@@ -13,6 +13,7 @@ for source in examples-c/*.c examples-c/*.cpp; do
     name=${name%.cpp}
     case $source in
     */subscribe.c | */subscribe.cpp | */callback.c | */event_loop.c | */publish.c | */authorization.c) ;;
+    */binary.c) ;;
     */acknowledgement.c | */batch.c | */remote_call.c | */statistics.c) ;;
     */retries.c | */server_time.c | */failover.c | */replay.c) ;;
     */extension.c | */handshake.c | */sessions.c) ;;
@@ -28,7 +29,7 @@ disconnects=0
 # What every one of them does when it is called the wrong way, and with a URL
 # that is none.
 for name in subscribe subscribe_cpp callback event_loop publish authorization \
-    acknowledgement batch remote_call statistics retries extension handshake; do
+    acknowledgement batch remote_call statistics retries extension handshake binary; do
     expect 2 "$BIN/$name"
     contains "$ERRORS" "usage: $name "
     arguments=(/a)
@@ -409,6 +410,25 @@ ended "$STARTED" 0
 [[ $(control /headers) != *secret* ]] || fail "extension sent what it drops"
 expect 1 "$BIN/extension" "$URL" /denied
 contains "$ERRORS" "403:denied_by_security_policy:subscribe_denied"
+
+# binary: a file in parts, byte for byte; an empty one; and what is no file.
+head -c 50000 "$BIN/binary" >"$WORK/file"
+for file in "$WORK/file" /dev/null; do
+    start received "$BIN/binary" "$URL" /file
+    seen received "subscribed /file"
+    expect 0 "$BIN/binary" "$URL" /file "$file"
+    ended "$STARTED" 0
+    cmp "$file" "$WORK/received.out" || fail "binary has received something else than was sent"
+done
+start received "$BIN/binary" "$URL" /file
+seen received "subscribed /file"
+kill -INT "$STARTED"
+ended "$STARTED" 1
+expect 1 "$BIN/binary" "$URL" /file "$WORK/none"
+expect 1 "$BIN/binary" "$URL" /denied/x "$WORK/file"
+contains "$ERRORS" "publish_denied"
+expect 1 "$BIN/binary" "$URL" /denied
+contains "$ERRORS" "subscribe_denied"
 
 # handshake: the server asks for an answer, and gets the right one, or gives up on a wrong one.
 start_server --tick-ms 50 --timeout-ms 500 --challenge open-sesame

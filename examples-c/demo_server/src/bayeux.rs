@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::channel::{
     self, META_CONNECT, META_DISCONNECT, META_HANDSHAKE, META_SUBSCRIBE, META_UNSUBSCRIBE,
 };
-use crate::message::{Ack, Advice, Challenge, Ext, Message, Reply, Text};
+use crate::message::{self, Ack, Advice, Challenge, Ext, Message, Reply, Text};
 use crate::replay::{self, Replay};
 use crate::service;
 use crate::session::{Session, Socket, State};
@@ -471,6 +471,8 @@ impl Bayeux {
         };
         if let Some(answer) = service::answer(channel, message, data) {
             session.enqueue(answer);
+        } else if message.is_binary() && !channel::is_service(channel) {
+            self.deliver(channel, message::binary_event(channel, data));
         } else if !channel::is_service(channel) {
             self.broadcast(channel, data);
         }
@@ -480,6 +482,10 @@ impl Bayeux {
     /// Queues an event for every session that is subscribed to the channel.
     pub fn broadcast(&mut self, channel: &str, data: &RawValue) {
         let event = self.replay.event(channel, data);
+        self.deliver(channel, event);
+    }
+
+    fn deliver(&mut self, channel: &str, event: Text) {
         for session in self.sessions.values_mut() {
             if session.is_open() && session.is_subscribed(channel) {
                 session.enqueue(Rc::clone(&event));

@@ -93,6 +93,11 @@ impl Message {
         self.ext_field("replay")?.get(channel)?.as_i64()
     }
 
+    /// Whether the data is bytes, as CometD's binary extension writes them.
+    pub fn is_binary(&self) -> bool {
+        self.ext_field("binary").is_some()
+    }
+
     /// What a handshake answers to a challenge.
     pub fn answer(&self) -> Option<&str> {
         self.ext_field("authentication")?.get("answer")?.as_str()
@@ -221,12 +226,23 @@ impl<'a> Reply<'a> {
 
 /// An event: what subscribers receive for a published message.
 pub fn event(channel: &str, data: &RawValue) -> Text {
+    event_with(channel, data, None)
+}
+
+/// The same for bytes.
+pub fn binary_event(channel: &str, data: &RawValue) -> Text {
+    event_with(channel, data, Some(serde_json::json!({ "binary": {} })))
+}
+
+fn event_with(channel: &str, data: &RawValue, ext: Option<Value>) -> Text {
     #[derive(Serialize)]
     struct Event<'a> {
         channel: &'a str,
         data: &'a RawValue,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ext: Option<Value>,
     }
-    to_text(&Event { channel, data })
+    to_text(&Event { channel, data, ext })
 }
 
 /// What a service answers to one session.
@@ -279,6 +295,10 @@ mod tests {
         assert_eq!(
             &*event("/a", data),
             r#"{"channel":"/a","data":{"x": 1.50, "y":"\u00e9"}}"#
+        );
+        assert_eq!(
+            &*binary_event("/a", data),
+            r#"{"channel":"/a","data":{"x": 1.50, "y":"\u00e9"},"ext":{"binary":{}}}"#
         );
         assert_eq!(
             &*Reply::success(&message).text(),

@@ -186,12 +186,26 @@ fn extensions_that_never_come_back_are_a_failure_that_says_so() {
     assert_eq!(world.events(), ["Error publish Timeout 1 /x"]);
     assert_eq!(
         world.last_error().message,
-        "publish: the host's extensions took longer than 60000 ms: nothing was sent (channel /x)"
+        "publish: the host's code took longer than 60000 ms: nothing was sent (channel /x)"
     );
     assert_eq!(world.cancelled, [request.id]);
     world.lets_go(&request);
     world.publish(2, "/x", "1");
     world.request(Endpoint::Messages);
+}
+
+#[test]
+fn a_requests_time_begins_when_its_headers_are_there() {
+    let (mut world, held) = World::connected_with(|it| it.has_header_provider = true);
+    world.lets_go(&held);
+    world.publish(1, "/x", "1");
+    let request = world.request(Endpoint::Messages);
+    world.wait(59_000);
+    world.lets_go(&request);
+    world.wait(9_999);
+    assert_eq!(world.events(), [""; 0]);
+    world.wait(1);
+    assert_eq!(world.events(), ["Error publish Timeout 1 /x"]);
 }
 
 #[test]

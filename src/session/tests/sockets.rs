@@ -129,7 +129,7 @@ fn each_refusal_of_an_upgrade_goes_on_by_long_polling_and_is_no_failure() {
 }
 
 #[test]
-fn one_that_is_not_open_in_time_is_refused() {
+fn one_that_is_not_open_in_time_is_refused_227() {
     let mut world = preferring(&[WebSocket, LongPolling]);
     let limit = world.session.configuration.request_timeout;
     world.wait(limit - 1);
@@ -184,7 +184,7 @@ fn what_was_refused_is_off_for_a_minute_and_twice_as_long_each_time_up_to_an_hou
 }
 
 #[test]
-fn a_refusal_is_forgotten_when_long_polling_finds_the_network_down() {
+fn a_refusal_is_forgotten_when_long_polling_finds_the_network_down_238() {
     let mut world = preferring(&[WebSocket, LongPolling]);
     world.unopened(&refusal(502), true);
     let handshake = world.request(Endpoint::Handshake);
@@ -196,7 +196,7 @@ fn a_refusal_is_forgotten_when_long_polling_finds_the_network_down() {
 }
 
 #[test]
-fn retry_after_of_a_refused_upgrade_holds() {
+fn retry_after_of_a_refused_upgrade_holds_232() {
     let mut world = preferring(&[WebSocket, LongPolling]);
     let mut failure = refusal(503);
     failure.retry_after = Some(5_000);
@@ -207,7 +207,7 @@ fn retry_after_of_a_refused_upgrade_holds() {
 }
 
 #[test]
-fn refused_by_one_server_the_other_is_still_asked() {
+fn refused_by_one_server_the_other_is_still_asked_233() {
     let mut world = World::with(|it| {
         it.transports = [WebSocket, LongPolling].into();
         it.servers = vec!["a".into(), "b".into()];
@@ -247,7 +247,7 @@ fn a_session_that_is_sent_elsewhere_does_not_ask_what_is_switched_off_there() {
 }
 
 #[test]
-fn where_nothing_else_is_wanted_a_refusal_is_a_failure_with_backoff() {
+fn where_nothing_else_is_wanted_a_refusal_is_a_failure_with_backoff_234() {
     let mut world = preferring(&[WebSocket]);
     Arc::make_mut(&mut world.session.configuration).number_of_retries = Some(3);
     let mut waits = Vec::new();
@@ -266,7 +266,7 @@ fn where_nothing_else_is_wanted_a_refusal_is_a_failure_with_backoff() {
 }
 
 #[test]
-fn a_401_asks_the_provider_once_and_is_then_a_refusal() {
+fn a_401_asks_the_provider_once_and_is_then_a_refusal_228() {
     let unauthorized = || Failure::new(ErrorKind::Unauthorized, "HTTP 401").with_status(401);
     let mut world = World::with(|it| {
         it.transports = [WebSocket, LongPolling].into();
@@ -303,6 +303,25 @@ fn one_that_answers_pings_and_no_handshake_is_refused_at_the_handshakes_deadline
     world.heard(2);
     let (after, again) = world.next_request(Endpoint::Handshake);
     assert_eq!((after, again.socket), (10_000, None));
+}
+
+#[test]
+fn a_header_provider_holds_up_requests_and_no_frames() {
+    let mut world = World::with(|it| {
+        it.transports = [WebSocket, LongPolling].into();
+        it.has_header_provider = true;
+    });
+    world.connect();
+    world.opens();
+    world.request(Endpoint::Handshake);
+    world.heard(2);
+    let (after, again) = world.next_request(Endpoint::Handshake);
+    assert_eq!((after, again.socket), (10_000, None));
+    world.events();
+    world.wait(59_999);
+    assert_eq!(world.events(), [""; 0]);
+    world.wait(1);
+    assert_eq!(world.events(), ["Error handshake Timeout"]);
 }
 
 #[test]
@@ -360,7 +379,7 @@ fn opened_three_times_without_a_reply_a_proven_one_is_refused() {
 }
 
 #[test]
-fn a_session_that_does_not_survive_the_change_costs_one_handshake_and_no_failure() {
+fn a_session_that_does_not_survive_the_change_costs_one_handshake_and_no_failure_236() {
     let (mut world, _) = connected();
     world.subscribe(1, &["/a"]);
     let subscribe = world.request(Endpoint::Messages);
@@ -381,7 +400,7 @@ fn a_session_that_does_not_survive_the_change_costs_one_handshake_and_no_failure
 }
 
 #[test]
-fn what_the_reply_lists_decides_with_the_same_client_id() {
+fn what_the_reply_lists_decides_with_the_same_client_id_235() {
     // By long polling, and over to what is preferred.
     let mut world = preferring(&[LongPolling, WebSocket]);
     let handshake = world.request(Endpoint::Handshake);
@@ -413,7 +432,7 @@ fn what_the_reply_lists_decides_with_the_same_client_id() {
 }
 
 #[test]
-fn an_unknown_session_is_replaced_on_the_same_socket_and_others_on_a_new_one() {
+fn an_unknown_session_is_replaced_on_the_same_socket_and_others_on_a_new_one_191_248() {
     let (mut world, held) = connected();
     let socket = held.socket;
     world.refuse(&held, "402::unknown", r#"{"reconnect":"handshake"}"#);
@@ -468,7 +487,7 @@ fn a_refused_handshake_is_made_again_on_its_socket_unless_for_its_credentials() 
 }
 
 #[test]
-fn a_server_that_ends_a_session_in_three_frames_ends_it_once() {
+fn a_server_that_ends_a_session_in_three_frames_ends_it_once_247() {
     for restart in [false, true] {
         let (mut world, held) = connected();
         Arc::make_mut(&mut world.session.configuration).restart = restart;
@@ -488,7 +507,7 @@ fn a_server_that_ends_a_session_in_three_frames_ends_it_once() {
 }
 
 #[test]
-fn a_silent_path_is_noticed_by_a_ping_within_the_interval_and_the_request_timeout() {
+fn a_silent_path_is_noticed_by_a_ping_within_the_interval_and_the_request_timeout_256() {
     let (mut world, _) = connected();
     world.heard(10);
     world.wait(20_000);
@@ -563,7 +582,7 @@ fn a_deadline_waits_while_bytes_arrive_up_to_ten_times_its_length() {
 }
 
 #[test]
-fn no_time_passes_while_nothing_is_read() {
+fn no_time_passes_while_nothing_is_read_253() {
     let (mut world, held) = connected();
     world.publish(1, "/x", "1");
     let publish = world.request(Endpoint::Messages);
@@ -585,7 +604,7 @@ fn no_time_passes_while_nothing_is_read() {
 }
 
 #[test]
-fn publishes_do_not_wait_for_replies_and_no_more_is_sent_than_is_taken() {
+fn publishes_do_not_wait_for_replies_and_no_more_is_sent_than_is_taken_250() {
     let (mut world, _) = connected();
     let data = format!("\"{}\"", "x".repeat(7_000));
     for id in 1..=100 {
@@ -631,7 +650,7 @@ fn frames_are_small_and_a_batch_is_whole() {
 }
 
 #[test]
-fn a_message_that_finds_no_socket_opens_one_and_the_connect_goes_first() {
+fn a_message_that_finds_no_socket_opens_one_and_the_connect_goes_first_252() {
     let (mut world, _) = connected();
     world.socket_ends(&lost());
     world.events();
@@ -653,7 +672,7 @@ fn a_message_that_finds_no_socket_opens_one_and_the_connect_goes_first() {
 }
 
 #[test]
-fn a_large_frame_that_the_server_closes_for_is_told_as_too_large() {
+fn a_large_frame_that_the_server_closes_for_is_told_as_too_large_246() {
     let (mut world, _) = connected();
     world.publish(1, "/x", "1");
     world.publish(2, "/x", "2");
@@ -668,6 +687,39 @@ fn a_large_frame_that_the_server_closes_for_is_told_as_too_large() {
         told.contains(&"Error publish TooLarge 2 /x".to_owned()),
         "{told:?}"
     );
+    // Renewals that were too large together are made one by one.
+    fn messages(world: &mut World) -> Sent {
+        loop {
+            match world.inbox.pop_front() {
+                Some(sent) if sent.endpoint == Endpoint::Messages => return sent,
+                Some(_) => {}
+                None => assert!(world.next_timer()),
+            }
+        }
+    }
+    world.inbox.clear();
+    world.wants_socket();
+    world.opens();
+    let connect = world.request(Endpoint::Connect);
+    world.accept(&connect);
+    world.subscribe(3, &["/a", "/b"]);
+    let subscribe = messages(&mut world);
+    world.accept(&subscribe);
+    let held = world.open.values().next().cloned().expect("a connect");
+    world.refuse(&held, "402::unknown", r#"{"reconnect":"handshake"}"#);
+    let (_, handshake) = world.next_request(Endpoint::Handshake);
+    world.answer(&handshake, &accepted("c2", BOTH));
+    assert_eq!(messages(&mut world).messages.len(), 2);
+    world.socket_ends(&too_large);
+    world.wants_socket();
+    world.opens();
+    let (_, connect) = world.next_request(Endpoint::Connect);
+    world.accept(&connect);
+    for _ in 0..2 {
+        let renewal = messages(&mut world);
+        assert_eq!(renewal.messages.len(), 1, "{}", renewal.text);
+        world.accept(&renewal);
+    }
 }
 
 #[test]
@@ -759,4 +811,84 @@ fn the_advice_of_the_connection_type_in_use_counts() {
     );
     let (after, _) = world.next_request(Endpoint::Connect);
     assert_eq!(after, 700);
+}
+
+#[test]
+fn where_sessions_are_forgotten_all_the_time_nothing_storms_237() {
+    let mut world = preferring(&[WebSocket, LongPolling]);
+    world.unopened(&refusal(404), true);
+    let since = world.now;
+    while world.now < since + 60_000 {
+        let request = world.inbox.pop_front();
+        let Some(request) = request else {
+            assert!(world.next_timer());
+            continue;
+        };
+        // `World` holds the handshakes to twelve a minute.
+        assert_eq!(request.socket, None, "no upgrade within a minute");
+        assert!(world.opening.is_none());
+        match request.endpoint {
+            Endpoint::Handshake => world.answer(&request, &accepted("c", BOTH)),
+            _ if request.at_once() => world.answer(&request, &connect_ok("")),
+            _ => {
+                world.wait(1_000);
+                world.refuse(&request, "402::unknown", r#"{"reconnect":"handshake"}"#);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_thousand_sockets_that_die_at_once_are_not_opened_at_once_261() {
+    let waits: Vec<_> = (0..1_000)
+        .map(|seed| {
+            let mut world = World::with(|it| {
+                it.transports = [WebSocket, LongPolling].into();
+                it.seed = seed;
+            });
+            world.connect();
+            world.opens();
+            let handshake = world.request(Endpoint::Handshake);
+            world.answer(&handshake, &accepted("c1", BOTH));
+            let first = world.request(Endpoint::Connect);
+            world.answer(&first, &connect_ok(""));
+            world.request(Endpoint::Connect);
+            // What is lost once is opened at once; what is lost again is waited for.
+            for _ in 0..2 {
+                world.socket_ends(&lost());
+                let since = world.now;
+                world.wants_socket();
+                if world.now > since {
+                    return world.now - since;
+                }
+                world.opens();
+                world.request(Endpoint::Connect);
+            }
+            0
+        })
+        .collect();
+    for part in waits.chunks(100) {
+        let mut different = part.to_vec();
+        different.sort_unstable();
+        different.dedup();
+        assert!(different.len() > 8, "{part:?}");
+    }
+}
+
+#[test]
+fn a_session_that_has_brought_events_has_worked() {
+    let (mut world, held) = connected();
+    for round in 0..5 {
+        world.frame(r#"[{"channel":"/a","data":1}]"#);
+        world.frame(&format!(
+            r#"[{{"channel":"/meta/connect","id":{},"successful":false,"error":"402::unknown","advice":{{"reconnect":"handshake"}}}}]"#,
+            world.open.values().next().map_or(held.field("id"), |it| it.field("id")).unwrap()
+        ));
+        let (wait, handshake) = world.next_request(Endpoint::Handshake);
+        assert!(wait < 1_000 || round > 2, "{round}: {wait}");
+        world.answer(&handshake, &accepted("c1", BOTH));
+        let first = world.request(Endpoint::Connect);
+        world.answer(&first, &connect_ok(""));
+        world.request(Endpoint::Connect);
+    }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use hyper::header::{HeaderMap, AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::clock;
@@ -88,16 +88,18 @@ impl LongPolling {
     }
 
     /// Posts a JSON array of messages and reads what comes back; [`parse`] finds
-    /// the messages in it. Dropping the future closes the connection that it
-    /// used.
+    /// the messages in it. `given` are the host's headers of this request, which take
+    /// the place of others. Dropping the future closes the connection that it used.
     pub async fn exchange(
         &self,
         server: Server,
         endpoint: Endpoint,
         body: Vec<u8>,
+        given: Option<Box<HeaderMap>>,
         progress: &Progress,
     ) -> Result<Vec<u8>, Failure> {
         let body = Bytes::from(body);
+        let given = given.as_deref();
         let endpoints = self.servers.endpoints(server)?;
         let target = endpoints.target(endpoint);
         // Saying these twice does no harm; a publish must not be sent twice.
@@ -111,7 +113,7 @@ impl LongPolling {
             let sent = Instant::now();
             // What the response was read from is gone when its body is awaited.
             let (mut connection, read) = {
-                let (connection, response) = match self.post(at, &body, repeatable).await {
+                let (connection, response) = match self.post(at, &body, given, repeatable).await {
                     Ok(answered) => answered,
                     Err(failure) => return Err(through(proxy, failure)),
                 };
@@ -186,6 +188,7 @@ impl LongPolling {
         &self,
         target: &Target,
         body: &Bytes,
+        given: Option<&HeaderMap>,
         repeatable: bool,
     ) -> Result<(Box<Connection>, Response<Incoming>), Failure> {
         let sent = Instant::now();
@@ -197,7 +200,7 @@ impl LongPolling {
                 None => Box::pin(self.connections.connect(&target.uri)).await?,
             };
             let to_proxy = connection.is_to_proxy();
-            let request = self.request(target, body, to_proxy)?;
+            let request = self.request(target, body, given, to_proxy)?;
             let answered = connection.send(request, self.connections.quiet());
             let unanswered = match answered.await {
                 Ok(response) => return Ok((connection, response)),
@@ -219,6 +222,7 @@ impl LongPolling {
         &self,
         target: &Target,
         body: &Bytes,
+        given: Option<&HeaderMap>,
         to_proxy: bool,
     ) -> Result<Request<Full<Bytes>>, Failure> {
         let mut request = Request::new(Full::new(body.clone()));
@@ -239,6 +243,9 @@ impl LongPolling {
         }
         if let Some(value) = lock(&self.cookies).header(&target.url, clock::now()) {
             headers.insert(COOKIE, value);
+        }
+        for (name, value) in given.into_iter().flatten() {
+            headers.insert(name, value.clone());
         }
         if target.url.scheme() == "http" {
             // The server behind a tunnel must not see it.

@@ -110,7 +110,13 @@ mod tests {
             .build()
             .unwrap();
         let server_index = Server::Given(0);
-        let sent = transport.exchange(server_index, Endpoint::Connect, b"[{}]".to_vec(), &progress);
+        let sent = transport.exchange(
+            server_index,
+            Endpoint::Connect,
+            b"[{}]".to_vec(),
+            None,
+            &progress,
+        );
         let failure = runtime.block_on(sent).unwrap_err();
         assert_eq!(failure.kind, crate::error::ErrorKind::ConnectionLost);
         server.join().unwrap();

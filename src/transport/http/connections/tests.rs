@@ -96,7 +96,13 @@ fn transport_with(url: &str, tls: Tls) -> LongPolling {
 
 async fn exchange(transport: &LongPolling, endpoint: Endpoint) -> Result<Vec<u8>, Failure> {
     let progress = Progress::new(|| 0);
-    let sent = transport.exchange(Server::Given(0), endpoint, b"[{}]".to_vec(), &progress);
+    let sent = transport.exchange(
+        Server::Given(0),
+        endpoint,
+        b"[{}]".to_vec(),
+        None,
+        &progress,
+    );
     timeout(PATIENCE, sent).await.unwrap()
 }
 
@@ -137,7 +143,13 @@ fn a_request_that_is_held_has_no_room_for_what_is_rare() {
     let (url, _seen) = server(vec![]);
     let transport = transport(&url);
     let progress = Progress::new(|| 0);
-    let sent = transport.exchange(Server::Given(0), Endpoint::Connect, Vec::new(), &progress);
+    let sent = transport.exchange(
+        Server::Given(0),
+        Endpoint::Connect,
+        Vec::new(),
+        None,
+        &progress,
+    );
     // Every client has one all the time: connecting, redirects, refusals and codings
     // have boxes of their own.
     let size = size_of_val(&sent);
