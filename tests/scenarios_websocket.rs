@@ -261,6 +261,9 @@ fn a_held_connect_is_kept_alive_by_pings_192() {
         |builder| {
             both(builder);
             builder.set_ping_interval(Duration::from_millis(50));
+            // Each ping that is answered is followed by the next one, whatever else may
+            // run out.
+            builder.set_request_timeout(Duration::from_secs(600));
         },
     )
     .start();

@@ -38,8 +38,8 @@ pub(super) enum News {
     Unopened(SocketId, Box<Unopened>),
     /// There are frames to be taken.
     Frames,
-    /// Bytes have left.
-    Written,
+    /// Bytes have left, or a ping is answered.
+    Progress,
     /// It has ended, and all that came before is handled.
     Ended(SocketId, Box<Failure>),
 }
@@ -344,8 +344,9 @@ impl Open {
                 return Poll::Ready(News::Ended(self.id, Box::new(failure)));
             }
         }
-        match self.untold >= TELL {
-            true => Poll::Ready(News::Written),
+        // The session looks for silence by another clock while a ping is unanswered.
+        match self.untold >= TELL || self.round_trip.is_some() {
+            true => Poll::Ready(News::Progress),
             false => Poll::Pending,
         }
     }

@@ -136,11 +136,12 @@ impl Task {
         let now = clock::now();
         self.session.handle_room(now, false);
         if let Some(sockets) = self.line.sockets() {
-            if let Some(took) = sockets.round_trip() {
-                self.shared.counters.ponged(took);
-            }
             if let Some((socket, bytes)) = sockets.written() {
                 self.session.handle_written(now, socket, bytes);
+            }
+            if let Some(took) = sockets.round_trip() {
+                self.shared.counters.ponged(took);
+                self.line.tell_progress(&mut self.session);
             }
         }
         match wake {
@@ -232,7 +233,7 @@ impl Task {
                 }
                 return long;
             }
-            News::Written => {}
+            News::Progress => {}
             News::Ended(socket, failure) => {
                 self.line.ended(socket, failure.websocket_code);
                 self.session.handle_closed(now, socket, &failure);
