@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::flights::{Flight, Purpose, FAIR_RATE, LONGEST, PAUSE};
+use super::flights::{Flight, Purpose, Stage, FAIR_RATE, LONGEST, PAUSE};
 use super::said::Source;
 use super::servers::Server;
 use super::{retry_after, Attempt, Millis, Output, RequestId, Session, State};
@@ -34,8 +34,22 @@ pub(super) const AT_ONCE: u16 = 0;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Carried {
     pub socket: SocketId,
-    looked: Millis,
+    pub looked: Millis,
     heard: u64,
+    /// For how long nothing was read since it was sent.
+    unread: Millis,
+}
+
+impl Flight {
+    /// For so long nothing was read, and now it is again.
+    fn stood_still(&mut self, passed: Millis) {
+        let deadline = self.deadline.saturating_sub(STANDSTILL);
+        self.deadline = deadline.saturating_add(passed);
+        if let Some(carried) = &mut self.carried {
+            carried.looked = carried.looked.saturating_add(passed);
+            carried.unread = carried.unread.saturating_add(passed);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -125,6 +139,7 @@ impl Session {
             socket: socket.id,
             looked: now,
             heard: socket.heard,
+            unread: 0,
         })
     }
 
@@ -353,31 +368,29 @@ impl Session {
             return;
         };
         let id = socket.id;
-        let moved = match (socket.unread_since, reads) {
+        let stood_since = match (socket.unread_since, reads) {
             (None, false) => {
                 socket.unread_since = Some(now);
-                |at: Millis, _| at.saturating_add(STANDSTILL)
+                None
             }
-            (Some(_), true) => {
-                |at: Millis, passed| at.saturating_sub(STANDSTILL).saturating_add(passed)
+            (Some(since), true) => {
+                socket.unread_since = None;
+                socket.heard_at = now;
+                socket.pinged = None;
+                Some(since)
             }
             _ => return,
         };
-        let passed = match reads {
-            true => now.saturating_sub(socket.unread_since.take().unwrap_or(now)),
-            false => 0,
-        };
-        if reads {
-            socket.heard_at = now;
-            socket.pinged = None;
-        }
-        let on_socket = self.flights.iter().filter(|it| it.1.socket() == Some(id));
-        let requests: Vec<_> = on_socket.map(|it| it.0).collect();
+        // What the host's code has not let go is none of the server's either way.
+        let waiting = self.flights.iter().filter(|(_, flight)| {
+            let is_sent = flight.stage == Stage::Sent && flight.deadline != Millis::MAX;
+            is_sent && flight.socket() == Some(id)
+        });
+        let requests: Vec<_> = waiting.map(|it| it.0).collect();
         for request in requests {
-            self.change_flight(request, |flight| {
-                if flight.deadline != Millis::MAX {
-                    flight.deadline = moved(flight.deadline, passed);
-                }
+            self.change_flight(request, |flight| match stood_since {
+                None => flight.deadline = flight.deadline.saturating_add(STANDSTILL),
+                Some(since) => flight.stood_still(now.saturating_sub(since.max(flight.sent))),
             });
         }
     }
@@ -396,9 +409,9 @@ impl Session {
             };
             let passed = now.saturating_sub(carried.looked);
             let came = heard.saturating_sub(carried.heard).saturating_mul(1_000);
-            let longest = flight
-                .sent
-                .saturating_add(flight.limit.saturating_mul(LONGEST));
+            let longest = flight.limit.saturating_mul(LONGEST);
+            let longest = flight.sent.saturating_add(longest);
+            let longest = longest.saturating_add(carried.unread);
             waits = came > 0 && came >= passed.saturating_mul(FAIR_RATE) && now < longest;
             if waits {
                 (carried.looked, carried.heard) = (now, heard);

@@ -31,6 +31,7 @@ mod rules;
 mod servers;
 mod slow_lines;
 mod sockets;
+mod standstill;
 mod storm;
 mod time;
 
