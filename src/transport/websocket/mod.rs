@@ -91,4 +91,4 @@ impl WebSockets {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
