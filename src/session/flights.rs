@@ -98,9 +98,7 @@ impl Flight {
             (Stage::Held, _) => {
                 format!("the host's extensions took longer than {HOST_LIMIT} ms: nothing was sent")
             }
-            (Stage::Arrived, _) => format!(
-                "the host's extensions took longer than {HOST_LIMIT} ms: the response is lost"
-            ),
+            (Stage::Arrived, _) => kept(),
         }
     }
 }
@@ -397,6 +395,11 @@ impl Session {
             self.handle_failure(now, request, &failure);
         }
     }
+}
+
+/// What became of what has come and was not given back.
+pub(super) fn kept() -> String {
+    format!("the host's extensions took longer than {HOST_LIMIT} ms: the response is lost")
 }
 
 /// How a message ends that an extension dropped; the error is that of CometD's

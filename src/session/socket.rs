@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::flights::{Flight, Purpose, Stage, FAIR_RATE, LONGEST, PAUSE};
+use super::flights::{kept, Flight, Purpose, Stage, FAIR_RATE, HOST_LIMIT, LONGEST, PAUSE};
 use super::said::Source;
 use super::servers::Server;
 use super::{retry_after, Attempt, Millis, Output, RequestId, Session, State};
@@ -67,6 +67,8 @@ pub(super) struct Socket {
     pinged: Option<Millis>,
     /// Since when nothing is read.
     unread_since: Option<Millis>,
+    /// Since when the host's code has frames and has given none back.
+    kept_since: Option<Millis>,
     /// What was given to the caller and is not with the system yet.
     unwritten: usize,
     /// Events have come since the connect was sent.
@@ -100,6 +102,7 @@ impl Session {
             heard: 0,
             pinged: None,
             unread_since: None,
+            kept_since: None,
             unwritten: 0,
             events: false,
         }));
@@ -155,6 +158,9 @@ impl Session {
         if !socket.open {
             return Some(socket.since.saturating_add(limit));
         }
+        if let Some(since) = socket.kept_since {
+            return Some(since.saturating_add(HOST_LIMIT));
+        }
         if socket.unread_since.is_some() {
             return None;
         }
@@ -191,6 +197,8 @@ impl Session {
                 code: AT_ONCE,
             });
             self.unopened(now, &failure, true);
+        } else if socket.kept_since.is_some() {
+            self.break_socket(now, &Failure::new(ErrorKind::Timeout, kept()));
         } else if socket.pinged.is_none() && ping {
             socket.pinged = Some(now);
             self.outputs.push_back(Output::Ping(id));
@@ -307,6 +315,7 @@ impl Session {
         };
         open.heard_at = now;
         open.pinged = None;
+        open.kept_since = open.kept_since.map(|_| now);
         if self.state == State::Closed {
             return;
         }
@@ -358,6 +367,15 @@ impl Session {
         if let Some(open) = self.socket.as_mut().filter(|it| it.id == socket) {
             open.unwritten = open.unwritten.saturating_sub(bytes);
             self.proceed(now);
+        }
+    }
+
+    /// Whether the host's code has frames of the socket. What it keeps for too long is
+    /// lost, and the socket with it.
+    pub fn handle_kept(&mut self, now: Millis, kept: bool) {
+        if let Some(socket) = &mut self.socket {
+            let since = socket.kept_since.unwrap_or(now);
+            socket.kept_since = kept.then_some(since);
         }
     }
 

@@ -461,6 +461,12 @@ impl World {
         self.collect();
     }
 
+    /// The host's code has frames, or has none any more.
+    fn keeps(&mut self, kept: bool) {
+        self.session.handle_kept(self.now, kept);
+        self.reads(!kept);
+    }
+
     fn heard(&mut self, bytes: u64) {
         let socket = self.socket.expect("a socket");
         self.session.handle_heard(socket, self.now, bytes);

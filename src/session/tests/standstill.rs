@@ -59,3 +59,32 @@ fn what_was_not_read_for_long_may_come_as_slowly_as_anything_else() {
     world.accept(&publish);
     assert_eq!(world.events(), ["Published 1 /x"]);
 }
+
+#[test]
+fn an_extension_that_keeps_what_came_over_a_socket_costs_the_socket() {
+    let (mut world, _) = connected();
+    world.keeps(true);
+    for _ in 0..3 {
+        world.wait(HOST_LIMIT - 1);
+        // One of several is given back.
+        world.frame(r#"[{"channel":"/a","data":1}]"#);
+        world.keeps(true);
+    }
+    world.events();
+    world.wait(HOST_LIMIT - 1);
+    assert!(world.socket.is_some());
+    world.wait(1);
+    assert!(world.socket.is_none());
+    assert_eq!(world.events(), ["Error connect Timeout", "-> Unconnected"]);
+    let message = &world.last_error().message;
+    assert!(message.contains("extensions"), "{message}");
+    world.wants_socket();
+    world.opens();
+    world.request(Endpoint::Connect);
+    // Given back in time it costs nothing.
+    world.keeps(true);
+    world.wait(HOST_LIMIT - 1);
+    world.keeps(false);
+    world.wait(5_000);
+    assert!(world.socket.is_some());
+}
