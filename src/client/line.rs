@@ -164,7 +164,10 @@ impl Line {
     }
 
     pub fn cancel(&mut self, id: RequestId) {
-        self.requests.retain(|request| request.id != id);
+        if let Some(index) = self.requests.iter().position(|it| it.id == id) {
+            let frame = self.requests.remove(index).frame;
+            self.unsent(frame);
+        }
         self.arrivals.forget(Origin::Request(id));
         if let Some(hooks) = &self.hooks {
             hooks.cancel(Origin::Request(id));
@@ -403,3 +406,6 @@ impl Line {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

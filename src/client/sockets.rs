@@ -196,6 +196,11 @@ impl Sockets {
         }
     }
 
+    /// Whether something of it is with the host's code, or with another thread.
+    pub fn has_backlog(&self) -> bool {
+        matches!(&self.stage, Stage::Open(open) if open.backlog > 0)
+    }
+
     /// Whether the last turn had more than it took. Asked once.
     pub fn has_more(&mut self) -> bool {
         let open = self.open_mut();

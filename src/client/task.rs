@@ -101,6 +101,7 @@ impl Task {
             if let Some(sockets) = self.line.sockets() {
                 let reads = room && sockets.is_through();
                 self.session.handle_reading(now, reads);
+                self.session.handle_kept(now, sockets.has_backlog());
             }
             self.perform(&mut credentials).await;
             if self.session.state() == State::Closed {

@@ -98,9 +98,7 @@ impl Flight {
             (Stage::Held, _) => {
                 format!("the host's code took longer than {HOST_LIMIT} ms: nothing was sent")
             }
-            (Stage::Arrived, _) => format!(
-                "the host's extensions took longer than {HOST_LIMIT} ms: the response is lost"
-            ),
+            (Stage::Arrived, _) => kept(),
         }
     }
 }
@@ -180,7 +178,10 @@ impl Session {
             true => self.carried(now, messages.len()),
             false => None,
         };
-        let until = until.saturating_add(carried.map_or(0, |_| self.socket_stands_still()));
+        let until = match (carried, stage) {
+            (Some(_), Stage::Sent) => until.saturating_add(self.socket_stands_still()),
+            _ => until,
+        };
         self.flights.push(
             id,
             Flight {
@@ -294,6 +295,7 @@ impl Session {
     /// A request that was with the host's code is sent: from here on its time
     /// counts.
     pub fn handle_sent(&mut self, now: Millis, request: RequestId) {
+        let stands_still = self.socket_stands_still();
         let held = |it: &&mut Flight| it.stage == Stage::Held;
         let Some(flight) = self.flights.get_mut(request).filter(held) else {
             return;
@@ -301,6 +303,10 @@ impl Session {
         flight.stage = Stage::Sent;
         flight.sent = now;
         flight.deadline = now.saturating_add(flight.limit);
+        if let Some(carried) = &mut flight.carried {
+            carried.looked = now;
+            flight.deadline = flight.deadline.saturating_add(stands_still);
+        }
         self.deadline_moved(request);
     }
 
@@ -391,6 +397,11 @@ impl Session {
             self.handle_failure(now, request, &failure);
         }
     }
+}
+
+/// What became of what has come and was not given back.
+pub(super) fn kept() -> String {
+    format!("the host's extensions took longer than {HOST_LIMIT} ms: the response is lost")
 }
 
 /// How a message ends that an extension dropped; the error is that of CometD's

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::flights::{Flight, Purpose, FAIR_RATE, HOST_LIMIT, LONGEST, PAUSE};
+use super::flights::{kept, Flight, Purpose, Stage, FAIR_RATE, HOST_LIMIT, LONGEST, PAUSE};
 use super::said::Source;
 use super::servers::Server;
 use super::{retry_after, Attempt, Millis, Output, RequestId, Session, State};
@@ -34,8 +34,22 @@ pub(super) const AT_ONCE: u16 = 0;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Carried {
     pub socket: SocketId,
-    looked: Millis,
+    pub looked: Millis,
     heard: u64,
+    /// For how long nothing was read since it was sent.
+    unread: Millis,
+}
+
+impl Flight {
+    /// For so long nothing was read, and now it is again.
+    fn stood_still(&mut self, passed: Millis) {
+        let deadline = self.deadline.saturating_sub(STANDSTILL);
+        self.deadline = deadline.saturating_add(passed);
+        if let Some(carried) = &mut self.carried {
+            carried.looked = carried.looked.saturating_add(passed);
+            carried.unread = carried.unread.saturating_add(passed);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -55,6 +69,8 @@ pub(super) struct Socket {
     pinged: Option<Millis>,
     /// Since when nothing is read.
     unread_since: Option<Millis>,
+    /// Since when the host's code has frames and has given none back.
+    kept_since: Option<Millis>,
     /// What was given to the caller and is not with the system yet.
     unwritten: usize,
     /// Events have come since the connect was sent.
@@ -89,6 +105,7 @@ impl Session {
             heard: 0,
             pinged: None,
             unread_since: None,
+            kept_since: None,
             unwritten: 0,
             events: false,
         }));
@@ -128,6 +145,7 @@ impl Session {
             socket: socket.id,
             looked: now,
             heard: socket.heard,
+            unread: 0,
         })
     }
 
@@ -143,6 +161,9 @@ impl Session {
         if !socket.open {
             let limit = if socket.held { HOST_LIMIT } else { limit };
             return Some(socket.since.saturating_add(limit));
+        }
+        if let Some(since) = socket.kept_since {
+            return Some(since.saturating_add(HOST_LIMIT));
         }
         if socket.unread_since.is_some() {
             return None;
@@ -184,6 +205,8 @@ impl Session {
                 code: AT_ONCE,
             });
             self.unopened(now, &failure, !held);
+        } else if socket.kept_since.is_some() {
+            self.break_socket(now, &Failure::new(ErrorKind::Timeout, kept()));
         } else if socket.pinged.is_none() && ping {
             socket.pinged = Some(now);
             self.outputs.push_back(Output::Ping(id));
@@ -310,6 +333,7 @@ impl Session {
         };
         open.heard_at = now;
         open.pinged = None;
+        open.kept_since = open.kept_since.map(|_| now);
         if self.state == State::Closed {
             return;
         }
@@ -364,6 +388,15 @@ impl Session {
         }
     }
 
+    /// Whether the host's code has frames of the socket. What it keeps for too long is
+    /// lost, and the socket with it.
+    pub fn handle_kept(&mut self, now: Millis, kept: bool) {
+        if let Some(socket) = &mut self.socket {
+            let since = socket.kept_since.unwrap_or(now);
+            socket.kept_since = kept.then_some(since);
+        }
+    }
+
     /// Whether the caller reads the socket: it does not while the host's queue is
     /// full. That is no time of the server's.
     pub fn handle_reading(&mut self, now: Millis, reads: bool) {
@@ -371,31 +404,29 @@ impl Session {
             return;
         };
         let id = socket.id;
-        let moved = match (socket.unread_since, reads) {
+        let stood_since = match (socket.unread_since, reads) {
             (None, false) => {
                 socket.unread_since = Some(now);
-                |at: Millis, _| at.saturating_add(STANDSTILL)
+                None
             }
-            (Some(_), true) => {
-                |at: Millis, passed| at.saturating_sub(STANDSTILL).saturating_add(passed)
+            (Some(since), true) => {
+                socket.unread_since = None;
+                socket.heard_at = now;
+                socket.pinged = None;
+                Some(since)
             }
             _ => return,
         };
-        let passed = match reads {
-            true => now.saturating_sub(socket.unread_since.take().unwrap_or(now)),
-            false => 0,
-        };
-        if reads {
-            socket.heard_at = now;
-            socket.pinged = None;
-        }
-        let on_socket = self.flights.iter().filter(|it| it.1.socket() == Some(id));
-        let requests: Vec<_> = on_socket.map(|it| it.0).collect();
+        // What the host's code has not let go is none of the server's either way.
+        let waiting = self.flights.iter().filter(|(_, flight)| {
+            let is_sent = flight.stage == Stage::Sent && flight.deadline != Millis::MAX;
+            is_sent && flight.socket() == Some(id)
+        });
+        let requests: Vec<_> = waiting.map(|it| it.0).collect();
         for request in requests {
-            self.change_flight(request, |flight| {
-                if flight.deadline != Millis::MAX {
-                    flight.deadline = moved(flight.deadline, passed);
-                }
+            self.change_flight(request, |flight| match stood_since {
+                None => flight.deadline = flight.deadline.saturating_add(STANDSTILL),
+                Some(since) => flight.stood_still(now.saturating_sub(since.max(flight.sent))),
             });
         }
     }
@@ -414,9 +445,9 @@ impl Session {
             };
             let passed = now.saturating_sub(carried.looked);
             let came = heard.saturating_sub(carried.heard).saturating_mul(1_000);
-            let longest = flight
-                .sent
-                .saturating_add(flight.limit.saturating_mul(LONGEST));
+            let longest = flight.limit.saturating_mul(LONGEST);
+            let longest = flight.sent.saturating_add(longest);
+            let longest = longest.saturating_add(carried.unread);
             waits = came > 0 && came >= passed.saturating_mul(FAIR_RATE) && now < longest;
             if waits {
                 (carried.looked, carried.heard) = (now, heard);

@@ -31,6 +31,7 @@ mod rules;
 mod servers;
 mod slow_lines;
 mod sockets;
+mod standstill;
 mod storm;
 mod time;
 
@@ -458,6 +459,12 @@ impl World {
     fn reads(&mut self, reads: bool) {
         self.session.handle_reading(self.now, reads);
         self.collect();
+    }
+
+    /// The host's code has frames, or has none any more.
+    fn keeps(&mut self, kept: bool) {
+        self.session.handle_kept(self.now, kept);
+        self.reads(!kept);
     }
 
     fn heard(&mut self, bytes: u64) {

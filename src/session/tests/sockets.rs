@@ -19,7 +19,7 @@ fn accepted(client_id: &str, types: &str) -> String {
 }
 
 /// Connected over a socket, with a connect that is held.
-fn connected() -> (World, Sent) {
+pub(super) fn connected() -> (World, Sent) {
     let mut world = preferring(&[WebSocket, LongPolling]);
     world.opens();
     let handshake = world.request(Endpoint::Handshake);

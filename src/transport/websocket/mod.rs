@@ -96,4 +96,4 @@ impl WebSockets {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

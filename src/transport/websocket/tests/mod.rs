@@ -18,16 +18,16 @@ use super::*;
 use crate::transport::endpoints::{parse, Append, BasePaths, Endpoints};
 
 /// This long only when a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build().unwrap();
     runtime.block_on(async { timeout(PATIENCE, future).await.unwrap() })
 }
 
 /// The server's side of a connection, when a request has come.
-struct Peer<S = TcpStream> {
+pub(crate) struct Peer<S = TcpStream> {
     stream: S,
     request: String,
 }
@@ -68,18 +68,18 @@ impl<S: Read + Write> Peer<S> {
         )
     }
 
-    fn open(&mut self) {
+    pub(crate) fn open(&mut self) {
         let switching = self.switching();
         self.say(switching);
     }
 
-    fn say(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn say(&mut self, bytes: impl AsRef<[u8]>) {
         // The client may have ended it.
         let _ = self.stream.write_all(bytes.as_ref());
     }
 
     /// What the client's next frame begins with, and what it holds; `None` at the end.
-    fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub(crate) fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut header = [0; 2];
         self.stream.read_exact(&mut header).ok()?;
         assert_eq!(header[1] & 0x80, 0x80, "masked");
@@ -107,13 +107,13 @@ impl<S: Read + Write> Peer<S> {
     }
 
     /// Reads to the end, so that nothing that was said is lost in a reset.
-    fn until_end(&mut self) {
+    pub(crate) fn until_end(&mut self) {
         while self.frame().is_some() {}
     }
 }
 
 /// A server's frame.
-fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let payload = payload.as_ref();
     let mut bytes = vec![first];
     match payload.len() {
@@ -131,16 +131,16 @@ fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     bytes
 }
 
-fn text(payload: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn text(payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame(0x81, payload)
 }
 
-fn close_frame(code: u16, reason: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn close_frame(code: u16, reason: impl AsRef<[u8]>) -> Vec<u8> {
     frame(0x88, [&code.to_be_bytes(), reason.as_ref()].concat())
 }
 
 /// A server that plays so with each of its connections; `connections` of them.
-fn server(
+pub(crate) fn server(
     connections: usize,
     mut play: impl FnMut(usize, Peer) + Send + 'static,
 ) -> (String, JoinHandle<()>) {
