@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use hyper::header::HeaderMap;
 
 use super::arrivals::{Arrivals, Origin};
+use super::frames::Frame;
 use super::header_provider::OutgoingRequest;
 use super::hooks::{Done, Hooks};
 use super::shared::Shared;
@@ -263,12 +264,30 @@ impl Line {
         read.map(|read| (origin, read))
     }
 
+    fn received(&self, frame: &Frame) {
+        let (count, bytes) = frame.size();
+        self.shared.counters.frames_received(count, bytes);
+    }
+
     /// The next frame that can be handled at once.
     pub fn next_frame(&mut self) -> Option<Came> {
         loop {
-            let (socket, text) = self.sockets.as_mut()?.take()?;
-            self.shared.counters.frame_received(text.len());
+            let (socket, frame) = self.sockets.as_mut()?.take()?;
             let origin = Origin::Socket(socket);
+            if frame.is_joined() {
+                let Ok(body) = origin.parse(frame.text().to_owned()) else {
+                    self.sockets.as_mut()?.take_apart(&frame);
+                    continue;
+                };
+                self.received(&frame);
+                match self.arrivals.line_up(origin, Ok(body)) {
+                    Some(read) => return Some((origin, read)),
+                    None => self.sockets.as_mut()?.set_aside(),
+                }
+                continue;
+            }
+            self.received(&frame);
+            let text = frame.into_text();
             let read = match self.incoming() {
                 Some(hooks) => {
                     hooks.incoming(origin, text.into_bytes());

@@ -8,6 +8,7 @@ mod commands;
 mod disconnect;
 mod ending;
 mod extensions;
+mod frames;
 mod header_provider;
 mod hooks;
 mod line;
@@ -108,12 +109,16 @@ impl Client {
             start.header_provider,
             self.shared.clone(),
         );
+        // What an extension is slow with is counted by frames.
+        let joins = !hooks.as_ref().is_some_and(Hooks::has_incoming);
         let task = Box::new(Task {
             timestamps: start.configuration.timestamp.is_some(),
             session: Session::sharing(start.configuration, seed(), clock::calendar()),
             line: Line::new(
                 Arc::new(start.transport),
-                start.websockets.map(|it| Sockets::new(Arc::new(*it))),
+                start
+                    .websockets
+                    .map(|it| Sockets::new(Arc::new(*it), joins)),
                 hooks,
                 self.shared.clone(),
                 runtime.clone(),

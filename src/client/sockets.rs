@@ -1,7 +1,6 @@
 //! A client's WebSocket as its task sees it: one that opens, is open, or has been
 //! left and says goodbye.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use hyper::header::HeaderMap;
 use tokio::time::{sleep, Sleep};
 
+use super::frames::{Frame, Frames};
 use super::hooks::AskedHeaders;
 use crate::clock;
 use crate::error::{ErrorKind, Failure};
@@ -46,6 +46,8 @@ pub(super) enum News {
 
 pub(super) struct Sockets {
     transport: Arc<WebSockets>,
+    /// Whether small texts are joined.
+    joins: bool,
     stage: Stage,
     left: Vec<Left>,
 }
@@ -61,7 +63,7 @@ struct Open {
     id: SocketId,
     socket: Socket,
     /// Texts that have come, and are not handled.
-    frames: VecDeque<String>,
+    frames: Frames,
     /// So many are with the host's code, or with another thread.
     backlog: usize,
     /// Of what was given to it: not with the system, and with it but not told.
@@ -87,9 +89,11 @@ struct Left {
 }
 
 impl Sockets {
-    pub fn new(transport: Arc<WebSockets>) -> Self {
+    /// With `joins` small texts that come one behind the other are one.
+    pub fn new(transport: Arc<WebSockets>, joins: bool) -> Self {
         Self {
             transport,
+            joins,
             stage: Stage::None,
             left: Vec::new(),
         }
@@ -169,9 +173,16 @@ impl Sockets {
     }
 
     /// The next text that has come, and over which socket.
-    pub fn take(&mut self) -> Option<(SocketId, String)> {
+    pub fn take(&mut self) -> Option<(SocketId, Frame)> {
         let open = self.open_mut().filter(|it| it.backlog < BACKLOG)?;
-        Some((open.id, open.frames.pop_front()?))
+        Some((open.id, open.frames.take()?))
+    }
+
+    /// What was taken last is to come again, each of its texts by itself.
+    pub fn take_apart(&mut self, frame: &Frame) {
+        if let Some(open) = self.open_mut() {
+            open.frames.take_apart(frame);
+        }
     }
 
     /// What was taken last is not handled at once.
@@ -303,7 +314,7 @@ impl Sockets {
         };
         Poll::Ready(match opened {
             Ok(socket) => {
-                self.stage = Stage::Open(Box::new(Open::new(id, socket)));
+                self.stage = Stage::Open(Box::new(Open::new(id, socket, self.joins)));
                 News::Opened(id)
             }
             Err(unopened) => {
@@ -315,12 +326,12 @@ impl Sockets {
 }
 
 impl Open {
-    fn new(id: SocketId, socket: Socket) -> Self {
+    fn new(id: SocketId, socket: Socket, joins: bool) -> Self {
         Self {
             id,
             heard: socket.heard(),
             socket,
-            frames: VecDeque::new(),
+            frames: Frames::new(joins),
             backlog: 0,
             unwritten: 0,
             untold: 0,
@@ -373,13 +384,14 @@ impl Open {
     }
 
     fn read(&mut self, context: &mut Context<'_>) {
-        let mut bytes = 0;
+        let (mut count, mut bytes) = (0, 0);
         while self.ended.is_none() {
-            match self.socket.poll_message(context) {
+            match self.socket.poll_text(context) {
                 Poll::Ready(Ok(text)) => {
-                    bytes += text.len();
-                    self.frames.push_back(text);
-                    if self.frames.len() == FRAMES || bytes >= BYTES {
+                    let text = text.as_str();
+                    (count, bytes) = (count + 1, bytes + text.len());
+                    self.frames.push(text);
+                    if count == FRAMES || bytes >= BYTES {
                         self.more = true;
                         break;
                     }

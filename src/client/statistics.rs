@@ -212,8 +212,8 @@ impl Counters {
         }
     }
 
-    pub fn frame_received(&self, bytes: usize) {
-        add(&self.websockets().frames_received, 1);
+    pub fn frames_received(&self, count: usize, bytes: usize) {
+        add(&self.websockets().frames_received, count as u64);
         add(&self.bytes_received, bytes as u64);
     }
 
@@ -259,7 +259,7 @@ mod tests {
         let counters = Counters::default();
         counters.socket_opened();
         counters.frame_sent(Endpoint::Handshake, 3);
-        counters.frame_received(4);
+        counters.frames_received(1, 4);
         counters.ponged(17);
         counters.socket_closed(1006);
         // A server that closes with whatever code it likes.

@@ -16,8 +16,8 @@ in_order() {
         rest=${rest#*"$part"}
     done
 }
-in_order 'state IDLE -> HANDSHAKING' 'subscribed /ticks' ' -> CONNECTED' '/ticks {"tick":' \
-    '402::session_unknown' 'CONNECTED -> REHANDSHAKING' 'REHANDSHAKING -> CONNECTING' 'has subscribed again' ' -> CONNECTED' \
+in_order 'state IDLE -> HANDSHAKING' 'transport websocket' ' -> CONNECTED' 'subscribed /ticks' '/ticks {"tick":' \
+    '402::session_unknown' 'CONNECTED -> REHANDSHAKING' 'REHANDSHAKING -> CONNECTING' ' -> CONNECTED' 'has subscribed again' \
     '/ticks {"tick":' 'CONNECTED -> DISCONNECTING' 'DISCONNECTING -> CLOSED' 'events arrived'
 [[ -z $ERRORS ]] || fail "it complained: $ERRORS"
 

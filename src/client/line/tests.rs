@@ -25,8 +25,8 @@ async fn opened(url: &str, extensions: &[Extension]) -> (Client, Line, Session) 
     let shared = client.shared.clone();
     let mut line = Line::new(
         Arc::new(start.transport),
-        start.websockets.map(|it| Sockets::new(Arc::new(*it))),
-        Hooks::new(start.extensions, None, shared.clone()),
+        start.websockets.map(|it| Sockets::new(Arc::new(*it), false)),
+        Hooks::new(start.extensions, None, None, shared.clone()),
         shared,
         client.process.runtime().unwrap(),
     );

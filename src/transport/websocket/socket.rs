@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{ready, Context, Poll};
 
 use bytes::Bytes;
 use tungstenite::error::{CapacityError, Error, ProtocolError};
@@ -21,7 +21,7 @@ use crate::transport::failures::chain;
 use crate::transport::leniencies::Leniencies;
 
 /// Each socket has it all the time.
-const READ_BUFFER: usize = 8 * 1024;
+const READ_BUFFER: usize = 7 * 1024;
 /// What is gathered for one write.
 const WRITE_BUFFER: usize = 16 * 1024;
 /// With what a server is answered that pings and does not read. Of pings beyond that
@@ -99,7 +99,14 @@ impl Socket {
     /// The next text message, or how the socket has ended. Pings are answered on the
     /// way, and other messages passed over.
     pub fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<String, Failure>> {
-        self.0.poll_message(context)
+        let text = ready!(self.0.poll_text(context));
+        Poll::Ready(text.map(|it| it.as_str().to_owned()))
+    }
+
+    /// The same as a part of what was read: to be dropped soon, since what it keeps is
+    /// much larger.
+    pub fn poll_text(&mut self, context: &mut Context<'_>) -> Poll<Result<Utf8Bytes, Failure>> {
+        self.0.poll_text(context)
     }
 
     /// How many bytes have come over it, of frames of any kind.
@@ -210,17 +217,17 @@ impl<S: hyper::rt::Read + hyper::rt::Write + Unpin> Open<S> {
         Ok(())
     }
 
-    pub(super) fn poll_message(
+    pub(super) fn poll_text(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Result<String, Failure>> {
+    ) -> Poll<Result<Utf8Bytes, Failure>> {
         if let Some(end) = &self.end {
             return Poll::Ready(Err(end.clone()));
         }
         self.stream.polled_by(context);
         for _ in 0..TURN {
             match self.framing.read(&mut self.stream) {
-                Ok(Message::Text(text)) => return Poll::Ready(Ok(text.as_str().to_owned())),
+                Ok(Message::Text(text)) => return Poll::Ready(Ok(text)),
                 Ok(Message::Close(_)) => {
                     // The answer, as far as it can be given at once.
                     let _ = self.flush();

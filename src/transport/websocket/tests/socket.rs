@@ -424,10 +424,10 @@ fn why_nothing_can_be_written_is_first_looked_for_in_what_the_server_has_said() 
             assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         }
         for _ in 0..messages {
-            let polled = socket.poll_message(&mut context);
-            assert_eq!(polled, Poll::Ready(Ok("[1]".to_owned())));
+            let polled = socket.poll_text(&mut context);
+            assert_eq!(polled, Poll::Ready(Ok("[1]".into())));
         }
-        let Poll::Ready(Err(failure)) = socket.poll_message(&mut context) else {
+        let Poll::Ready(Err(failure)) = socket.poll_text(&mut context) else {
             panic!("it goes on");
         };
         assert_eq!(
@@ -554,7 +554,7 @@ fn other_clients_have_their_turn_while_a_server_sends_what_is_no_message() {
     let mut socket = Open::new(Deaf(Vec::new()), said, 1_000, Arc::default());
     let mut context = Context::from_waker(Waker::noop());
     let mut turns = 0;
-    while socket.poll_message(&mut context).is_pending() {
+    while socket.poll_text(&mut context).is_pending() {
         turns += 1;
     }
     assert!((2..100).contains(&turns), "{turns}");
