@@ -199,12 +199,9 @@ impl Sockets {
         }
     }
 
-    /// Whether all that has come is handled.
-    pub fn is_through(&self) -> bool {
-        match &self.stage {
-            Stage::Open(open) => open.frames.is_empty() && open.backlog == 0,
-            _ => true,
-        }
+    /// Whether there are frames that can be taken, now or when there is room.
+    pub fn has_frames(&self) -> bool {
+        matches!(&self.stage, Stage::Open(open) if !open.frames.is_empty())
     }
 
     /// Whether something of it is with the host's code, or with another thread.

@@ -99,9 +99,10 @@ impl Task {
             let now = clock::now();
             self.session.handle_room(now, room);
             if let Some(sockets) = self.line.sockets() {
-                let reads = room && sockets.is_through();
+                let kept = sockets.has_backlog();
+                let reads = room && !kept && !sockets.has_frames();
                 self.session.handle_reading(now, reads);
-                self.session.handle_kept(now, sockets.has_backlog());
+                self.session.handle_kept(now, kept);
             }
             self.perform(&mut credentials).await;
             if self.session.state() == State::Closed {
@@ -229,8 +230,7 @@ impl Task {
                 let long = self.frames(credentials);
                 // Where more and more come, the timer has no turn.
                 if self.session.poll_timeout().is_some_and(|at| at <= now) {
-                    self.line.tell_progress(&mut self.session);
-                    self.session.handle_timeout(now);
+                    self.look_at_time(now);
                 }
                 return long;
             }
@@ -241,6 +241,21 @@ impl Task {
             }
         }
         None
+    }
+
+    /// A deadline has passed. What had come by then counts, also what is still to be
+    /// handled: the process may have stood still.
+    fn look_at_time(&mut self, now: Millis) {
+        if let Some(sockets) = self.line.sockets() {
+            if sockets.has_frames() {
+                return;
+            }
+            if sockets.has_backlog() {
+                self.session.handle_reading(now, false);
+            }
+        }
+        self.line.tell_progress(&mut self.session);
+        self.session.handle_timeout(now);
     }
 
     /// Frames have come. They are handled one after the other as long as there is
@@ -447,3 +462,6 @@ async fn publish_parts(shared: &Shared, body: Arc<Body>, range: Range<u32>) {
         yield_now().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,13 +7,12 @@ use std::sync::Mutex;
 use super::*;
 use crate::client::{Builder, Client, Extend, Extension};
 use crate::runtime::lock;
-use crate::session::Configuration;
 use crate::transport::websocket::tests::{run, server};
 
-const SOCKET: SocketId = SocketId(1);
+pub(crate) const SOCKET: SocketId = SocketId(1);
 
 /// The line of a client that is not started, with its socket open.
-async fn opened(url: &str, extensions: &[Extension]) -> (Client, Line, Session) {
+pub(crate) async fn opened(url: &str, extensions: &[Extension]) -> (Client, Line) {
     let mut builder = Builder::new(url).unwrap();
     let transports = crate::bayeux::ConnectionType::WebSocket;
     builder.set_transports(&[transports]).unwrap();
@@ -33,7 +32,7 @@ async fn opened(url: &str, extensions: &[Extension]) -> (Client, Line, Session) 
     line.open(SOCKET, Server::Given(0));
     let happened = poll_fn(|context| line.poll(context, true)).await;
     assert!(matches!(happened, Happened::Socket(News::Opened(SOCKET))));
-    (client, line, Session::new(Configuration::default()))
+    (client, line)
 }
 
 fn frame(id: u64, body: Vec<u8>) -> Request {
@@ -69,7 +68,7 @@ fn what_is_given_up_while_an_extension_has_it_takes_no_room_of_the_socket() {
             outgoing: Some(keeps),
             incoming: None,
         };
-        let (_client, mut line, _) = opened(&url, &[extension]).await;
+        let (_client, mut line) = opened(&url, &[extension]).await;
         line.send(frame(1, b"[{}]".to_vec()));
         line.cancel(RequestId(1));
         poll_fn(|context| {
