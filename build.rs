@@ -40,6 +40,7 @@ fn main() {
         "publish",
         "statistics",
         "disconnect",
+        "handover",
         "own_receiver",
         "replay",
         "receiver",

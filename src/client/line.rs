@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::arrivals::{Arrivals, Origin};
+use super::handover::Carried;
 use super::hooks::{Done, Hooks};
 use super::shared::Shared;
 use super::sockets::{News, Sockets};
@@ -89,7 +90,20 @@ impl Line {
 
     /// The session that was asked for, for whoever waits for it.
     pub fn handed_over(&self, handover: Option<Box<Handover>>) {
-        let _ = handover;
+        let Some(outbox) = self.shared.outbox.get() else {
+            return;
+        };
+        outbox.answer(handover.map(|session| {
+            let server = Server::Given(session.server());
+            let places = self.transport.places(server);
+            let places = places.ok_or("its server is not known any more")?;
+            Carried {
+                url: places.base().to_string(),
+                session: *session,
+                cookies: self.transport.kept_cookies(),
+            }
+            .to_text()
+        }));
     }
 
     pub fn send(&mut self, request: Request) {

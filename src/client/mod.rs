@@ -7,7 +7,9 @@ mod builder;
 mod commands;
 mod disconnect;
 mod ending;
+mod export;
 mod extensions;
+mod handover;
 mod hooks;
 mod line;
 mod name;
@@ -30,7 +32,7 @@ use crate::clock;
 use crate::delivery::Queue;
 use crate::error::{Error, ErrorKind};
 use crate::runtime::{lock, Process};
-use crate::session::{Command, Configuration, Session, State};
+use crate::session::{Command, Configuration, Handover, Session, State};
 use crate::speaker::speaking;
 use crate::transport::authorization;
 use crate::transport::http::LongPolling;
@@ -60,6 +62,8 @@ struct Unstarted {
     token_provider: Option<Arc<TokenProvider>>,
     extensions: Extensions,
     handshake_provider: Option<Arc<HandshakeProvider>>,
+    /// The session that it goes on with.
+    resumed: Option<Box<Handover>>,
 }
 
 /// A client. Dropping it aborts what still runs, without waiting.
@@ -104,9 +108,14 @@ impl Client {
             start.handshake_provider,
             self.shared.clone(),
         );
+        let timestamps = start.configuration.timestamp.is_some();
+        let mut session = Session::sharing(start.configuration, seed(), clock::calendar());
+        if let Some(Err(why)) = start.resumed.map(|it| session.resume(&it)) {
+            tracing::warn!(target: "cometd::client", "a session is not gone on with: {why}");
+        }
         let task = Box::new(Task {
-            timestamps: start.configuration.timestamp.is_some(),
-            session: Session::sharing(start.configuration, seed(), clock::calendar()),
+            timestamps,
+            session,
             line: Line::new(
                 Arc::new(start.transport),
                 start.websockets.map(|it| Sockets::new(Arc::new(*it))),
@@ -132,7 +141,7 @@ impl Client {
     }
 
     /// The clientId of the session that there is.
-    pub fn session_id(&self) -> Option<String> {
+    pub fn session_id(&self) -> Option<Box<str>> {
         lock(&self.shared.session_id).clone()
     }
 
