@@ -55,6 +55,10 @@ impl Handover {
         self.server
     }
 
+    pub fn channels(&self) -> Vec<String> {
+        self.subscriptions.keys().cloned().collect()
+    }
+
     /// Whether it can be that of a session at all.
     pub fn check(&self) -> Result<(), &'static str> {
         let times = [Some(self.interval), self.timeout, self.maximum_interval];

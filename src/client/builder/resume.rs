@@ -54,6 +54,9 @@ impl Builder {
     pub(super) fn resumes(&self, client: &Client, resumed: Option<Box<Carried>>) {
         let Some(carried) = resumed else { return };
         *lock(&self.resume) = None;
+        if let Some(positions) = &client.shared.positions {
+            positions.resumed(&carried.session.channels());
+        }
         if let Some(start) = lock(&client.unstarted).as_deref_mut() {
             start.resumed = Some(Box::new(carried.session));
         }
