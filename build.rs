@@ -41,6 +41,7 @@ fn main() {
         "publish",
         "statistics",
         "disconnect",
+        "handover",
         "own_receiver",
         "replay",
         "receiver",

@@ -615,6 +615,15 @@ public:
             return cometd_client_disconnect(get(), detail::to_ms(timeout), err);
         });
     }
+    /// Gives the session to `builder::set_resume`, and ends without a word to the server. It is a secret.
+    /// Within `timeout`; where that was not enough, it can be called again.
+    std::string export_session(milliseconds timeout) {
+        const char *text = nullptr;
+        detail::checked("export_session", [&](cometd_error **err) {
+            return cometd_client_export(get(), detail::to_ms(timeout), &text, err);
+        });
+        return text;
+    }
 
     cometd_client *get() noexcept { return client_.get(); }
     /// Gives the C object away; this one is empty then.
@@ -1032,6 +1041,10 @@ public:
     /// What the clients are called in errors and log lines.
     builder &set_name(const std::string &name) {
         return set("set_name", cometd_client_builder_set_name, name);
+    }
+    /// The first client that is built goes on with this session, of `client::export_session`; "" takes it back.
+    builder &set_resume(const std::string &text) {
+        return set("set_resume", cometd_client_builder_set_resume, text);
     }
     /// true: a client ends before its first session when what fails does not pass by itself.
     builder &set_fail_fast(bool enabled) {

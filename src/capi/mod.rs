@@ -7,7 +7,7 @@
 //! [`extension`], [`handshake`] and [`request`]. The setters of a builder stand by what they
 //! are about ([`urls`], [`authorization`], [`timing`], [`capacity`],
 //! [`session_options`], [`network`], [`transport`], [`replay`]), and so does what a client does
-//! ([`subscription`], [`publish`], [`statistics`], [`disconnect`],
+//! ([`subscription`], [`publish`], [`statistics`], [`disconnect`], [`handover`],
 //! [`own_receiver`]).
 //!
 //! Below them is what they share: [`boundary`] is the guard against panics and
@@ -29,6 +29,7 @@ pub mod disconnect;
 pub mod error;
 pub mod event;
 pub mod extension;
+pub mod handover;
 pub mod handshake;
 pub mod host;
 pub mod log;

@@ -1,6 +1,7 @@
 //! What a client is told before it is built. Each setter checks its argument
 //! at once, names it in the error, and changes nothing when it refuses it.
 
+mod resume;
 mod transports;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use url::Url;
 use super::arguments::json_error;
 use super::board::Board;
 use super::extensions::{Extension, Extensions};
+use super::handover::Carried;
 use super::header_provider::HeaderProvider;
 use super::hooks::HandshakeProvider;
 use super::name;
@@ -26,7 +28,7 @@ use super::{Client, Unstarted};
 use crate::bayeux::json;
 use crate::delivery::{Hub, Limits, Overflow};
 use crate::error::{Error, ErrorKind};
-use crate::runtime::Process;
+use crate::runtime::{lock, Process};
 use crate::session::{Configuration, ReplayPolicy, Server, Timestamp};
 use crate::transport::authorization::{self, Authorization};
 use crate::transport::cookies::{self, Jar};
@@ -84,6 +86,8 @@ pub struct Builder {
     proxy: Choice,
     tls: Tls,
     name: Option<Arc<str>>,
+    /// The session that the first client to be built goes on with.
+    resume: Arc<Mutex<Option<Box<Carried>>>>,
 }
 
 impl Builder {
@@ -134,6 +138,7 @@ impl Builder {
             proxy: Choice::default(),
             tls: Tls::default(),
             name: None,
+            resume: Arc::default(),
         };
         // Whatever a URL may be wrong for is found here, not at build.
         builder.endpoints(&builder.url)?;
@@ -476,7 +481,8 @@ impl Builder {
     /// Builds a client; the builder can build more.
     pub fn build(&self) -> Result<Client, Error> {
         let authorization = Arc::new(Authorization::new(self.authorization.clone()));
-        let cookies = Arc::new(Mutex::new(self.jar.clone()));
+        let resumed = lock(&self.resume).clone();
+        let cookies = Arc::new(Mutex::new(self.jar_with(resumed.as_deref())?));
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let proxies = Arc::new(self.proxy.proxies());
         for url in self.urls() {
@@ -503,7 +509,9 @@ impl Builder {
             tls: self.tls.clone(),
             leniencies: Arc::new(Leniencies::new(move |text| told.redact(text))),
         };
-        self.client(settings, secrets)
+        let client = self.client(settings, secrets)?;
+        self.resumes(&client, resumed);
+        Ok(client)
     }
 
     fn client(&self, settings: Settings, secrets: Arc<Secrets>) -> Result<Client, Error> {
@@ -537,6 +545,7 @@ impl Builder {
             counters: Counters::default(),
             transport: AtomicU8::new(0),
             leniencies,
+            outbox: OnceLock::new(),
             positions: positions.map(Box::new),
         });
         Ok(Client {
@@ -550,6 +559,7 @@ impl Builder {
                 extensions: Extensions::new(self.extensions.clone()),
                 handshake_provider: self.handshake_provider.clone(),
                 header_provider: self.header_provider.clone(),
+                resumed: None,
             }))),
             request_capacity: self.session.request_capacity,
             process: Process::current(),

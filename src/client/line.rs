@@ -8,6 +8,7 @@ use hyper::header::HeaderMap;
 
 use super::arrivals::{Arrivals, Origin};
 use super::frames::Frame;
+use super::handover::Carried;
 use super::header_provider::OutgoingRequest;
 use super::hooks::{Done, Hooks};
 use super::shared::Shared;
@@ -94,7 +95,20 @@ impl Line {
 
     /// The session that was asked for, for whoever waits for it.
     pub fn handed_over(&self, handover: Option<Box<Handover>>) {
-        let _ = handover;
+        let Some(outbox) = self.shared.outbox.get() else {
+            return;
+        };
+        outbox.answer(handover.map(|session| {
+            let server = Server::Given(session.server());
+            let places = self.transport.places(server);
+            let places = places.ok_or("its server is not known any more")?;
+            Carried {
+                url: places.base().to_string(),
+                session: *session,
+                cookies: self.transport.kept_cookies(),
+            }
+            .to_text()
+        }));
     }
 
     pub fn send(&mut self, request: Request) {

@@ -7,8 +7,10 @@ mod builder;
 mod commands;
 mod disconnect;
 mod ending;
+mod export;
 mod extensions;
 mod frames;
+mod handover;
 mod header_provider;
 mod hooks;
 mod line;
@@ -32,7 +34,7 @@ use crate::clock;
 use crate::delivery::Queue;
 use crate::error::{Error, ErrorKind};
 use crate::runtime::{lock, Process};
-use crate::session::{Command, Configuration, Session, State};
+use crate::session::{Command, Configuration, Handover, Session, State};
 use crate::speaker::speaking;
 use crate::transport::authorization;
 use crate::transport::http::LongPolling;
@@ -64,6 +66,8 @@ struct Unstarted {
     extensions: Extensions,
     handshake_provider: Option<Arc<HandshakeProvider>>,
     header_provider: Option<Arc<HeaderProvider>>,
+    /// The session that it goes on with.
+    resumed: Option<Box<Handover>>,
 }
 
 /// A client. Dropping it aborts what still runs, without waiting.
@@ -111,9 +115,14 @@ impl Client {
         );
         // What an extension is slow with is counted by frames.
         let joins = !hooks.as_ref().is_some_and(Hooks::has_incoming);
+        let timestamps = start.configuration.timestamp.is_some();
+        let mut session = Session::sharing(start.configuration, seed(), clock::calendar());
+        if let Some(Err(why)) = start.resumed.map(|it| session.resume(&it)) {
+            tracing::warn!(target: "cometd::client", "a session is not gone on with: {why}");
+        }
         let task = Box::new(Task {
-            timestamps: start.configuration.timestamp.is_some(),
-            session: Session::sharing(start.configuration, seed(), clock::calendar()),
+            timestamps,
+            session,
             line: Line::new(
                 Arc::new(start.transport),
                 start
@@ -141,7 +150,7 @@ impl Client {
     }
 
     /// The clientId of the session that there is.
-    pub fn session_id(&self) -> Option<String> {
+    pub fn session_id(&self) -> Option<Box<str>> {
         lock(&self.shared.session_id).clone()
     }
 

@@ -180,6 +180,15 @@ impl Positions {
         commands
     }
 
+    /// The session of another client is gone on with, and has these. It knows better
+    /// than the host where they stand.
+    pub(super) fn resumed(&self, channels: &[String]) {
+        self.subscribes(channels, Loaded(BTreeMap::new()));
+        for channel in channels {
+            self.accepted(channel);
+        }
+    }
+
     /// The server has accepted a subscribe.
     pub(super) fn accepted(&self, channel: &str) {
         let mut topics = lock(&self.topics);
@@ -274,6 +283,19 @@ mod tests {
         positions.ended("/a");
         assert_eq!(subscribe(&positions, &["/a"]), ["/a 5?"]);
         assert_eq!(lock(&asked).len(), 3);
+    }
+
+    #[test]
+    fn of_a_resumed_subscription_the_store_is_not_asked() {
+        let (positions, asked) = positions(&[("/a", 5)]);
+        positions.resumed(&names(&["/a", "/c/*"]));
+        // One more, which is refused, does not end it.
+        assert!(subscribe(&positions, &["/a"]).is_empty());
+        positions.refused("/a");
+        assert!(subscribe(&positions, &["/a"]).is_empty());
+        assert_eq!(lock(&asked).len(), 0);
+        positions.ended("/a");
+        assert_eq!(subscribe(&positions, &["/a"]), ["/a 5?"]);
     }
 
     #[test]

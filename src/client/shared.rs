@@ -2,11 +2,12 @@
 //! the host from there.
 
 use std::sync::atomic::{AtomicU64, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::Notify;
 
 use super::board::Board;
+use super::handover::Outbox;
 use super::replay::Positions;
 use super::statistics::Counters;
 use crate::bayeux::error_text::one_line;
@@ -31,7 +32,7 @@ pub(crate) struct Shared {
     /// Where the last request went.
     pub(super) server: Mutex<(Server, Arc<Endpoints>)>,
     /// Of the session that there is.
-    pub(super) session_id: Mutex<Option<String>>,
+    pub(super) session_id: Mutex<Option<Box<str>>>,
     /// Of the client itself, since it was last connected.
     pub(super) last_error: Mutex<Option<Box<Error>>>,
     pub(super) hub: Hub,
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     /// Over which the last reply came, as [`number_of`] has it; 0: none has.
     pub(super) transport: AtomicU8,
     pub(super) leniencies: Arc<Leniencies>,
+    /// Once its session was asked for.
+    pub(super) outbox: OnceLock<Box<Outbox>>,
     /// With the replay extension.
     pub(super) positions: Option<Box<Positions>>,
 }
@@ -185,6 +188,9 @@ impl Shared {
                     self.hub.publish(event);
                     self.hub.wake();
                 });
+                if let Some(outbox) = self.outbox.get() {
+                    outbox.ended();
+                }
                 return;
             }
         }
@@ -289,7 +295,7 @@ impl Shared {
     pub(super) fn session_is(&self, id: Option<&str>) {
         let mut session_id = lock(&self.session_id);
         if session_id.as_deref() != id {
-            *session_id = id.map(str::to_owned);
+            *session_id = id.map(Box::from);
         }
     }
 

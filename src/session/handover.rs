@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::subscriptions::Standing;
 use super::{socket, Attempt, Millis, Output, Session, State, StoredAdvice};
-use crate::bayeux::ConnectionType;
+use crate::bayeux::{channel, ConnectionType};
 
 /// All that a client knows of its session.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,38 @@ impl fmt::Debug for Handover {
     /// A clientId is as good as a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Handover(…)")
+    }
+}
+
+/// Message ids and times of a real session stay far below, and sums of them do not
+/// overflow.
+const MAXIMUM_NUMBER: u64 = 1 << 53;
+
+impl Handover {
+    /// Which of the host's servers it is of.
+    pub fn server(&self) -> usize {
+        self.server
+    }
+
+    pub fn channels(&self) -> Vec<String> {
+        self.subscriptions.keys().cloned().collect()
+    }
+
+    /// Whether it can be that of a session at all.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let times = [Some(self.interval), self.timeout, self.maximum_interval];
+        let mut numbers = times.into_iter().flatten().chain([self.last_message_id]);
+        if self.client_id.is_empty() {
+            return Err("it has no clientId");
+        }
+        if numbers.any(|it| it > MAXIMUM_NUMBER) {
+            return Err("a number is too large");
+        }
+        let mut channels = self.subscriptions.keys();
+        if channels.any(|it| channel::check_subscription(it).is_err()) {
+            return Err("a channel is none");
+        }
+        Ok(())
     }
 }
 

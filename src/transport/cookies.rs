@@ -1,6 +1,8 @@
 //! One client's cookies: those that the host gave, and a jar (RFC 6265) for
 //! those that the server sets.
 
+pub mod kept;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Mutex;

@@ -15,6 +15,7 @@ function good(type, name) {
         if (name == "path") return "\"a/\""
         if (name == "json" || name == "meta") return "\"{}\""
         if (name == "channel" || name == "pattern") return "\"/service/a\""
+        if (name == "text") return "\"\""
         if (name ~ /^(token|user|password|header_value|name|protocol|value|pem|pem_chain|pem_key)$/) return "\"x\""
     }
     if (type == "const void *" && name == "bytes") return "\"x\""
@@ -22,6 +23,7 @@ function good(type, name) {
     if (type == "const int32_t *" && name == "transports") return "f.transports"
     if (type ~ /^(const )?cometd_(client|client_builder|receiver|event|error|message) \*$/)
         return "f." name
+    if (type == "const char **" && name == "text") return "(const char **)&f.out"
     if (type == "char *" && name == "buf") return "f.buffer"
     if (type == "size_t *" && name == "needed") return "&f.len"
     if (type ~ /^(const )?cometd_(token|handshake|request|extension_message) \*$/)

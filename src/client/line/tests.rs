@@ -24,7 +24,9 @@ pub(crate) async fn opened(url: &str, extensions: &[Extension]) -> (Client, Line
     let shared = client.shared.clone();
     let mut line = Line::new(
         Arc::new(start.transport),
-        start.websockets.map(|it| Sockets::new(Arc::new(*it), false)),
+        start
+            .websockets
+            .map(|it| Sockets::new(Arc::new(*it), false)),
         Hooks::new(start.extensions, None, None, shared.clone()),
         shared,
         client.process.runtime().unwrap(),

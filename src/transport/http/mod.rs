@@ -23,6 +23,7 @@ use crate::runtime::lock;
 use crate::session::{Endpoint, Server};
 use crate::transport::authorization::Authorization;
 use crate::transport::connector::Connector;
+use crate::transport::cookies::kept::Kept;
 use crate::transport::cookies::{self, Jar};
 use crate::transport::endpoints::{self, Endpoints, Target};
 use crate::transport::headers::Headers;
@@ -169,6 +170,11 @@ impl LongPolling {
     /// The places of a server, if it has any.
     pub fn places(&self, server: Server) -> Option<Arc<Endpoints>> {
         self.servers.endpoints(server).ok()
+    }
+
+    /// The cookies that servers have set.
+    pub fn kept_cookies(&self) -> Vec<Kept> {
+        lock(&self.cookies).kept(clock::now())
     }
 
     /// Sees to the connections that no request uses, and to time, for those that
