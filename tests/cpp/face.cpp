@@ -123,7 +123,7 @@ static void every_option_is_there() {
         .set_timeout(1s).set_interval(0s).set_request_timeout(5s).set_number_of_retries(COMETD_RETRY_FOREVER)
         .set_backoff(10ms, 20ms).set_events_capacity(100, 100000).set_commands_capacity(100)
         .set_overflow(COMETD_OVERFLOW_DROP_OLDEST).set_response_capacity(100000).set_own_receiver(true).set_acknowledgement(false)
-        .set_name("every option").set_fail_fast(true).set_websocket_path("ws").set_websocket_protocol("")
+        .set_name("every option").set_resume("").set_fail_fast(true).set_websocket_path("ws").set_websocket_protocol("")
         .set_ping_interval(1s).set_transports({COMETD_TRANSPORT_LONG_POLLING}).build();
     assert(client.name() == "every option" && !client.session_id() && !client.last_error());
     assert(client.state() == COMETD_STATE_IDLE && client.fd() >= 0 && client.transport() == 0);

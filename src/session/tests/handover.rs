@@ -171,6 +171,19 @@ fn it_goes_on_at_its_server_or_not_at_all() {
 }
 
 #[test]
+fn what_has_no_outcome_ends_with_the_client() {
+    let (mut world, _) = World::connected();
+    world.events();
+    world.publish(1, "/x", "1");
+    assert!(hands_over(&mut world).is_some());
+    let events = world.events();
+    assert_eq!(
+        events,
+        ["Error publish Aborted 1 /x", "-> Closed", "Closed"]
+    );
+}
+
+#[test]
 fn no_log_has_a_clientid() {
     let (mut world, _) = World::connected();
     let handover = hands_over(&mut world).expect("a session");
