@@ -95,6 +95,8 @@ pub struct Error {
     /// With which code a WebSocket was closed (RFC 6455, section 7.4); 0: there was
     /// none, or it has not ended.
     pub websocket_code: u16,
+    /// The server's reason for that, which stands in the message, and in no log.
+    pub websocket_reason: Option<Box<str>>,
     pub bayeux: Option<ErrorText>,
     /// The `ext` of the reply that caused it, JSON.
     pub reply_ext: Option<Box<str>>,
@@ -118,6 +120,7 @@ impl Error {
             fatal: false,
             http_status: 0,
             websocket_code: 0,
+            websocket_reason: None,
             bayeux: None,
             reply_ext: None,
             reply_error: None,
@@ -141,6 +144,16 @@ impl Error {
         Self::new(kind, Phase::Call, message)
     }
 
+    /// The message without what is for no log.
+    pub fn logged(&self) -> String {
+        match &self.websocket_reason {
+            Some(reason) => self
+                .message
+                .replacen(&format!(": {reason}"), ": \u{2026}", 1),
+            None => self.message.clone(),
+        }
+    }
+
     /// Says which client it is of, unless that is known.
     pub fn of(mut self, client: &Arc<str>) -> Self {
         self.client.get_or_insert_with(|| client.clone());
@@ -162,6 +175,8 @@ pub struct Failure {
     pub http_status: u16,
     /// With which code a WebSocket was closed; 0: none was.
     pub websocket_code: u16,
+    /// The server's reason for that: how many bytes at the end of the text.
+    pub websocket_reason: u16,
     /// The error of a message that came with the status.
     pub bayeux: Option<ErrorText>,
     /// The `ext` of that message, and the whole of its `error`, JSON.
@@ -184,6 +199,7 @@ impl Failure {
             text: text.into(),
             http_status: 0,
             websocket_code: 0,
+            websocket_reason: 0,
             bayeux: None,
             reply_ext: None,
             reply_error: None,
@@ -204,6 +220,9 @@ impl Failure {
         let mut error = Error::new(self.kind, phase, format!("{}: {}", phase.name(), self.text));
         error.http_status = self.http_status;
         error.websocket_code = self.websocket_code;
+        let reason = self.text.len().checked_sub(self.websocket_reason.into());
+        let reason = reason.and_then(|it| self.text.get(it..));
+        error.websocket_reason = reason.filter(|it| !it.is_empty()).map(Into::into);
         error.bayeux.clone_from(&self.bayeux);
         error.reply_ext.clone_from(&self.reply_ext);
         error.reply_error.clone_from(&self.reply_error);
@@ -214,5 +233,28 @@ impl Failure {
     pub fn advice_on(&self, channel: &str) -> Option<&Advice> {
         let advice = self.advice.as_deref();
         advice.filter(|it| it.0 == channel).map(|it| &it.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_that_a_server_closes_with_is_for_no_log_245() {
+        let mut failure = Failure::new(
+            ErrorKind::ConnectionLost,
+            "the server closed the WebSocket: 4001: no, you",
+        );
+        failure.websocket_reason = "no, you".len() as u16;
+        let mut error = failure.to_error(Phase::Connect);
+        error.message.push_str("; going on with long polling");
+        assert_eq!(
+            error.logged(),
+            "connect: the server closed the WebSocket: 4001: …; going on with long polling"
+        );
+        failure.websocket_reason = 0;
+        let error = failure.to_error(Phase::Connect);
+        assert_eq!(error.logged(), error.message);
     }
 }

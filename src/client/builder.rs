@@ -5,7 +5,7 @@ mod resume;
 mod transports;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicU8, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicU8, AtomicUsize};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -539,6 +539,7 @@ impl Builder {
             secrets,
             mailbox: Mutex::default(),
             commands_came: Notify::new(),
+            is_freed: AtomicBool::new(false),
             outstanding: AtomicUsize::new(0),
             commands_capacity: self.commands,
             last_operation: AtomicU64::new(0),

@@ -110,6 +110,7 @@ impl Client {
         }
         if !self.close_unstarted() {
             self.shared.command(Command::Abort);
+            self.shared.free();
         }
     }
 }

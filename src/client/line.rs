@@ -433,10 +433,22 @@ impl Line {
     pub async fn end(&mut self) {
         // With the last of what the host's code may have of the client.
         self.requests.clear();
-        self.transport.close_idle().await;
-        if let Some(sockets) = &mut self.sockets {
-            sockets.said_goodbye().await;
-        }
+        self.hooks = None;
+        let Self {
+            transport,
+            sockets,
+            shared,
+            ..
+        } = self;
+        let goodbye = async {
+            if let Some(sockets) = sockets {
+                tokio::select! {
+                    () = sockets.said_goodbye() => {}
+                    () = shared.freed() => {}
+                }
+            }
+        };
+        tokio::join!(goodbye, transport.close_idle());
     }
 }
 

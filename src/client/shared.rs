@@ -1,7 +1,7 @@
 //! What the host's side of a client and its task share, and what is told to
 //! the host from there.
 
-use std::sync::atomic::{AtomicU64, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::Notify;
@@ -41,6 +41,7 @@ pub(crate) struct Shared {
     pub(super) secrets: Arc<Secrets>,
     pub(super) mailbox: Mutex<Mailbox>,
     pub(super) commands_came: Notify,
+    pub(super) is_freed: AtomicBool,
     /// Messages accepted of the host whose ending event is not yet queued.
     pub(super) outstanding: AtomicUsize,
     pub(super) commands_capacity: usize,
@@ -137,7 +138,7 @@ impl Shared {
                 if error.kind == ErrorKind::Timeout && error.phase == Phase::Disconnect {
                     self.board.note_disconnect_timeout();
                 }
-                let message = error.message.clone();
+                let message = error.logged();
                 self.identify(error);
                 tracing::warn!(
                     target: "cometd::client",
@@ -221,6 +222,11 @@ impl Shared {
 
     pub(super) fn redact(&self, error: &mut Error) {
         self.redact_text(&mut error.message);
+        if let Some(reason) = error.websocket_reason.take() {
+            let mut reason = String::from(reason);
+            self.redact_text(&mut reason);
+            error.websocket_reason = Some(reason.into());
+        }
         if let Some(bayeux) = &mut error.bayeux {
             self.redact_text(&mut bayeux.text);
         }
@@ -314,6 +320,18 @@ impl Shared {
 
     pub(super) fn take_commands(&self) -> Vec<Command> {
         std::mem::take(&mut lock(&self.mailbox).commands)
+    }
+
+    /// The host has freed the client: nothing of it is waited for.
+    pub(super) fn free(&self) {
+        self.is_freed.store(true, Ordering::SeqCst);
+        self.commands_came.notify_one();
+    }
+
+    pub(super) async fn freed(&self) {
+        while !self.is_freed.load(Ordering::SeqCst) {
+            self.commands_came.notified().await;
+        }
     }
 
     pub(super) async fn commands_came(&self) {

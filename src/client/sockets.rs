@@ -88,6 +88,13 @@ struct Left {
     until: Pin<Box<Sleep>>,
 }
 
+impl Left {
+    fn new(socket: Socket) -> Self {
+        let until = Box::pin(sleep(GOODBYE));
+        Self { socket, until }
+    }
+}
+
 impl Sockets {
     /// With `joins` small texts that come one behind the other are one.
     pub fn new(transport: Arc<WebSockets>, joins: bool) -> Self {
@@ -165,9 +172,8 @@ impl Sockets {
         };
         let mut socket = open.socket;
         if code != 0 && open.ended.is_none() && open.broken.is_none() {
-            socket.close(code);
-            let until = Box::pin(sleep(GOODBYE));
-            self.left.push(Left { socket, until });
+            socket.leave(code);
+            self.left.push(Left::new(socket));
         }
         true
     }
@@ -234,6 +240,16 @@ impl Sockets {
         Some((open.id, std::mem::take(&mut open.untold)))
     }
 
+    /// A server that closes is answered, however slowly it reads.
+    fn answer(&mut self, ended: Stage, context: &mut Context<'_>) {
+        if let Stage::Open(open) = ended {
+            if open.socket.is_answering() {
+                self.left.push(Left::new(open.socket));
+                self.poll_left(context);
+            }
+        }
+    }
+
     /// Waits until those that were left have ended.
     pub async fn said_goodbye(&mut self) {
         std::future::poll_fn(|context| {
@@ -248,10 +264,11 @@ impl Sockets {
 
     fn poll_left(&mut self, context: &mut Context<'_>) {
         self.left.retain_mut(|left| {
+            let flushed = match left.socket.poll_flush(context) {
+                Poll::Ready(Err(_)) => return false,
+                flushed => flushed.is_ready(),
+            };
             if left.until.as_mut().poll(context).is_ready() {
-                return false;
-            }
-            if let Poll::Ready(Err(_)) = left.socket.poll_flush(context) {
                 return false;
             }
             // A flood ends with the time.
@@ -259,7 +276,7 @@ impl Sockets {
                 match left.socket.poll_message(context) {
                     Poll::Pending => return true,
                     Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(_)) => return false,
+                    Poll::Ready(Err(_)) => return !flushed,
                 }
             }
             context.waker().wake_by_ref();
@@ -304,7 +321,8 @@ impl Sockets {
             Stage::Open(open) => {
                 let news = open.poll(context, room);
                 if matches!(news, Poll::Ready(News::Ended(..))) {
-                    self.stage = Stage::None;
+                    let ended = std::mem::replace(&mut self.stage, Stage::None);
+                    self.answer(ended, context);
                 }
                 return news;
             }

@@ -412,7 +412,8 @@ impl Session {
             (Some(since), true) => {
                 socket.unread_since = None;
                 socket.heard_at = now;
-                socket.pinged = None;
+                // What has answered it is about to be read.
+                socket.pinged = socket.pinged.map(|_| now);
                 Some(since)
             }
             _ => return,

@@ -81,6 +81,7 @@ fn an_extension_that_keeps_what_came_over_a_socket_costs_the_socket() {
     world.wants_socket();
     world.opens();
     world.request(Endpoint::Connect);
+    world.heard(1);
     // Given back in time it costs nothing.
     world.keeps(true);
     world.wait(HOST_LIMIT - 1);

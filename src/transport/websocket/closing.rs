@@ -61,7 +61,9 @@ pub fn closed(payload: &[u8], leniencies: &Leniencies) -> Failure {
         text.push_str(": ");
         text.push_str(&reason);
     }
-    lost(kind(code), text, code)
+    let mut failure = lost(kind(code), text, code);
+    failure.websocket_reason = u16::try_from(reason.len()).unwrap_or(u16::MAX);
+    failure
 }
 
 /// A socket that ended without a close frame, or had to be ended.

@@ -54,6 +54,8 @@ pub(super) struct Open<S> {
     /// The last that was taken closes it.
     is_closing: bool,
     end: Option<Failure>,
+    /// The answer to the server's close frame is not with the system yet.
+    answering: bool,
     leniencies: Arc<Leniencies>,
 }
 
@@ -89,6 +91,12 @@ impl Socket {
         self.0.is_closing = true;
     }
 
+    /// The same, at once: of what was taken nothing leaves that has not begun to.
+    pub fn leave(&mut self, code: u16) {
+        self.0.waiting.clear();
+        self.close(code);
+    }
+
     /// Ready when the system has all that was taken. When nothing can be written any
     /// more it is [`Self::poll_message`] that tells, behind what the server has still
     /// said.
@@ -107,6 +115,12 @@ impl Socket {
     /// much larger.
     pub fn poll_text(&mut self, context: &mut Context<'_>) -> Poll<Result<Utf8Bytes, Failure>> {
         self.0.poll_text(context)
+    }
+
+    /// Whether it has ended, and the server's close frame is still to be answered: by
+    /// [`Self::poll_flush`].
+    pub fn is_answering(&self) -> bool {
+        self.0.answering
     }
 
     /// How many bytes have come over it, of frames of any kind.
@@ -146,6 +160,7 @@ impl<S: hyper::rt::Read + hyper::rt::Write + Unpin> Open<S> {
             woken_to_read: false,
             is_closing: false,
             end: None,
+            answering: false,
             leniencies,
         }
     }
@@ -163,10 +178,15 @@ impl<S: hyper::rt::Read + hyper::rt::Write + Unpin> Open<S> {
     }
 
     pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        if let Some(end) = &self.end {
-            return Poll::Ready(Err(end.clone()));
-        }
         self.stream.polled_by(context);
+        if let Some(end) = &self.end {
+            let end = end.clone();
+            if self.answering && self.flush().is_err_and(|it| would_block(&it)) {
+                return Poll::Pending;
+            }
+            self.answering = false;
+            return Poll::Ready(Err(end));
+        }
         loop {
             while self.unwritten < WRITE_BUFFER {
                 let Some(message) = self.waiting.pop_front() else {
@@ -229,8 +249,8 @@ impl<S: hyper::rt::Read + hyper::rt::Write + Unpin> Open<S> {
             match self.framing.read(&mut self.stream) {
                 Ok(Message::Text(text)) => return Poll::Ready(Ok(text)),
                 Ok(Message::Close(_)) => {
-                    // The answer, as far as it can be given at once.
-                    let _ = self.flush();
+                    // The answer; what the server does not read yet, `poll_flush` gives.
+                    self.answering = self.flush().is_err_and(|it| would_block(&it));
                     let payload = self.stream.frames.close().unwrap_or_default();
                     let failure = closed(payload, &self.leniencies);
                     return Poll::Ready(Err(self.ends(failure)));

@@ -41,7 +41,11 @@ fn said(bytes: impl Into<Vec<u8>>) -> (Vec<String>, Failure, Option<u16>) {
         loop {
             match message(&mut socket).await {
                 Ok(message) => messages.push(message),
-                Err(failure) => return failure,
+                Err(failure) => {
+                    // The server may read its answer late.
+                    let _ = poll_fn(|context| socket.poll_flush(context)).await;
+                    return failure;
+                }
             }
         }
     });
