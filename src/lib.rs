@@ -14,8 +14,9 @@
 //!   what to do comes out; it never touches a socket, a clock or a thread, so
 //!   that its tests run a year of failures in a blink. Its documentation has the
 //!   tables of what is tried again, and by which clock (`rules.md`).
-//! - [`transport`]: long polling over HTTP, with connector, proxies, TLS, cookies,
-//!   authorization, and what is mended in responses.
+//! - [`transport`]: long polling over HTTP, and WebSocket, each in a room of its own;
+//!   beside them what both need: connector, proxies, TLS, cookies, authorization, and
+//!   what is mended in responses.
 //! - [`client`]: the builder, the tokio task that drives one session over its
 //!   transport, and the thread that runs the host's extensions in between.
 //! - [`delivery`]: events, the bounded queue of each receiver, its file
@@ -35,6 +36,12 @@
 //! [`session::Output`]s; events go to the [`delivery::Hub`], which puts a run of
 //! messages as one entry into the [`delivery::Queue`] of each receiver; a poll
 //! takes them out one by one, as pointers into the body.
+//!
+//! A frame's way: [`transport::websocket::Socket`] gives its text, the client's
+//! sockets join small ones that are there together, and all that are there are
+//! read, given to [`session::Session::handle_frame`] and told in one turn. What
+//! happens when a socket dies stands in `session/socket.rs`, which transport is
+//! used and when in `session/transports.rs`.
 
 pub mod aside;
 pub mod bayeux;

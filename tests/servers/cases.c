@@ -443,6 +443,41 @@ static void wrong_token_is_a_fatal_error(void) {
     cometd_client_free(client);
 }
 
+/* The second client has the session of the first, its subscription, and with
+ * acknowledgement what came in between. */
+static void a_session_goes_on_in_another_client(void) {
+    cometd_client_builder *builder = new_builder();
+    OK(cometd_client_builder_set_acknowledgement(builder, true));
+    cometd_client *first = build(builder);
+    OK(cometd_client_connect(first, NULL));
+    subscribe(first, "/flood");
+    AWAIT_ONLY(first, COMETD_EVENT_SUBSCRIBED, "/flood");
+    OK(cometd_client_wait(first, COMETD_STATE_CONNECTED, LIMIT_MS));
+    const char *text;
+    OK(cometd_client_export(first, LIMIT_MS, &text, NULL));
+    builder = new_builder();
+    OK(cometd_client_builder_set_acknowledgement(builder, true));
+    OK(cometd_client_builder_set_resume(builder, text));
+    cometd_client_free(first);
+    bool keeps_events = strcmp(server, "cometd-java") == 0 || strcmp(server, "demo") == 0;
+    if (keeps_events)
+        control("/publish?channel=/flood&count=3&size=10");
+    cometd_client *second = build(builder);
+    OK(cometd_client_connect(second, NULL));
+    OK(cometd_client_wait(second, COMETD_STATE_CONNECTED, LIMIT_MS));
+    if (!keeps_events)
+        control("/publish?channel=/flood&count=3&size=10");
+    for (long n = 0; n < 3; n++) {
+        cometd_event *event = AWAIT(second, COMETD_EVENT_MESSAGE, "/flood");
+        CHECK(number_of(cometd_event_message(event)) == n);
+        cometd_event_free(event);
+    }
+    char statistics[4096];
+    OK(cometd_client_statistics(second, statistics, sizeof statistics, NULL));
+    CHECK(strstr(statistics, "\"handshakes\":0,") != NULL);
+    finish(second);
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -463,6 +498,7 @@ static const struct {
     CASE(acknowledged_events_survive_a_lost_response),
     CASE(other_events_are_lost_with_their_response),
     CASE(two_clients_do_not_mix),
+    CASE(a_session_goes_on_in_another_client),
     CASE(clean_disconnect_is_seen),
     CASE(forgotten_session_comes_back),
     CASE(restarted_server_is_found_again),
