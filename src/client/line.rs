@@ -22,6 +22,7 @@ use crate::session::{
     Endpoint, Handover, HandshakeQuestion, Request, RequestId, Server, Session, SocketId,
 };
 use crate::transport::http::LongPolling;
+use crate::transport::websocket::ABNORMAL;
 
 /// What has come: messages, or why there are none.
 pub(super) type Came = (Origin, Result<Body, Failure>);
@@ -33,10 +34,6 @@ pub(super) enum Happened {
     Hook(Done),
     Socket(News),
 }
-
-/// The code of a socket that has ended without a close frame (RFC 6455, section
-/// 7.4.1).
-const ABNORMAL: u16 = 1006;
 
 pub(super) struct Line {
     transport: Arc<LongPolling>,

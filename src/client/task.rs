@@ -22,7 +22,6 @@ use super::token_provider::{self, Credentials, TokenProvider};
 use crate::bayeux::body::LARGE;
 use crate::bayeux::Body;
 use crate::clock;
-use crate::error::ErrorKind;
 use crate::session::{Configuration, Event, Millis, Output, Session, State};
 use crate::speaker::speak;
 
@@ -56,11 +55,6 @@ enum Long {
 
 /// So many outputs of one frame are dealt with before the next one is taken.
 const FRAME_OUTPUTS: usize = 16;
-
-/// How a socket is closed over which came what is no message (RFC 6455, section
-/// 7.4.1), and in the ordinary course of things.
-const PROTOCOL_ERROR: u16 = 1002;
-const NORMAL: u16 = 1000;
 
 enum Wake {
     Happened(Happened),
@@ -194,14 +188,8 @@ impl Task {
             (Err(failure), Origin::Request(request)) => {
                 self.session.handle_failure(now, request, &failure);
             }
-            (Err(mut failure), Origin::Socket(socket)) => {
-                let code = match failure.kind {
-                    ErrorKind::System => NORMAL,
-                    _ => PROTOCOL_ERROR,
-                };
-                failure.websocket_code = code;
-                self.line.close(socket, code);
-                self.session.handle_closed(now, socket, &failure);
+            (Err(failure), Origin::Socket(socket)) => {
+                self.session.handle_unreadable(now, socket, failure);
             }
         }
         None

@@ -8,7 +8,7 @@
 //! [`Session::handle_sent`] and [`Session::handle_arrived`]; and
 //! [`Session::handle_handshake_fields`], where it is asked before a handshake.
 //! A WebSocket has [`Session::handle_opening`], [`Session::handle_opened`], [`Session::handle_unopened`],
-//! [`Session::handle_frame`], [`Session::handle_heard`],
+//! [`Session::handle_frame`], [`Session::handle_unreadable`], [`Session::handle_heard`],
 //! [`Session::handle_written`], [`Session::handle_reading`],
 //! [`Session::handle_kept`] and [`Session::handle_closed`]. After each of them
 //! the caller takes [`Session::poll_output`] until it is empty, and asks

@@ -27,6 +27,8 @@ const STANDSTILL: Millis = 400 * 86_400_000;
 
 /// The code of a closing in the ordinary course of things (RFC 6455, section 7.4.1).
 pub(super) const NORMAL: u16 = 1000;
+/// The code for what is no message of Bayeux.
+const PROTOCOL_ERROR: u16 = 1002;
 /// The code that closes at once, without a word.
 pub(super) const AT_ONCE: u16 = 0;
 
@@ -466,12 +468,29 @@ impl Session {
         }
     }
 
+    /// What came over the socket cannot be read: it is ended, and the server told why.
+    pub fn handle_unreadable(&mut self, now: Millis, socket: SocketId, mut failure: Failure) {
+        if self.socket.as_ref().is_some_and(|it| it.id == socket) {
+            failure.websocket_code = match failure.kind {
+                // That is no fault of the server's.
+                ErrorKind::System => NORMAL,
+                _ => PROTOCOL_ERROR,
+            };
+            self.end_socket(now, failure.websocket_code, &failure);
+            self.proceed(now);
+        }
+    }
+
     /// Ends the socket, since it is of no use any more.
     pub(super) fn break_socket(&mut self, now: Millis, failure: &Failure) {
+        self.end_socket(now, NORMAL, failure);
+    }
+
+    fn end_socket(&mut self, now: Millis, code: u16, failure: &Failure) {
         if let Some(socket) = &self.socket {
             self.outputs.push_back(Output::CloseSocket {
                 socket: socket.id,
-                code: NORMAL,
+                code,
             });
             self.socket_lost(now, failure);
         }

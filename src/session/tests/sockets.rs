@@ -892,7 +892,7 @@ fn a_session_that_has_brought_events_has_worked() {
             world.open.values().next().map_or(held.field("id"), |it| it.field("id")).unwrap()
         ));
         let (wait, handshake) = world.next_request(Endpoint::Handshake);
-        assert!(wait < 1_000 || round > 2, "{round}: {wait}");
+        assert!(wait < 1_000, "{round}: {wait}");
         world.answer(&handshake, &accepted("c1", BOTH));
         let first = world.request(Endpoint::Connect);
         world.answer(&first, &connect_ok(""));
@@ -931,4 +931,26 @@ fn the_time_of_an_opening_runs_from_when_the_hosts_code_has_let_it_go() {
     assert_eq!(world.last_error().kind, ErrorKind::Timeout);
     assert!(world.last_error().message.contains("the host's code"));
     world.wants_socket();
+}
+
+#[test]
+fn what_cannot_be_read_ends_the_socket_with_its_code_and_the_session_goes_on() {
+    for (kind, code) in [(ErrorKind::NotJson, 1002), (ErrorKind::System, 1000)] {
+        let (mut world, _) = connected();
+        let socket = world.socket.expect("a socket");
+        let failure = Failure::new(kind, "no messages");
+        world.session.handle_unreadable(world.now, socket, failure);
+        world.collect();
+        assert_eq!(world.closings, [(socket, code)]);
+        let error = world.last_error();
+        assert_eq!((error.kind, error.websocket_code), (kind, code));
+        world.wants_socket();
+        world.opens();
+        assert_eq!(world.request(Endpoint::Connect).client_id(), "c1");
+        // Of a socket that is gone it says nothing.
+        let failure = Failure::new(kind, "no messages");
+        world.session.handle_unreadable(world.now, socket, failure);
+        world.collect();
+        assert_eq!(world.closings.len(), 1);
+    }
 }

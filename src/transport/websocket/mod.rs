@@ -22,6 +22,7 @@ use crate::transport::leniencies::Leniencies;
 use crate::transport::proxy::Proxies;
 use crate::transport::servers::Servers;
 use crate::transport::tls::Tls;
+pub use closing::ABNORMAL;
 pub use socket::Socket;
 
 /// What the way to a server's WebSocket is made from.
