@@ -8,14 +8,43 @@
 #   make bench      what it costs, beside what it could cost at best
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make uninstall
+#   make deb        libcometd0, libcometd-dev, cometd-tools, in build/deb
+#   make tarball    library, headers, manual and examples for machines without Rust, in build
+#
+# CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu builds for another machine.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 includedir ?= $(PREFIX)/include
 libdir ?= $(PREFIX)/lib
+bindir ?= $(PREFIX)/bin
+datadir ?= $(PREFIX)/share
+mandir ?= $(datadir)/man
+
+# With a target, the tools that Debian and others have for it.
+export CARGO_BUILD_TARGET ?=
+ifneq ($(CARGO_BUILD_TARGET),)
+CROSS := $(subst -unknown,,$(CARGO_BUILD_TARGET))
+ifeq ($(origin CC),default)
+CC = $(CROSS)-gcc
+endif
+ifeq ($(origin CXX),default)
+CXX = $(CROSS)-g++
+endif
+STRIP ?= $(CROSS)-strip
+OBJCOPY ?= $(CROSS)-objcopy
+CROSS_LINKER := CARGO_TARGET_$(shell echo $(CARGO_BUILD_TARGET) | tr a-z- A-Z_)_LINKER
+export $(CROSS_LINKER) ?= $(CC)
+export PKG_CONFIG_ALLOW_CROSS ?= 1
+export PKG_CONFIG_LIBDIR ?= /usr/lib/$(CROSS)/pkgconfig:/usr/share/pkgconfig
+else
+unexport CARGO_BUILD_TARGET
+endif
 
 CC ?= cc
 CXX ?= c++
+STRIP ?= strip
+OBJCOPY ?= objcopy
 CARGO ?= cargo
 CFLAGS ?= -O2 -g
 CXXFLAGS ?= -O2 -g
@@ -24,9 +53,11 @@ WARNINGS = -Wall -Wextra -Wpedantic -Werror
 BUILD = build
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+RELEASE = $(TARGET)/$(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
 SONAME = libcometd.so.0
+SHARED = libcometd.so.$(VERSION)
 
-.PHONY: all lib demo check test mutants bench soak install uninstall clean tools
+.PHONY: all lib demo check test mutants bench soak install uninstall deb tarball symbols clean tools
 
 all: lib
 
@@ -38,12 +69,13 @@ tools:
 	@pkg-config --exists openssl || { echo "missing: OpenSSL's headers; Debian and Ubuntu: apt install libssl-dev" >&2; exit 1; }
 
 lib: tools
-	@$(CARGO) build --release --locked -p cometd -p cometd-demo-server
+	@CARGO=$(CARGO) sh packaging/build.sh -p cometd -p cometd-demo-server
 	@mkdir -p $(BUILD)/lib $(BUILD)/bin
-	@install -m 755 $(TARGET)/release/libcometd.so $(BUILD)/lib/$(SONAME)
+	@install -m 755 $(RELEASE)/libcometd.so $(BUILD)/lib/$(SHARED)
+	@ln -sf $(SHARED) $(BUILD)/lib/$(SONAME)
 	@ln -sf $(SONAME) $(BUILD)/lib/libcometd.so
-	@install -m 644 $(TARGET)/release/libcometd.a $(BUILD)/lib/libcometd.a
-	@install -m 755 $(TARGET)/release/cometd_demo_server $(BUILD)/bin/cometd_demo_server
+	@install -m 644 $(RELEASE)/libcometd.a $(BUILD)/lib/libcometd.a
+	@install -m 755 $(RELEASE)/cometd_demo_server $(BUILD)/bin/cometd_demo_server
 
 # Examples are programs of the library's users: built from the tree as from
 # anywhere else, with the headers and the library and nothing more.
@@ -93,33 +125,89 @@ SOAK_SECONDS ?= 600
 soak: lib
 	@bash tests/soak $(SOAK_SECONDS)
 
-# Installs what `make` has built, and needs nothing but install and sed: `sudo
-# make install` does not run cargo.
+# Installs what `make` has built, and the manual and the tools when they are built,
+# and runs no cargo: `sudo make install` needs none. Debug information goes into a
+# file of its own, which debuggers find; DEBUGINFO= leaves it out, STRIP= in place.
 INSTALL ?= install
-HEADERS = cometd.h cometd.hpp
+DEBUGINFO ?= 1
+HEADERS = $(patsubst include/%,%,$(wildcard include/cometd/*.h include/cometd/*.hpp))
+CMAKE_FILES = cometdConfig.cmake cometdConfigVersion.cmake CMakeLists.txt
+MANUAL = $(foreach section,1 3 7,$(patsubst $(BUILD)/man/%,%,$(wildcard $(BUILD)/man/man$(section)/*.$(section))))
+COMMANDS = $(notdir $(wildcard $(foreach name,sub pub rpc bench,$(BUILD)/bin/cometd_$(name))))
+COMPLETIONS = $(notdir $(wildcard tools/completions/cometd_*))
 PC_DIR = $(libdir)/pkgconfig
+CMAKE_DIR = $(libdir)/cmake/cometd
+COMPLETION_DIR = $(datadir)/bash-completion/completions
+PC_PREFIX = $(PREFIX)
+# Where gdb looks, by the build id of the library.
+BUILD_ID = readelf -n $(BUILD)/lib/$(SHARED) | sed -n 's/.*Build ID: \(..\)\(.*\)/\1\/\2/p'
+DEBUG_DIR = $(PREFIX)/lib/debug/.build-id
 
 install:
-	@for file in $(SONAME) libcometd.a; do \
+	@for file in $(SHARED) libcometd.a; do \
 	    [ -e "$(BUILD)/lib/$$file" ] || { echo "missing: $(BUILD)/lib/$$file; run make first" >&2; exit 1; }; \
 	done
-	$(INSTALL) -d "$(DESTDIR)$(libdir)" "$(DESTDIR)$(PC_DIR)" "$(DESTDIR)$(includedir)/cometd"
-	$(INSTALL) -m 755 $(BUILD)/lib/$(SONAME) "$(DESTDIR)$(libdir)/$(SONAME)"
-	ln -sf $(SONAME) "$(DESTDIR)$(libdir)/libcometd.so"
+	$(INSTALL) -d "$(DESTDIR)$(libdir)" "$(DESTDIR)$(PC_DIR)" "$(DESTDIR)$(CMAKE_DIR)" "$(DESTDIR)$(includedir)/cometd"
+	$(INSTALL) -m 755 $(BUILD)/lib/$(SHARED) "$(DESTDIR)$(libdir)/$(SHARED)"
 	$(INSTALL) -m 644 $(BUILD)/lib/libcometd.a "$(DESTDIR)$(libdir)/libcometd.a"
+ifneq ($(STRIP),)
+ifneq ($(DEBUGINFO),)
+	id=$$($(BUILD_ID)) && $(INSTALL) -d "$(DESTDIR)$(DEBUG_DIR)/$${id%/*}" && \
+	    $(OBJCOPY) --only-keep-debug $(BUILD)/lib/$(SHARED) "$(DESTDIR)$(DEBUG_DIR)/$$id.debug" && \
+	    chmod 644 "$(DESTDIR)$(DEBUG_DIR)/$$id.debug"
+endif
+	$(STRIP) --strip-unneeded "$(DESTDIR)$(libdir)/$(SHARED)"
+	$(STRIP) --strip-debug --enable-deterministic-archives "$(DESTDIR)$(libdir)/libcometd.a"
+endif
+	ln -sf $(SHARED) "$(DESTDIR)$(libdir)/$(SONAME)"
+	ln -sf $(SONAME) "$(DESTDIR)$(libdir)/libcometd.so"
 	for header in $(HEADERS); do \
-	    $(INSTALL) -m 644 include/cometd/$$header "$(DESTDIR)$(includedir)/cometd/$$header" || exit 1; \
+	    $(INSTALL) -m 644 include/$$header "$(DESTDIR)$(includedir)/$$header" || exit 1; \
 	done
-	sed -e 's|@prefix@|$(PREFIX)|' -e 's|@version@|$(VERSION)|' \
+	sed -e 's|@prefix@|$(PC_PREFIX)|' -e 's|@version@|$(VERSION)|' \
 	    -e 's|@includedir@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(includedir))|' \
 	    -e 's|@libdir@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(libdir))|' \
-	    cometd.pc.in >"$(DESTDIR)$(PC_DIR)/cometd.pc"
+	    packaging/cometd.pc.in >"$(DESTDIR)$(PC_DIR)/cometd.pc"
 	chmod 644 "$(DESTDIR)$(PC_DIR)/cometd.pc"
+	for file in $(CMAKE_FILES); do \
+	    $(INSTALL) -m 644 packaging/cmake/$$file "$(DESTDIR)$(CMAKE_DIR)/$$file" || exit 1; \
+	done
+	sed -i 's|^set(_cometd_includedir .*|set(_cometd_includedir "'"$$(realpath -m --relative-to='$(CMAKE_DIR)' '$(includedir)')"'")|' \
+	    "$(DESTDIR)$(CMAKE_DIR)/cometdConfig.cmake"
+	for page in $(MANUAL); do \
+	    $(INSTALL) -D -m 644 $(BUILD)/man/$$page "$(DESTDIR)$(mandir)/$$page" || exit 1; \
+	done
+	for command in $(COMMANDS); do \
+	    $(INSTALL) -D -m 755 $(BUILD)/bin/$$command "$(DESTDIR)$(bindir)/$$command" || exit 1; \
+	    $(if $(STRIP),$(STRIP) "$(DESTDIR)$(bindir)/$$command" || exit 1;) \
+	done
+	for completion in $(COMPLETIONS); do \
+	    $(INSTALL) -D -m 644 tools/completions/$$completion "$(DESTDIR)$(COMPLETION_DIR)/$$completion" || exit 1; \
+	done
 
+# What is somebody else's stays; folders that are empty and our own go.
 uninstall:
-	rm -f "$(DESTDIR)$(libdir)/$(SONAME)" "$(DESTDIR)$(libdir)/libcometd.so" "$(DESTDIR)$(libdir)/libcometd.a"
-	rm -f "$(DESTDIR)$(PC_DIR)/cometd.pc" $(HEADERS:%="$(DESTDIR)$(includedir)/cometd/%")
-	-[ ! -d "$(DESTDIR)$(includedir)/cometd" ] || rmdir "$(DESTDIR)$(includedir)/cometd"
+	rm -f "$(DESTDIR)$(libdir)/$(SHARED)" "$(DESTDIR)$(libdir)/$(SONAME)" "$(DESTDIR)$(libdir)/libcometd.so" \
+	    "$(DESTDIR)$(libdir)/libcometd.a"
+	rm -f "$(DESTDIR)$(PC_DIR)/cometd.pc" $(HEADERS:%="$(DESTDIR)$(includedir)/%") \
+	    $(CMAKE_FILES:%="$(DESTDIR)$(CMAKE_DIR)/%") $(MANUAL:%="$(DESTDIR)$(mandir)/%") \
+	    $(COMMANDS:%="$(DESTDIR)$(bindir)/%") $(COMPLETIONS:%="$(DESTDIR)$(COMPLETION_DIR)/%")
+	id=$$($(BUILD_ID)); [ -z "$$id" ] || { rm -f "$(DESTDIR)$(DEBUG_DIR)/$$id.debug"; \
+	    rmdir "$(DESTDIR)$(DEBUG_DIR)/$${id%/*}" "$(DESTDIR)$(DEBUG_DIR)" "$(DESTDIR)$(PREFIX)/lib/debug" 2>/dev/null || :; }
+	for folder in "$(DESTDIR)$(includedir)/cometd" "$(DESTDIR)$(CMAKE_DIR)"; do \
+	    [ ! -d "$$folder" ] || rmdir "$$folder" || :; \
+	done
+
+# From what `make` has built: they have the same bytes whenever they are made.
+deb:
+	@BUILD=$(BUILD) sh packaging/debian/build.sh
+
+tarball:
+	@BUILD=$(BUILD) sh packaging/tarball.sh
+
+# Writes symbols.txt anew, when functions have come.
+symbols:
+	@sh packaging/symbols.sh include/cometd/cometd.h >symbols.txt
 
 clean:
 	rm -rf $(BUILD)

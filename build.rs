@@ -13,6 +13,8 @@ fn main() {
     // its fork handler is registered for good.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libcometd.so.0");
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+    // By it debuggers find the debug information, which is installed apart.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,--build-id=sha1");
 
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let configuration =

@@ -7,6 +7,6 @@ HEADER=include/cometd/cometd.h
 
 cp "$HEADER" "$WORK/before.h"
 # The same build as that of `make lib`, so that nothing is built twice.
-"${CARGO:-cargo}" build --release --locked -p cometd -p cometd-demo-server >"$WORK/cargo.out" 2>&1 || fail "the build failed"
+sh packaging/build.sh -p cometd -p cometd-demo-server >"$WORK/cargo.out" 2>&1 || fail "the build failed"
 diff -u "$WORK/before.h" "$HEADER" >"$WORK/diff.out" ||
     fail "the header was not what src/capi generates; now it is: commit it"

@@ -10,6 +10,14 @@ mkdir "$WORK/elsewhere"
 cp examples-c/subscribe.c examples-c/subscribe.cpp "$WORK/elsewhere"
 start_server --tick-ms 50
 
+# stripped LIBRARY FOLDER: its debug information is in a file of the folder.
+stripped() {
+    local id
+    [[ $(readelf -SW "$1") != *.debug_info* ]] || fail "$1 holds its debug information"
+    id=$(readelf -n "$1" | sed -n 's/.*Build ID: //p')
+    contains "$(readelf -SW "$2/${id:0:2}/${id:2}.debug")" .debug_line
+}
+
 # install_and_try PREFIX DESTDIR VARIABLE=VALUE...
 install_and_try() {
     local prefix=$1 destination=$2 root
@@ -29,6 +37,17 @@ install_and_try() {
     [[ $(pkg-config --modversion cometd) == "$version" ]] || fail "cometd.pc has another version than Cargo.toml"
     [[ $(pkg-config --libs cometd) != *ssl* ]] || fail "a shared program is linked with OpenSSL itself"
     [[ $(readlink "$libdir/libcometd.so") == libcometd.so.0 ]] || fail "libcometd.so leads elsewhere"
+    [[ $(readlink "$libdir/libcometd.so.0") == libcometd.so.$version ]] || fail "libcometd.so.0 leads elsewhere"
+    stripped "$libdir/libcometd.so.$version" "$destination$prefix/lib/debug/.build-id"
+    [[ -e $libdir/cmake/cometd/cometdConfig.cmake ]] || fail "nothing for CMake was installed"
+    grep -qF "\"$version\"" "$libdir/cmake/cometd/cometdConfigVersion.cmake" ||
+        fail "cometdConfigVersion.cmake has another version than Cargo.toml"
+    # No folder of whoever has built it, in what is installed nor beside it.
+    local folder
+    for folder in "$HOME" "${CARGO_HOME:-$HOME/.cargo}" "$(rustc --print sysroot)" "$PWD"; do
+        [[ -z $(grep -rlaF "$folder/" "$destination$prefix" --exclude=cometd.pc) ]] ||
+            fail "$folder is named in $(grep -rlaF "$folder/" "$destination$prefix" --exclude=cometd.pc)"
+    done
 
     local flags shared static
     flags=$(pkg-config "${define[@]}" --cflags cometd)
@@ -84,5 +103,5 @@ install_and_try /usr "$WORK/staged" libdir=/usr/lib/some-machine
 status=0
 make -s install BUILD="$WORK/none" PREFIX="$WORK/none" >"$WORK/make.out" 2>&1 || status=$?
 ((status != 0)) || fail "make install without a build succeeded"
-contains "$(cat "$WORK/make.out")" "missing: $WORK/none/lib/libcometd.so.0; run make first"
+contains "$(cat "$WORK/make.out")" "missing: $WORK/none/lib/libcometd.so."
 [[ ! -e $WORK/none ]] || fail "make install without a build left something"
