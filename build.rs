@@ -31,6 +31,7 @@ fn main() {
         "capacity",
         "session_options",
         "network",
+        "option",
         "extension",
         "handshake",
         "request",
