@@ -113,6 +113,7 @@ fn main() {
         "capacity",
         "session_options",
         "network",
+        "option",
         "extension",
         "handshake",
         "request",

@@ -433,6 +433,9 @@ typedef struct cometd_handshake cometd_handshake;
 /// @ingroup cometd_message
 typedef struct cometd_message cometd_message;
 
+/// An option of cometd_client_builder_set: its name, and what it takes. It is never freed.
+typedef struct cometd_option cometd_option;
+
 /// A further receiver: it sees every event of its client from its making on, in a queue of its own.
 /// @ingroup cometd_receiver
 typedef struct cometd_receiver cometd_receiver;
@@ -760,6 +763,23 @@ cometd_status cometd_client_builder_new(const char *url,
 /// **Threads** one at a time. **Blocks** never. **Since** 0.1.
 cometd_status cometd_client_builder_set_name(cometd_client_builder *builder,
                                              const char *name);
+
+/// The first error of those that setters have returned, so that a program can call them all and look once. A client is not
+/// built as long as there is one: cometd_client_builder_build returns it. It names the setter.
+///
+/// An error of a _set_ function is forgotten when the same function succeeds later, one of an _add_ function is not;
+/// cometd_client_builder_clear_error forgets them all.
+///
+/// **Returns** the error; NULL when there is none, and for NULL.
+/// **Threads** one at a time. **Blocks** never. **Ownership** the builder's, until a setter is called or it is freed.
+/// **Since** 0.1.
+const cometd_error *cometd_client_builder_error(const cometd_client_builder *builder);
+
+/// Forgets the errors that setters have returned: clients are built without what was refused.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_clear_error(cometd_client_builder *builder);
 
 /// Frees a builder. Clients that it built are not touched.
 ///
@@ -1208,6 +1228,100 @@ cometd_status cometd_client_builder_set_client_certificate(cometd_client_builder
                                                            const char *pem_key,
                                                            size_t key_len);
 
+/// Sets an option by its name and as text, as from a file or a command line. It does what the option's own setter does.
+///
+/// `name` is the setter's name without what it begins with, cometd_client_builder_set_ or cometd_client_builder_add_:
+/// "number_of_retries", "header". README lists them all, and cometd_option_at enumerates them; setters that take a
+/// function are none of them.
+///
+/// `value` is what cometd_option_type and cometd_option_range say: an integer is made of digits; a boolean is true, 1, yes
+/// or on, or false, 0, no or off; in place of constants stand their names in small letters, "drop_oldest"; lists and two
+/// numbers have commas, "websocket,long-polling"; and of two texts the first ends at the first separator: "USER:PASSWORD",
+/// a cookie's "NAME=VALUE", a header's "NAME: VALUE". A replay position's "CHANNEL=POSITION" is separated at the last '='.
+/// Nothing else is trimmed or passed over.
+///
+/// An error names the option, its range, and, unless the option is secret, the value. It is kept as that of a setter is,
+/// see cometd_client_builder_error.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, there is no such option, or `value` is not of its
+/// type; COMETD_E_OUT_OF_RANGE: it is an integer outside the range, or none of the words; COMETD_E_INVALID_UTF8; and what
+/// the option's setter returns.
+/// **Threads** one at a time. **Blocks** never. **Ownership** all is copied. **Since** 0.1.
+cometd_status cometd_client_builder_set(cometd_client_builder *builder,
+                                        const char *name,
+                                        const char *value,
+                                        cometd_error **err);
+
+/// How many options there are.
+///
+/// **Returns** their number.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+size_t cometd_option_count(void);
+
+/// An option by its place among them. Options of one subject stand together; a later version may have others between
+/// them.
+///
+/// **Returns** the option; NULL when `index` is not less than cometd_option_count.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const cometd_option *cometd_option_at(size_t index);
+
+/// An option by its name, "number_of_retries".
+///
+/// **Returns** the option; NULL when there is none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const cometd_option *cometd_option_find(const char *name);
+
+/// What the option is called: "number_of_retries".
+///
+/// **Returns** the name; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_name(const cometd_option *option);
+
+/// The function that sets it: "cometd_client_builder_set_number_of_retries". One of a name with "_add_" can be set several
+/// times, and all count.
+///
+/// **Returns** the function's name; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_setter(const cometd_option *option);
+
+/// What its value is: "text", "integer", "integers" (two), "boolean", "choice" (a word), "choices" (words), "json", or "pem"
+/// (certificates). More may come.
+///
+/// **Returns** the type; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_type(const cometd_option *option);
+
+/// What its numbers count: "ms", "bytes", "events,bytes".
+///
+/// **Returns** the unit; NULL when it has none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_unit(const cometd_option *option);
+
+/// The value that it has when it is not set, as cometd_client_builder_set takes it.
+///
+/// **Returns** the value; NULL when no value does what happens without one, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_default(const cometd_option *option);
+
+/// Which values it can have, for people: "0 to 2147483647", or "block, drop_oldest, drop_newest".
+///
+/// **Returns** the range; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_range(const cometd_option *option);
+
+/// What it does, in one or two sentences.
+///
+/// **Returns** the text; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_text(const cometd_option *option);
+
+/// Whether its value may be a secret or hold one, such as a password: it is then in no error, and a program should not
+/// show it either.
+///
+/// **Returns** true when it may; false for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+bool cometd_option_is_secret(const cometd_option *option);
+
 /// Adds an extension: functions that see each message which the client sends, with
 /// `outgoing`, and each one that the server sends, with `incoming`, and can change or drop
 /// it. Either may be NULL. Any number can be added: incoming messages meet them in the order
@@ -1299,8 +1413,8 @@ cometd_status cometd_client_builder_set_header_provider(cometd_client_builder *b
 ///
 /// `*out` receives the client.
 ///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` or `out` is NULL;
-/// COMETD_E_TLS: the URL is https and the system's TLS library could not be set up; COMETD_E_INVALID_URL: the
+/// **Returns** COMETD_OK; what cometd_client_builder_error gives, if it gives something; COMETD_E_INVALID_ARGUMENT: `builder`
+/// or `out` is NULL; COMETD_E_TLS: the URL is https and the system's TLS library could not be set up; COMETD_E_INVALID_URL: the
 /// environment's proxy for the URL is none that the library can use.
 /// **Threads** one at a time. **Blocks** never. **Ownership** the client is the caller's, to
 /// free with cometd_client_free. **Since** 0.1.
