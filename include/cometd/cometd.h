@@ -434,6 +434,7 @@ typedef struct cometd_handshake cometd_handshake;
 typedef struct cometd_message cometd_message;
 
 /// An option of cometd_client_builder_set: its name, and what it takes. It is never freed.
+/// @ingroup cometd_option
 typedef struct cometd_option cometd_option;
 
 /// A further receiver: it sees every event of its client from its making on, in a queue of its own.
@@ -725,6 +726,81 @@ int32_t cometd_error_retry_in_ms(const cometd_error *error);
 ///
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 void cometd_error_free(cometd_error *error);
+
+/// @}
+
+/// @addtogroup cometd_option
+/// @{
+
+/// How many options there are.
+///
+/// **Returns** their number.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+size_t cometd_option_count(void);
+
+/// An option by its place among them. Options of one subject stand together; a later version may have others between
+/// them.
+///
+/// **Returns** the option; NULL when `index` is not less than cometd_option_count.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const cometd_option *cometd_option_at(size_t index);
+
+/// An option by its name, "number_of_retries".
+///
+/// **Returns** the option; NULL when there is none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const cometd_option *cometd_option_find(const char *name);
+
+/// What the option is called: "number_of_retries".
+///
+/// **Returns** the name; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_name(const cometd_option *option);
+
+/// The function that sets it: "cometd_client_builder_set_number_of_retries". One of a name with "_add_" can be set several
+/// times, and all count.
+///
+/// **Returns** the function's name; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_setter(const cometd_option *option);
+
+/// What its value is: "text", "integer", "integers" (two), "boolean", "choice" (a word), "choices" (words), "json", or "pem"
+/// (certificates). More may come.
+///
+/// **Returns** the type; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_type(const cometd_option *option);
+
+/// What its numbers count: "ms", "bytes", "events,bytes".
+///
+/// **Returns** the unit; NULL when it has none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_unit(const cometd_option *option);
+
+/// The value that it has when it is not set, as cometd_client_builder_set takes it.
+///
+/// **Returns** the value; NULL when no value does what happens without one, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_default(const cometd_option *option);
+
+/// Which values it can have, for people: "0 to 2147483647", or "block, drop_oldest, drop_newest".
+///
+/// **Returns** the range; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_range(const cometd_option *option);
+
+/// What it does, in one or two sentences.
+///
+/// **Returns** the text; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_text(const cometd_option *option);
+
+/// Whether its value may be a secret or hold one, such as a password: it is then in no error, and a program should not
+/// show it either.
+///
+/// **Returns** true when it may; false for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+bool cometd_option_is_secret(const cometd_option *option);
 
 /// @}
 
@@ -1251,76 +1327,6 @@ cometd_status cometd_client_builder_set(cometd_client_builder *builder,
                                         const char *name,
                                         const char *value,
                                         cometd_error **err);
-
-/// How many options there are.
-///
-/// **Returns** their number.
-/// **Threads** any. **Blocks** never. **Since** 0.1.
-size_t cometd_option_count(void);
-
-/// An option by its place among them. Options of one subject stand together; a later version may have others between
-/// them.
-///
-/// **Returns** the option; NULL when `index` is not less than cometd_option_count.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const cometd_option *cometd_option_at(size_t index);
-
-/// An option by its name, "number_of_retries".
-///
-/// **Returns** the option; NULL when there is none, and for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const cometd_option *cometd_option_find(const char *name);
-
-/// What the option is called: "number_of_retries".
-///
-/// **Returns** the name; NULL for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_option_name(const cometd_option *option);
-
-/// The function that sets it: "cometd_client_builder_set_number_of_retries". One of a name with "_add_" can be set several
-/// times, and all count.
-///
-/// **Returns** the function's name; NULL for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_option_setter(const cometd_option *option);
-
-/// What its value is: "text", "integer", "integers" (two), "boolean", "choice" (a word), "choices" (words), "json", or "pem"
-/// (certificates). More may come.
-///
-/// **Returns** the type; NULL for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_option_type(const cometd_option *option);
-
-/// What its numbers count: "ms", "bytes", "events,bytes".
-///
-/// **Returns** the unit; NULL when it has none, and for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_option_unit(const cometd_option *option);
-
-/// The value that it has when it is not set, as cometd_client_builder_set takes it.
-///
-/// **Returns** the value; NULL when no value does what happens without one, and for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_option_default(const cometd_option *option);
-
-/// Which values it can have, for people: "0 to 2147483647", or "block, drop_oldest, drop_newest".
-///
-/// **Returns** the range; NULL for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_option_range(const cometd_option *option);
-
-/// What it does, in one or two sentences.
-///
-/// **Returns** the text; NULL for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_option_text(const cometd_option *option);
-
-/// Whether its value may be a secret or hold one, such as a password: it is then in no error, and a program should not
-/// show it either.
-///
-/// **Returns** true when it may; false for NULL.
-/// **Threads** any. **Blocks** never. **Since** 0.1.
-bool cometd_option_is_secret(const cometd_option *option);
 
 /// Adds an extension: functions that see each message which the client sends, with
 /// `outgoing`, and each one that the server sends, with `incoming`, and can change or drop
