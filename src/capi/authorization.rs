@@ -51,7 +51,15 @@ pub unsafe extern "C" fn cometd_client_builder_set_bearer_token(
     builder: *mut cometd_client_builder,
     token: *const c_char,
 ) -> cometd_status {
-    unsafe { set_text(builder, "token", token, Builder::set_bearer_token) }
+    unsafe {
+        set_text(
+            "set_bearer_token",
+            builder,
+            "token",
+            token,
+            Builder::set_bearer_token,
+        )
+    }
 }
 
 /// Authorizes each request by user and password (Basic, RFC 7617, as UTF-8).
@@ -69,7 +77,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_basic_auth(
     password: *const c_char,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("set_basic_auth", builder, |it| {
             it.set_basic_auth(text("user", user)?, optional_text("password", password)?)
         })
     }
@@ -89,6 +97,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_authorization(
 ) -> cometd_status {
     unsafe {
         set_text(
+            "set_authorization",
             builder,
             "header_value",
             header_value,
@@ -118,7 +127,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_token_provider(
     free_user: cometd_free_fn,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("set_token_provider", builder, |it| {
             let data = HostData::new(user, free_user);
             it.set_token_provider(match r#fn {
                 None => None,
@@ -175,7 +184,7 @@ pub unsafe extern "C" fn cometd_client_builder_add_cookie(
     value: *const c_char,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("add_cookie", builder, |it| {
             it.add_cookie(text("name", name)?, text("value", value)?)
         })
     }
@@ -199,7 +208,7 @@ pub unsafe extern "C" fn cometd_client_builder_add_header(
     value: *const c_char,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("add_header", builder, |it| {
             it.add_header(text("name", name)?, text("value", value)?)
         })
     }
@@ -221,7 +230,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_handshake_ext(
     len: usize,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("set_handshake_ext", builder, |it| {
             it.set_handshake_ext(bytes("json", json, len)?)
         })
     }

@@ -15,6 +15,7 @@ mod header_provider;
 mod hooks;
 mod line;
 mod name;
+pub mod options;
 mod replay;
 mod shared;
 mod sockets;

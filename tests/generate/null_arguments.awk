@@ -16,8 +16,10 @@ function good(type, name) {
         if (name == "json" || name == "meta") return "\"{}\""
         if (name == "channel" || name == "pattern") return "\"/service/a\""
         if (name == "text") return "\"\""
+        if (name == "name" && fn ~ /_builder_set$|_option_find$/) return "\"name\""
         if (name ~ /^(token|user|password|header_value|name|protocol|value|pem|pem_chain|pem_key)$/) return "\"x\""
     }
+    if (type == "const cometd_option *") return "cometd_option_at(0)"
     if (type == "const void *" && name == "bytes") return "\"x\""
     if (type == "const char *const *" && name == "channels") return "f.channels"
     if (type == "const int32_t *" && name == "transports") return "f.transports"
