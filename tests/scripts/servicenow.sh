@@ -12,10 +12,10 @@ printf '# Netscape HTTP Cookie File\n\n#HttpOnly_127.0.0.1\tFALSE\t/\tFALSE\t0\t
 printf '127.0.0.1\tFALSE\t/\tFALSE\t0\tglide_user_route\tglide.d4e\n' >>"$WORK/cookies"
 FILTER=active=true^priority=1
 CHANNEL=/rw/default/incident/$(printf %s "$FILTER" | base64 | tr = -)
-run() { # STATUS
+run() { # STATUS [anything]: what comes at the end does not count
     start servicenow "$WORK/servicenow" "http://127.0.0.1:$PORT" "$WORK/cookies" g_ck_value incident "$FILTER"
     ended "$STARTED" "$1"
-    ended "$PEER" 0
+    [[ -n ${2:-} ]] || ended "$PEER" 0
 }
 in='"glide.session.status":"session.logged.in","glide.amb.active":true'
 
@@ -31,7 +31,9 @@ answer first : [\$ok{"ext":{$in}}]
 answer subscribe : [\$ok{"ext":{$in}}]
 expect connect as held
 frame held : [{"channel":"$CHANNEL","data":{"table_name":"incident","sys_id":"46d44a","operation":"update","changes":["priority"]}}]
-answer held : [\$ok{"ext":{"glide.session.status":"session.invalidated"}}]
+answer held : [\$ok{"ext":{"glide.session.status":"session.invalidated"},"advice":{"reconnect":"retry","interval":60000}}]
+expect disconnect
+answer
 END
 run 1
 [[ $(cat "$WORK/servicenow.out") == "update 46d44a" ]] || fail "it printed $(cat "$WORK/servicenow.out")"
@@ -43,7 +45,7 @@ answer status=400 :
 expect handshake over=long-polling path=/amb header="X-UserToken: g_ck_value" cookie="JSESSIONID=ABC123"
 answer : [\$ok{"ext":{"glide.session.status":"session.invalidated"}}]
 END
-run 1
+run 1 anything
 has servicenow session.invalidated || fail "it did not say that nobody is logged in"
 
 # A table that the user may not read.
