@@ -8,11 +8,17 @@
     gsub(/ /, "-", id)
     $0 = $0 " {#" id "}"
 }
-!code {
-    while (match($0, /`[^`]*::[^`]*`/)) {
-        span = substr($0, RSTART + 1, RLENGTH - 2)
-        gsub(/::/, "\\::", span)
-        $0 = substr($0, 1, RSTART - 1) "<code>" span "</code>" substr($0, RSTART + RLENGTH)
+!code && /::/ {
+    count = split($0, parts, "`")
+    line = parts[1]
+    for (i = 2; i <= count; i++) {
+        if (i % 2 == 0 && parts[i] ~ /::/) {
+            gsub(/::/, "\\::", parts[i])
+            line = line "<code>" parts[i] "</code>" parts[++i]
+        } else {
+            line = line "`" parts[i]
+        }
     }
+    $0 = line
 }
 { print }

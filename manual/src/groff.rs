@@ -150,6 +150,8 @@ pub fn escape(text: &str) -> String {
             '^' => out.push_str("\\(ha"),
             '~' => out.push_str("\\(ti"),
             '"' => out.push_str("\\(dq"),
+            // Terminals without Unicode have no other.
+            '…' => out.push_str("..."),
             letter if letter.is_ascii() => out.push(letter),
             letter => {
                 let _ = write!(out, "\\[u{:04X}]", u32::from(letter));
@@ -166,10 +168,10 @@ mod tests {
     #[test]
     fn nothing_of_a_text_is_a_request_or_an_escape() {
         let mut page = Page::new("a", 3, "2026-01-01", "0.1.0");
-        page.paragraph(".so etc\\passwd 'x' …");
+        page.paragraph(".so etc\\passwd 'ä' …");
         assert!(page
             .finish()
-            .ends_with(".PP\n\\&.so etc\\epasswd \\(aqx\\(aq \\[u2026]\n"));
+            .ends_with(".PP\n\\&.so etc\\epasswd \\(aq\\[u00E4]\\(aq ...\n"));
     }
 
     #[test]

@@ -35,10 +35,11 @@ for pair in "${compilers[@]}"; do
 done
 
 if command -v clang-tidy >/dev/null; then
-    # What is left out wants other names, or C++.
+    # Once: twice is what it finds fault with. What is left out wants other names, or C++.
+    sed 2d "$WORK/c.c" >"$WORK/once.c"
     clang-tidy --quiet --warnings-as-errors='*' --header-filter='.*' \
         --checks='*,-llvm*-header-guard,-readability-identifier-length,-*-uppercase-literal-suffix' \
-        "$WORK/c.c" -- -std=c99 -Iinclude >"$WORK/tidy.out" 2>&1 || fail "clang-tidy: $(cat "$WORK/tidy.out")"
+        "$WORK/once.c" -- -std=c99 -Iinclude >"$WORK/tidy.out" 2>&1 || fail "clang-tidy: $(cat "$WORK/tidy.out")"
 else
     echo "not run: the header with clang-tidy, which is not installed"
 fi

@@ -138,3 +138,41 @@ publish_until() {
     control "/publish?channel=$1" >"$WORK/published.out"
     has "$2" "$3"
 }
+
+# build_peer: sets COMETD_PEER, the server that plays scripts (tests/peer).
+build_peer() {
+    "${CARGO:-cargo}" build --release --locked --quiet -p cometd-peer || fail "cometd_peer could not be built"
+    COMETD_PEER=${CARGO_TARGET_DIR:-target}/release/cometd_peer
+}
+
+# play: plays the script on its standard input; sets PEER, its process, and PORT.
+play() {
+    local ready
+    cat >"$WORK/play.txt"
+    exec {PEER_OUTPUT}< <(exec "$COMETD_PEER" "$WORK/play.txt" 2>"$WORK/peer.err")
+    PEER=$!
+    PROCESSES+=("$PEER")
+    read -r -t 60 -u "$PEER_OUTPUT" ready PORT || fail "the peer did not start: $(cat "$WORK/peer.err")"
+    [[ $ready == READY ]] || fail "the peer said '$ready'"
+}
+
+# blocks FILE LANGUAGE: writes what stands in FILE between ```LANGUAGE and ``` to
+# $WORK/blocks/1, 2 and so on; sets BLOCKS, how many.
+blocks() {
+    rm -rf "$WORK/blocks"
+    mkdir "$WORK/blocks"
+    BLOCKS=$(awk -v folder="$WORK/blocks" -v begin="\`\`\`$2" '
+        open && /^```$/ { open = 0; close(name); next }
+        open { print > name }
+        $0 == begin { open = 1; name = folder "/" ++count }
+        END { print count + 0 }' "$1")
+}
+
+# program FILE NAME [OPTION...]: compiles the one C program of a page to $WORK/NAME.
+program() {
+    blocks "$1" c
+    ((BLOCKS == 1)) || fail "$1 has $BLOCKS C programs"
+    cp "$WORK/blocks/1" "$WORK/$2.c"
+    "$CC" "${C99[@]}" "${WARNINGS[@]}" -Iinclude "$WORK/$2.c" -o "$WORK/$2" -L"$BUILD/lib" -lcometd "${@:3}" \
+        -Wl,-rpath,"$BUILD/lib"
+}
