@@ -330,6 +330,7 @@ TEST(limit_cancel_a_callback_that_lets_itself_be_cancelled)
     CHECK_OK(cometd_receiver_new(client, &receiver));
     CHECK_OK(cometd_client_set_callback(client, cancel_itself, NULL, exit_in_free));
     CHECK_OK(cometd_client_connect(client, NULL));
+    WAIT_FOR(calls == 1);
     subscribe(client, "/a");
     cometd_event_free(wait_receiver_event(receiver, COMETD_EVENT_SUBSCRIBED, "/a", 0));
     CHECK_INT(calls, ==, 1);
