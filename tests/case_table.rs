@@ -312,16 +312,14 @@ fn every_test_that_the_table_names_exists() {
 }
 
 #[test]
-fn every_rule_of_the_session_has_a_test() {
+fn every_rule_of_the_session_and_case_of_the_lifecycle_has_a_test() {
     let all = tests();
     let known: BTreeSet<&str> = all.iter().map(|it| it.1.as_str()).collect();
-    let text = fs::read_to_string(root().join("src/session/rules.md")).unwrap();
-    let faults = faults(&text, &known);
-    assert!(
-        faults.is_empty(),
-        "src/session/rules.md:\n{}",
-        faults.join("\n")
-    );
+    for file in ["src/session/rules.md", "tests/LIFECYCLE.md"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let faults = faults(&text, &known);
+        assert!(faults.is_empty(), "{file}:\n{}", faults.join("\n"));
+    }
 }
 
 #[test]

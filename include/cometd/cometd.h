@@ -32,6 +32,8 @@
  *   whatever the parent's threads did at that moment. But OpenSSL has locks of its
  *   own: a child that was forked while another thread of the parent's was inside
  *   it may wait for ever when it uses https. Where that may be, exec comes first.
+ *   A child that returns from a callback, or from whatever else a thread of the
+ *   library's has called, has no other thread, and ends with status 0.
  * - pthread_cancel: a thread that is cancelled inside a function of the library
  *   leaves it as usual, and is cancelled behind it; the function is no cancellation
  *   point. To end a wait, free or disconnect the client from another thread. With

@@ -44,6 +44,22 @@ fn threads() -> usize {
 
 thread_local! {
     static DOES_IO: Cell<bool> = const { Cell::new(false) };
+    static IS_OURS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls code of the host's, which may fork. Where it returns in the child on a
+/// thread of the library's, that is the only one there, and would go on with the
+/// parent's work, on the parent's sockets: the child ends, as a process does with
+/// its last thread.
+pub fn forkable<T>(call: impl FnOnce() -> T) -> T {
+    let process = Process::current();
+    let result = call();
+    if IS_OURS.get() && !process.is_current() {
+        // SAFETY: it takes a number. Exit handlers are the parent's, and may wait
+        // for threads that only the parent has.
+        unsafe { libc::_exit(0) };
+    }
+    result
 }
 
 /// Whether this thread does I/O, so that nothing of the host's may run on it.
@@ -87,6 +103,7 @@ impl Runtime {
                 .thread_name("cometd-io")
                 .on_thread_start(|| {
                     DOES_IO.set(true);
+                    IS_OURS.set(true);
                     exit::enter();
                 })
                 .on_thread_park(exit::leave)
@@ -216,6 +233,7 @@ fn spawn_joinable(name: &str, body: impl FnOnce() + Send + 'static) -> io::Resul
     let body = || {
         // Only code of the host's can know of this thread.
         let _uncancelled = Uncancelled::new();
+        IS_OURS.set(true);
         body();
     };
     let result = thread::Builder::new().name(name.into()).spawn(body);

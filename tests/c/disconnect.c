@@ -225,6 +225,34 @@ TEST(contract_01_free_from_any_thread_wakes_those_that_wait)
     server_stop(server);
 }
 
+static void *poll_receiver_until_the_end(void *argument)
+{
+    cometd_event *event;
+    cometd_status status;
+    while ((status = cometd_receiver_poll(argument, -1, &event)) == COMETD_OK)
+        cometd_event_free(event);
+    CHECK_STATUS(status, COMETD_CLOSED);
+    return NULL;
+}
+
+TEST(contract_01_free_of_a_receiver_wakes_those_that_wait)
+{
+    server *server = server_start("--timeout-ms", "60000", NULL);
+    cometd_client *client = client_connected(server->url);
+    for (int round = 0; round < 10; round++) {
+        cometd_receiver *receiver;
+        CHECK_OK(cometd_receiver_new(client, &receiver));
+        pthread_t threads[] = {thread_start(poll_receiver_until_the_end, receiver),
+                               thread_start(poll_receiver_until_the_end, receiver)};
+        WAIT_FOR(all_others_sleep(2));
+        cometd_receiver_free(receiver);
+        thread_join(threads[0]);
+        thread_join(threads[1]);
+    }
+    client_end(client);
+    server_stop(server);
+}
+
 static void free_in_callback(void *user, const cometd_event *event)
 {
     cometd_client **client = user;

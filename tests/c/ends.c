@@ -277,3 +277,115 @@ TEST(case_interpreter_exit_a_process_that_ends)
     }
     server_stop(server);
 }
+
+/* ---- a callback whose thread is cancelled ---- */
+
+static pthread_t callback_thread;
+static atomic_int inside, go;
+
+static void be_cancelled(void *user, const cometd_event *event)
+{
+    (void)event;
+    callback_thread = pthread_self();
+    inside = 1;
+    while (!go)
+        test_yield(); /* a cancellation point */
+    pthread_testcancel();
+    ++*(atomic_int *)user;
+}
+
+TEST(limit_cancel_the_thread_of_a_callback_lives_on)
+{
+    server *server = server_start(NULL);
+    cometd_client *client = build(builder_new(server->url));
+    atomic_int finished = 0;
+    CHECK_OK(cometd_client_set_callback(client, be_cancelled, &finished, exit_in_free));
+    CHECK_OK(cometd_client_connect(client, NULL));
+    WAIT_FOR(inside);
+    CHECK_INT(pthread_cancel(callback_thread), ==, 0);
+    go = 1;
+    WAIT_FOR(finished >= 3);
+    CHECK_INT(cometd_client_state(client), ==, COMETD_STATE_CONNECTED);
+    cometd_client_free(client);
+    WAIT_FOR(freed == 1);
+    WAIT_FOR(count_threads() == 1);
+    server_stop(server);
+}
+
+static void cancel_itself(void *user, const cometd_event *event)
+{
+    (void)user, (void)event;
+    calls++;
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+    pthread_cancel(pthread_self());
+    pthread_testcancel();
+}
+
+/* As by pthread_exit. */
+TEST(limit_cancel_a_callback_that_lets_itself_be_cancelled)
+{
+    server *server = server_start(NULL);
+    cometd_client *client = build(builder_new(server->url));
+    cometd_receiver *receiver;
+    CHECK_OK(cometd_receiver_new(client, &receiver));
+    CHECK_OK(cometd_client_set_callback(client, cancel_itself, NULL, exit_in_free));
+    CHECK_OK(cometd_client_connect(client, NULL));
+    WAIT_FOR(calls == 1);
+    subscribe(client, "/a");
+    cometd_event_free(wait_receiver_event(receiver, COMETD_EVENT_SUBSCRIBED, "/a", 0));
+    CHECK_INT(calls, ==, 1);
+    cometd_client_free(client);
+    cometd_receiver_free(receiver);
+    WAIT_FOR(freed == 1);
+    WAIT_FOR(count_threads() == 1);
+    server_stop(server);
+}
+
+/* ---- a callback that never returns ---- */
+
+static atomic_int stuck;
+
+static void never_return(void *user, const cometd_event *event)
+{
+    (void)user, (void)event;
+    stuck++;
+    for (;;)
+        pause();
+}
+
+TEST(a_callback_that_never_returns_is_its_own_clients_affair)
+{
+    enum { STUCK = 20 };
+    server *server = server_start(NULL);
+    cometd_client *clients[STUCK], *other = build(builder_new(server->url));
+    cometd_receiver *receiver;
+    atomic_int seen = 0;
+    /* More than there are threads for callbacks. */
+    for (int i = 0; i < STUCK; i++) {
+        clients[i] = build(builder_new(server->url));
+        CHECK_OK(cometd_client_set_callback(clients[i], never_return, NULL, exit_in_free));
+        CHECK_OK(cometd_client_connect(clients[i], NULL));
+    }
+    WAIT_FOR(stuck == STUCK);
+    CHECK_OK(cometd_client_set_callback(other, count_call, &seen, NULL));
+    CHECK_OK(cometd_client_connect(other, NULL));
+    WAIT_FOR(seen >= 3);
+
+    /* It lives, and all else of it works. */
+    wait_state(clients[0], COMETD_STATE_CONNECTED);
+    CHECK_OK(cometd_receiver_new(clients[0], &receiver));
+    subscribe(clients[0], "/a");
+    cometd_event_free(wait_receiver_event(receiver, COMETD_EVENT_SUBSCRIBED, "/a", 0));
+    CHECK_OK(cometd_client_set_callback(clients[1], NULL, NULL, NULL));
+    CHECK_OK(cometd_client_disconnect(clients[0], limit_ms(), NULL));
+    cometd_event_free(wait_receiver_event(receiver, COMETD_EVENT_CLOSED, NULL, 0));
+    cometd_receiver_free(receiver);
+    for (int i = 0; i < STUCK; i++)
+        cometd_client_free(clients[i]);
+    CHECK_INT(freed, ==, 0); /* user is in use */
+    int before = seen;
+    publish(other, "/a", "1");
+    WAIT_FOR(seen > before);
+    client_end(other);
+    server_stop(server);
+}

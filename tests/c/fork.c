@@ -448,3 +448,101 @@ TEST(limit_fork_log_a_sink_is_set_while_threads_log)
         thread_join(threads[i]);
     cometd_client_free(client);
 }
+
+/* ---- a fork in a callback ---- */
+
+static int in_callback_status[2];
+static atomic_int messages, children;
+
+static void use_all_in_a_callback(family *old)
+{
+    atomic_int calls = 0;
+    use_old_handles(old);
+    cometd_client *client = build(builder_new(old->server->url));
+    CHECK_OK(cometd_client_set_callback(client, on_event, &calls, NULL));
+    CHECK_OK(cometd_client_connect(client, NULL));
+    WAIT_FOR(calls >= 3);
+    cometd_client_free(client);
+}
+
+static void fork_in_callback(void *user, const cometd_event *event)
+{
+    if (cometd_event_type(event) != COMETD_EVENT_MESSAGE)
+        return;
+    if (children > 0)
+        _exit(9); /* it is the parent's event */
+    messages++;
+    if (messages > 2)
+        return;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm((unsigned)limit_ms() / 1000);
+        children++;
+        if (messages == 2) /* the second one returns, with events behind it */
+            return;
+        use_all_in_a_callback(user);
+        _exit(0);
+    }
+    CHECK_INT(waitpid(pid, &in_callback_status[messages - 1], 0), ==, pid);
+}
+
+static void fail_when_called(void *user, const cometd_event *event)
+{
+    (void)user, (void)event;
+    if (children > 0)
+        _exit(9);
+}
+
+TEST(contract_11_a_fork_in_a_callback)
+{
+    family it = {.server = server_start(NULL)};
+    it.client = build(builder_new(it.server->url));
+    cometd_receiver *other;
+    CHECK_OK(cometd_receiver_new(it.client, &it.receiver));
+    CHECK_OK(cometd_receiver_new(it.client, &other));
+    CHECK_OK(cometd_receiver_set_callback(other, fail_when_called, NULL, NULL));
+    CHECK_OK(cometd_client_connect(it.client, NULL));
+    wait_state(it.client, COMETD_STATE_CONNECTED);
+    subscribed(it.client, "/a");
+    CHECK_OK(cometd_client_set_callback(it.client, fork_in_callback, &it, NULL));
+    server_do(it.server, "/publish?channel=/a&count=5");
+    WAIT_FOR(messages == 5);
+    CHECK_INT(in_callback_status[0], ==, 0);
+    /* It has no thread left that could do anything, and ends. */
+    CHECK_INT(in_callback_status[1], ==, 0);
+    CHECK_INT(children, ==, 0);
+    CHECK_OK(cometd_client_set_callback(it.client, NULL, NULL, NULL));
+    cometd_receiver_free(other);
+    end_family(&it);
+}
+
+static atomic_int provided;
+
+static cometd_status fork_in_provider(void *user, int32_t reason, cometd_token *token)
+{
+    (void)reason;
+    provided++;
+    fflush(stdout);
+    forked = fork();
+    if (forked == 0)
+        alarm((unsigned)limit_ms() / 1000);
+    else
+        CHECK_INT(waitpid(forked, user, 0), ==, forked);
+    return cometd_token_set_authorization(token, "Bearer good");
+}
+
+TEST(contract_11_a_child_that_returns_from_a_provider_ends)
+{
+    server *server = server_start("--token", "good", NULL);
+    cometd_client_builder *builder = builder_new(server->url);
+    int status = -1;
+    CHECK_OK(cometd_client_builder_set_token_provider(builder, fork_in_provider, &status, NULL));
+    cometd_client *client = build(builder);
+    CHECK_OK(cometd_client_connect(client, NULL));
+    wait_state(client, COMETD_STATE_CONNECTED);
+    CHECK_INT(provided, ==, 1);
+    CHECK_INT(status, ==, 0);
+    client_end(client);
+    server_stop(server);
+}

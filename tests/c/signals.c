@@ -181,6 +181,82 @@ TEST(contract_10_no_signal_handler_is_installed)
     server_stop(server);
 }
 
+static void handle(int number)
+{
+    (void)number;
+}
+
+/* All that a program may have set of them: handlers with their flags and masks, what its thread
+ * blocks, and the stack that handlers run on. */
+typedef struct dispositions {
+    struct sigaction actions[65];
+    sigset_t blocked;
+    stack_t stack;
+} dispositions;
+
+static dispositions dispositions_now(void)
+{
+    dispositions all;
+    memset(&all, 0, sizeof all);
+    for (int number = 1; number < 65; number++)
+        sigaction(number, NULL, &all.actions[number]);
+    CHECK_INT(pthread_sigmask(SIG_BLOCK, NULL, &all.blocked), ==, 0);
+    CHECK_INT(sigaltstack(NULL, &all.stack), ==, 0);
+    return all;
+}
+
+static void check_dispositions(const dispositions *before)
+{
+    dispositions now = dispositions_now();
+    for (int number = 1; number < 65; number++) {
+        const struct sigaction *was = &before->actions[number], *is = &now.actions[number];
+        CHECK(is->sa_handler == was->sa_handler && is->sa_flags == was->sa_flags);
+        for (int other = 1; other < 65; other++)
+            CHECK_INT(sigismember(&is->sa_mask, other), ==, sigismember(&was->sa_mask, other));
+        CHECK_INT(sigismember(&now.blocked, number), ==, sigismember(&before->blocked, number));
+    }
+    CHECK(now.stack.ss_sp == before->stack.ss_sp && now.stack.ss_flags == before->stack.ss_flags);
+}
+
+static atomic_int called;
+
+static void note_call(void *user, const cometd_event *event)
+{
+    (void)user, (void)event;
+    called = 1;
+}
+
+TEST(contract_10_the_hosts_signals_are_as_it_has_set_them)
+{
+    static char stack[1 << 16];
+    stack_t own = {.ss_sp = stack, .ss_size = sizeof stack};
+    CHECK_INT(sigaltstack(&own, NULL), ==, 0);
+    struct sigaction action = {.sa_handler = handle, .sa_flags = SA_RESTART | SA_ONSTACK};
+    sigaddset(&action.sa_mask, SIGHUP);
+    CHECK_INT(sigaction(SIGSEGV, &action, NULL), ==, 0);
+    CHECK_INT(sigaction(SIGTERM, &action, NULL), ==, 0);
+    signal(SIGPIPE, SIG_DFL);
+    signal(SIGCHLD, SIG_IGN);
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR2);
+    CHECK_INT(pthread_sigmask(SIG_BLOCK, &blocked, NULL), ==, 0);
+    server *server = server_start(NULL);
+    dispositions before = dispositions_now();
+
+    cometd_client *client = build(builder_new(server->url));
+    cometd_client_free(build(builder_new("https://127.0.0.1:9/cometd")));
+    CHECK_OK(cometd_client_set_callback(client, note_call, NULL, NULL));
+    CHECK_OK(cometd_client_connect(client, NULL));
+    wait_state(client, COMETD_STATE_CONNECTED);
+    WAIT_FOR(called);
+    check_dispositions(&before);
+    client_end(client);
+    WAIT_FOR(count_threads() == 1);
+    check_dispositions(&before);
+    server_stop(server);
+}
+
 static atomic_int interrupted;
 
 static void on_signal(int number)
