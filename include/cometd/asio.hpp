@@ -57,6 +57,7 @@ namespace net = boost::asio;
 using asio_error_code = boost::system::error_code;
 
 /// The category of `status` for Boost, of which older versions do not take that of the standard library.
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): final, and never destroyed by its base
 class boost_category final : public boost::system::error_category {
 public:
     [[nodiscard]] const char *name() const noexcept override { return category().name(); }

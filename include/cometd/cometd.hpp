@@ -1367,7 +1367,7 @@ public:
         return done ? result<batch>(batch(of, begun())) : result<batch>(done.error());
     }
 #if COMETD_EXCEPTIONS
-    explicit batch(client &of) : client_(&of) { of.batch_begin(); }
+    [[nodiscard]] explicit batch(client &of) : client_(&of) { of.batch_begin(); }
 #endif
     batch(batch &&other) noexcept : client_(std::exchange(other.client_, nullptr)) {}
     batch &operator=(batch &&other) noexcept {
