@@ -2012,7 +2012,8 @@ private:
     return found == nullptr ? std::nullopt : std::optional(option(found));
 }
 
-/// The version of the library that is loaded: major << 16 | minor << 8 | patch.
+/// The versions of this header and of the library that is loaded: major << 16 | minor << 8 | patch.
+inline constexpr std::uint32_t header_version = COMETD_VERSION;
 [[nodiscard]] inline std::uint32_t version() noexcept { return cometd_version(); }
 [[nodiscard]] inline std::string_view version_string() noexcept { return cometd_version_string(); }
 
