@@ -561,15 +561,29 @@ public:
     [[nodiscard]] std::error_code code() const noexcept { return has_value() ? std::error_code() : error().code(); }
 #if COMETD_EXCEPTIONS
     /// Throws the error when there is no value.
+    [[nodiscard]] const T &value() const & {
+        require();
+        return **this;
+    }
+    [[nodiscard]] T &value() & {
+        require();
+        return **this;
+    }
     T value() && {
-        if (!has_value()) {
-            throw error();
-        }
+        require();
         return std::move(**this);
     }
 #endif
 
 private:
+#if COMETD_EXCEPTIONS
+    void require() const {
+        if (!has_value()) {
+            throw error();
+        }
+    }
+#endif
+
     std::variant<T, cometd::error> content_;
 };
 

@@ -280,6 +280,7 @@ static void results() {
     assert(client.try_connect() && client.try_wait(cometd::state::connected, 30s).value_or({}) == cometd::status::ok);
     const cometd::result<std::uint64_t> id = client.try_publish("/chat", "1");
     assert(id && next(client, cometd::event_type::published).id() == *id);
+    assert(id.value() == *id);
     const cometd::result<std::uint64_t> refused = client.try_publish("chat", "1");
     assert(!refused && refused.status() == cometd::status::invalid_channel);
     assert(refused.error().what() == std::string(thrown([&] { client.publish("chat", "1"); }).what()));
