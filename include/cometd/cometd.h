@@ -315,6 +315,11 @@
 /// library honours the rest of the advice, such as a longer interval, by itself.
 #define COMETD_EVENT_ADVICE 10
 
+/// There is room for calls again, after one was refused with COMETD_E_FULL: as much as was refused, and at least a
+/// quarter of cometd_client_builder_set_commands_capacity. It comes once, however many were refused before it, and to
+/// clients that were refused something only.
+#define COMETD_EVENT_ROOM 11
+
 /// No log lines. The default.
 #define COMETD_LOG_OFF 0
 
@@ -912,7 +917,9 @@ cometd_status cometd_client_builder_set_events_capacity(cometd_client_builder *b
 
 /// Sets how many messages of subscribe, unsubscribe and publish, one for each channel, may
 /// wait for their outcome, or for the program to read it: the outcomes that the fullest receiver
-/// holds count as well. Above that these functions return COMETD_E_FULL, and the error says which.
+/// holds count as well. Above that these functions return COMETD_E_FULL, and the error says which. COMETD_EVENT_ROOM tells
+/// when there is room again, at least a quarter. Of calls with no `err` that are refused until then, only the first one is
+/// in the log; cometd_client_statistics counts them all.
 ///
 /// `commands` is at least 1; the default is 10000.
 ///
@@ -1780,6 +1787,27 @@ cometd_status cometd_client_batch_begin(cometd_client *client,
 cometd_status cometd_client_batch_end(cometd_client *client,
                                       cometd_error **err);
 
+/// Waits until everything that was called before has its outcome: each subscribe, unsubscribe, publish and remote call of
+/// any thread that was accepted. What an open batch holds is sent. The events need not be read for it, and stay where they
+/// are; those of the outcomes are there when this function returns.
+///
+/// It tells as well when a publish was in vain: when one of these has ended in an error, and no flush before has told so.
+/// The events say which, and why. What became of other calls, they alone tell.
+///
+/// `timeout_ms` is 0 or more; 0 only asks, -1 waits without limit.
+///
+/// **Returns** COMETD_OK: all have their outcome, and no publish has failed; COMETD_NONE: the time is up;
+/// cometd_client_last_error tells why the client is not connected, if it is not; COMETD_CLOSED: the client has ended in a
+/// panic, and not all have an outcome; COMETD_E_UNDELIVERED: all have their outcome, and publishes have failed;
+/// COMETD_E_FULL: the time is up, and nothing is sent until the program reads its events (COMETD_OVERFLOW_BLOCK);
+/// COMETD_E_INVALID_STATE: something waits for cometd_client_connect, which was not called; COMETD_E_INVALID_ARGUMENT:
+/// `client` is NULL; COMETD_E_OUT_OF_RANGE: `timeout_ms` is less than -1; COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0
+/// inside a callback; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds. **Since** 0.1.
+cometd_status cometd_client_flush(cometd_client *client,
+                                  int32_t timeout_ms,
+                                  cometd_error **err);
+
 /// Tells what the server's clock says now, as the timesync extension has found out; see
 /// cometd_client_builder_set_timesync. It is exact to about half the time that a message and its reply are on their
 /// way, goes on by the client's own clock, and does not jump when somebody sets that.
@@ -1795,7 +1823,7 @@ cometd_status cometd_client_server_time(cometd_client *client,
 /// Writes what the client has done so far as a JSON object:
 ///
 /// - "requests", "bytes_sent", "bytes_received" (bodies, after decompression), "events_received", "handshakes",
-///   "reconnects";
+///   "reconnects"; "calls_refused", those that were refused with COMETD_E_FULL;
 /// - "round_trip_ms" of the last request that the server did not hold; "server_time_ms", what
 ///   cometd_client_server_time gives, or null; a ping of a WebSocket counts for "round_trip_ms" as well;
 /// - "transport", over what the last reply came, "long-polling" or "websocket", or null, and "transport_changes", how often
