@@ -22,6 +22,7 @@ use super::handover::Carried;
 use super::header_provider::HeaderProvider;
 use super::hooks::HandshakeProvider;
 use super::name;
+use super::outcomes::Outcomes;
 use super::replay::{self, Positions, ReplayStore};
 use super::shared::Shared;
 use super::statistics::Counters;
@@ -549,6 +550,7 @@ impl Builder {
             commands_came: Notify::new(),
             is_freed: AtomicBool::new(false),
             outstanding: AtomicUsize::new(0),
+            outcomes: Outcomes::default(),
             commands_capacity: self.commands,
             last_operation: AtomicU64::new(0),
             counters: Counters::default(),

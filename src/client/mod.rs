@@ -9,6 +9,7 @@ mod disconnect;
 mod ending;
 mod export;
 mod extensions;
+mod flush;
 mod frames;
 mod handover;
 mod header_provider;
@@ -16,7 +17,9 @@ mod hooks;
 mod line;
 mod name;
 pub mod options;
+mod outcomes;
 mod replay;
+mod room;
 mod shared;
 mod sockets;
 mod statistics;
@@ -186,6 +189,7 @@ impl Client {
         let hub = &self.shared.hub;
         let mut statistics = self.shared.counters.read(hub.statistics());
         (statistics.blocked, statistics.times_blocked) = hub.waiting();
+        statistics.calls_refused = self.shared.outcomes.count_refused();
         let unsaved = self.shared.positions.as_ref().map_or(0, |it| it.failures());
         if unsaved > 0 {
             statistics.failures.insert("replay_store", unsaved);

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::board::Board;
 use super::handover::Outbox;
+use super::outcomes::{outcome_of, Outcomes};
 use super::replay::Positions;
 use super::statistics::Counters;
 use crate::bayeux::error_text::one_line;
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(super) is_freed: AtomicBool,
     /// Messages accepted of the host whose ending event is not yet queued.
     pub(super) outstanding: AtomicUsize,
+    /// Who waits for those events.
+    pub(super) outcomes: Outcomes,
     pub(super) commands_capacity: usize,
     pub(super) last_operation: AtomicU64,
     pub(super) counters: Counters,
@@ -100,13 +103,16 @@ impl Shared {
         if let Some(ext) = ext_of(&mut event) {
             bound(ext);
         }
+        let outcome = outcome_of(&event);
+        if outcome.is_some() {
+            self.outstanding.fetch_sub(1, Ordering::SeqCst);
+        }
         match &mut event {
             Event::Result { error, .. } => {
                 if let Some(error) = error {
                     self.redact(error);
                     self.identify(error);
                 }
-                self.outstanding.fetch_sub(1, Ordering::SeqCst);
             }
             // A renewed one is not the end of an operation.
             Event::Subscribed { renewed: true, .. } => {}
@@ -114,16 +120,11 @@ impl Shared {
                 if let Some(positions) = &self.positions {
                     positions.accepted(channel);
                 }
-                self.outstanding.fetch_sub(1, Ordering::SeqCst);
             }
-            Event::Unsubscribed { .. } | Event::Published { .. } => {
-                self.outstanding.fetch_sub(1, Ordering::SeqCst);
-            }
+            Event::Unsubscribed { .. } | Event::Published { .. } => {}
             Event::Error { id, error } => {
                 self.redact(error);
-                if *id != 0 {
-                    self.outstanding.fetch_sub(1, Ordering::SeqCst);
-                } else {
+                if *id == 0 {
                     self.counters.failed(error);
                 }
                 // With a further try to come it is not the end of a subscribe.
@@ -178,8 +179,11 @@ impl Shared {
                     if let Event::Error { error, .. } = &mut late {
                         self.identify(error);
                     }
+                    let outcome = outcome_of(&late);
                     self.hub.publish(late);
+                    self.outcomes.told(outcome);
                 }
+                self.outcomes.end();
                 self.board.enter(State::Closed, |previous| {
                     self.hub.publish(Event::State {
                         state: State::Closed,
@@ -196,6 +200,8 @@ impl Shared {
             }
         }
         self.hub.publish(event);
+        // Who has waited for it finds it.
+        self.outcomes.told(outcome);
     }
 
     /// What an extension has done wrong stays with it.
