@@ -357,7 +357,8 @@ typedef struct cometd_event cometd_event;
 typedef struct cometd_extension_message cometd_extension_message;
 
 /// A handshake that is about to be made; see
-/// cometd_client_builder_set_handshake_provider. It ends with the call.
+/// cometd_client_builder_set_handshake_provider. It ends with the call, unless it is
+/// retained: cometd_handshake_retain.
 typedef struct cometd_handshake cometd_handshake;
 
 /// A message that came on a channel.
@@ -371,10 +372,11 @@ typedef struct cometd_message cometd_message;
 typedef struct cometd_receiver cometd_receiver;
 
 /// A request that is about to be sent; see cometd_client_builder_set_header_provider. It
-/// ends with the call.
+/// ends with the call, unless it is retained: cometd_request_retain.
 typedef struct cometd_request cometd_request;
 
-/// Where a token provider puts what it has found.
+/// Where a token provider puts what it has found. It ends with the call, unless it is
+/// retained: cometd_token_retain.
 typedef struct cometd_token cometd_token;
 
 /// What a function returns: COMETD_OK, a positive "nothing wrong, nothing to
@@ -384,11 +386,13 @@ typedef int32_t cometd_status;
 /// Fetches new credentials; see cometd_client_builder_set_token_provider.
 ///
 /// `reason` is one of COMETD_TOKEN_…; more may come. The function calls
-/// cometd_token_set_authorization on `token`, which ends with the call, and
-/// returns COMETD_OK; any other status means that it has no credentials.
+/// cometd_token_set_authorization on `token` and returns COMETD_OK; any other status means
+/// that it has no credentials. To find them later, it calls cometd_token_retain and returns
+/// COMETD_OK.
 ///
 /// It runs on a thread of its own where it may block, and never twice at a time for
-/// one client. After 60 seconds the client goes on without it; what it then still
+/// one client; it is not called either while a token that it has retained waits for its
+/// answer. After 60 seconds the client goes on without it; what it then still
 /// finds counts from that moment on. Inside it, what holds inside a callback holds.
 typedef cometd_status (*cometd_token_fn)(void *user, int32_t reason, cometd_token *token);
 
@@ -409,7 +413,8 @@ typedef cometd_status (*cometd_extension_fn)(void *user, cometd_extension_messag
 /// It calls cometd_handshake_set_fields on `handshake`, or does not, and returns
 /// COMETD_OK. Any other status means that the attempt has failed: nothing is sent, a
 /// COMETD_EVENT_ERROR with COMETD_E_CREDENTIALS names the status, and the function is
-/// asked again after a while, as after any handshake that failed.
+/// asked again after a while, as after any handshake that failed. To answer later, it calls
+/// cometd_handshake_retain and returns COMETD_OK.
 typedef cometd_status (*cometd_handshake_fn)(void *user, cometd_handshake *handshake);
 
 /// Sets headers of a request; see cometd_client_builder_set_header_provider.
@@ -417,7 +422,8 @@ typedef cometd_status (*cometd_handshake_fn)(void *user, cometd_handshake *hands
 /// It calls cometd_request_set_header on `request`, or does not, and returns COMETD_OK. Any
 /// other status means that the request has failed: it is not sent, its error is
 /// COMETD_E_CREDENTIALS and names the status, and what is tried again after other failures is
-/// tried again after this one; then the function is asked again.
+/// tried again after this one; then the function is asked again. To set them later, it calls
+/// cometd_request_retain and returns COMETD_OK.
 typedef cometd_status (*cometd_request_fn)(void *user, cometd_request *request);
 
 /// Where a client stands: one of COMETD_STATE_….
@@ -761,14 +767,46 @@ cometd_status cometd_client_builder_set_token_provider(cometd_client_builder *bu
                                                        void *user,
                                                        cometd_free_fn free_user);
 
-/// Gives the value of the Authorization header, "Bearer abc", from inside a token
-/// provider. It is in force from the next request on. The last call counts.
+/// Keeps a token beyond the call of the token provider, to be answered later from any
+/// thread: a login window, an event loop. No thread waits meanwhile.
+///
+/// What ends the waiting: cometd_token_set_authorization, cometd_token_fail, the last
+/// cometd_token_free without either (then there are no credentials), the time limit of the
+/// provider, and the client's end. It begins when the provider has returned COMETD_OK.
+///
+/// **Returns** `token`; NULL for NULL, and in a forked child.
+/// **Threads** any, as long as the token is the caller's: in the call, or retained.
+/// **Blocks** never. **Ownership** each one is paired with one cometd_token_free, before or
+/// after the client's end. **Since** 0.1.
+cometd_token *cometd_token_retain(cometd_token *token);
+
+/// Gives back what cometd_token_retain has kept.
+///
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+void cometd_token_free(cometd_token *token);
+
+/// Gives the value of the Authorization header, "Bearer abc", to a token provider's
+/// question. It is in force from the next request on. Inside the provider the last call
+/// counts; of a token that was retained the first one, also when it comes after the time
+/// limit.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `header_value`
 /// is empty; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: it holds a control
-/// character.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+/// character; COMETD_E_INVALID_STATE: it was retained, and has been answered, or the
+/// provider has failed; COMETD_E_CLOSED: it was retained, and the client has ended or was
+/// freed; COMETD_E_FORKED.
+/// **Threads** the one that the provider was called on; any, when it was retained.
+/// **Blocks** never. **Since** 0.1.
 cometd_status cometd_token_set_authorization(cometd_token *token, const char *header_value);
+
+/// Says that there are no credentials, and why: that stands in the error.
+///
+/// `why` is one line, and may be NULL. At most 1024 bytes of it are kept.
+///
+/// **Returns** as cometd_token_set_authorization does.
+/// **Threads** the one that the provider was called on; any, when it was retained.
+/// **Blocks** never. **Since** 0.1.
+cometd_status cometd_token_fail(cometd_token *token, const char *why);
 
 /// Adds a cookie, to be sent to the server of the URL until that sets one of the same
 /// name (RFC 6265). Any number can be added; of one name the last one counts.
@@ -1191,7 +1229,7 @@ cometd_status cometd_client_builder_set_handshake_provider(cometd_client_builder
 /// one with a successful connect.
 ///
 /// **Returns** the number; 0 for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Since** 0.1.
 uint32_t cometd_handshake_attempt(const cometd_handshake *handshake);
 
 /// The reply by which the server refused the last handshake that was sent: the whole message, a
@@ -1202,11 +1240,13 @@ uint32_t cometd_handshake_attempt(const cometd_handshake *handshake);
 ///
 /// **Returns** the JSON text; NULL when no handshake was sent yet, or the last one was
 /// accepted, or failed without a reply; and for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Ownership** the
 /// handshake's. **Since** 0.1.
-const char *cometd_handshake_refusal(const cometd_handshake *handshake, size_t *len);
+const char *cometd_handshake_refusal(const cometd_handshake *handshake,
+                                     size_t *len);
 
-/// Gives the message of this attempt, and of no other, these fields. The last call counts.
+/// Gives the message of this attempt, and of no other, these fields. Inside the provider the
+/// last call counts; of a handshake that was retained the first one, and "{}" is an answer too.
 ///
 /// `json` is a JSON object of `len` bytes, and is copied. Its fields become fields of the
 /// message, but for those that are the protocol's own: channel, id, version, minimumVersion,
@@ -1217,11 +1257,43 @@ const char *cometd_handshake_refusal(const cometd_handshake *handshake, size_t *
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `handshake` or `json` is NULL;
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_JSON: it is not JSON, no object, nested more
-/// than 128 levels deep, or its ext is no object. Then all stays as it was.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+/// than 128 levels deep, or its ext is no object. Then all stays as it was. When it was retained:
+/// COMETD_E_INVALID_STATE: it has been answered, or the provider has failed; COMETD_E_TIMEOUT: the
+/// time limit is over; COMETD_E_CLOSED: the client has ended or was freed. COMETD_E_FORKED.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Since** 0.1.
 cometd_status cometd_handshake_set_fields(cometd_handshake *handshake,
                                           const char *json,
                                           size_t len);
+
+/// Keeps a handshake beyond the call of its provider, to be answered later from any thread.
+/// No thread waits meanwhile; the attempt does.
+///
+/// What ends the waiting: cometd_handshake_set_fields, cometd_handshake_fail, the last
+/// cometd_handshake_free without either (then the provider has failed), the time limit of the
+/// provider, and the client's end. It begins when the provider has returned COMETD_OK.
+///
+/// **Returns** `handshake`; NULL for NULL, and in a forked child.
+/// **Threads** any, as long as the handshake is the caller's: in the call, or retained.
+/// **Blocks** never. **Ownership** each one is paired with one cometd_handshake_free, before or
+/// after the client's end. **Since** 0.1.
+cometd_handshake *cometd_handshake_retain(cometd_handshake *handshake);
+
+/// Gives back what cometd_handshake_retain has kept.
+///
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+void cometd_handshake_free(cometd_handshake *handshake);
+
+/// Says that the attempt has failed, and why: that stands in the error.
+///
+/// `why` is one line, and may be NULL. At most 1024 bytes of it are kept.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `handshake` is NULL; COMETD_E_INVALID_UTF8;
+/// COMETD_E_INVALID_STATE, COMETD_E_TIMEOUT, COMETD_E_CLOSED and COMETD_E_FORKED as of
+/// cometd_handshake_set_fields.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never.
+/// **Since** 0.1.
+cometd_status cometd_handshake_fail(cometd_handshake *handshake,
+                                    const char *why);
 
 /// Installs a function that is asked for headers before each HTTP request, of long polling
 /// and the one that opens a WebSocket: a signature of what is sent, an id for tracing, whatever
@@ -1253,13 +1325,13 @@ cometd_status cometd_client_builder_set_header_provider(cometd_client_builder *b
 /// opens a WebSocket is for all of them, and has none. More may come.
 ///
 /// **Returns** the phase; 0 for one that opens a WebSocket, and for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Since** 0.1.
 int32_t cometd_request_phase(const cometd_request *request);
 
 /// The method of the request: "POST", or "GET" where a WebSocket is opened; that has no body.
 ///
 /// **Returns** the method, ended by NUL; NULL for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Ownership** the
 /// request's. **Since** 0.1.
 const char *cometd_request_method(const cometd_request *request);
 
@@ -1268,18 +1340,20 @@ const char *cometd_request_method(const cometd_request *request);
 /// `len` (may be NULL) receives its length in bytes.
 ///
 /// **Returns** the URL, ended by NUL; NULL for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Ownership** the
 /// request's. **Since** 0.1.
-const char *cometd_request_url(const cometd_request *request, size_t *len);
+const char *cometd_request_url(const cometd_request *request,
+                               size_t *len);
 
 /// The body of the request, as its bytes are sent: a JSON array of messages.
 ///
 /// `len` (may be NULL) receives its length in bytes.
 ///
 /// **Returns** the body, ended by NUL; NULL for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Ownership** the
 /// request's. **Since** 0.1.
-const char *cometd_request_body(const cometd_request *request, size_t *len);
+const char *cometd_request_body(const cometd_request *request,
+                                size_t *len);
 
 /// Gives this request, and no other, a header, in place of those of the same name that all
 /// requests have: of cometd_client_builder_add_header, of the library, or the authorization in
@@ -1290,11 +1364,43 @@ const char *cometd_request_body(const cometd_request *request, size_t *len);
 /// header that belongs to the transport, such as Host or Content-Length, or an authorization is
 /// empty; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: `name` is no header name, or `value`
 /// holds a control character; COMETD_E_OUT_OF_RANGE: `value` is longer than 65536 bytes, or
-/// there are 100 headers. Then all stays as it was.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+/// there are 100 headers. Then all stays as it was. When it was retained: COMETD_E_INVALID_STATE:
+/// the provider has failed; COMETD_E_TIMEOUT: the time limit is over; COMETD_E_CLOSED: the client
+/// has ended or was freed. COMETD_E_FORKED.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Since** 0.1.
 cometd_status cometd_request_set_header(cometd_request *request,
                                         const char *name,
                                         const char *value);
+
+/// Keeps a request beyond the call of the header provider, to set its headers later from any
+/// thread. No thread waits meanwhile; the request does, and the provider is called for others.
+///
+/// What ends the waiting: the last cometd_request_free, when all headers are set;
+/// cometd_request_fail, the time limit of the provider, and the client's end. It begins when the
+/// provider has returned COMETD_OK.
+///
+/// **Returns** `request`; NULL for NULL, and in a forked child.
+/// **Threads** any, as long as the request is the caller's: in the call, or retained.
+/// **Blocks** never. **Ownership** each one is paired with one cometd_request_free, before or
+/// after the client's end. **Since** 0.1.
+cometd_request *cometd_request_retain(cometd_request *request);
+
+/// Gives back what cometd_request_retain has kept. The last one sends the request.
+///
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+void cometd_request_free(cometd_request *request);
+
+/// Says that the request has failed, and why: that stands in the error.
+///
+/// `why` is one line, and may be NULL. At most 1024 bytes of it are kept.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `request` is NULL; COMETD_E_INVALID_UTF8;
+/// COMETD_E_INVALID_STATE, COMETD_E_TIMEOUT, COMETD_E_CLOSED and COMETD_E_FORKED as of
+/// cometd_request_set_header.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never.
+/// **Since** 0.1.
+cometd_status cometd_request_fail(cometd_request *request,
+                                  const char *why);
 
 /// The name of a state, for people to read: "CONNECTED".
 ///

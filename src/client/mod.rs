@@ -11,10 +11,12 @@ mod export;
 mod extensions;
 mod frames;
 mod handover;
+mod handshake_provider;
 mod header_provider;
 mod hooks;
 mod line;
 mod name;
+mod question;
 mod replay;
 mod shared;
 mod sockets;
@@ -45,16 +47,16 @@ pub use builder::{
 };
 use extensions::Extensions;
 pub use extensions::{Extend, Extension, ExtensionMessage};
+pub use handshake_provider::{Handshake, HandshakeProvider};
 pub use header_provider::{HeaderProvider, OutgoingRequest};
 use hooks::Hooks;
-pub use hooks::{Handshake, HandshakeProvider};
 use line::Line;
 pub use replay::{LoadPosition, ReplayStore};
 use shared::Shared;
 use sockets::Sockets;
 pub use statistics::Statistics;
 use task::Task;
-pub use token_provider::{TokenProvider, TokenReason};
+pub use token_provider::{Token, TokenProvider, TokenReason};
 
 /// What waits for the start.
 struct Unstarted {

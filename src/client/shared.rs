@@ -328,8 +328,12 @@ impl Shared {
         self.commands_came.notify_one();
     }
 
+    pub(super) fn was_freed(&self) -> bool {
+        self.is_freed.load(Ordering::SeqCst)
+    }
+
     pub(super) async fn freed(&self) {
-        while !self.is_freed.load(Ordering::SeqCst) {
+        while !self.was_freed() {
             self.commands_came.notified().await;
         }
     }

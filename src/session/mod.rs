@@ -70,6 +70,7 @@ use credentials::Refreshing;
 use disconnect::Disconnecting;
 use fields::HandshakeFields;
 use flights::Flights;
+pub use flights::HOST_LIMIT;
 pub use handover::Handover;
 use last_advice::LastAdvice;
 use replay::Replay;
