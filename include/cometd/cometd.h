@@ -754,7 +754,8 @@ cometd_status cometd_client_builder_set_authorization(cometd_client_builder *bui
 /// handshake or on a connect with the advice none.
 ///
 /// It is called at most three times without a successful connect in between; then the
-/// refusal is treated like any other failure. It also serves the builder's further
+/// refusal is treated like any other failure, unless cometd_client_builder_set_await_credentials
+/// says otherwise. It also serves the builder's further
 /// clients. NULL removes it.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; then `free_user` is
@@ -766,6 +767,26 @@ cometd_status cometd_client_builder_set_token_provider(cometd_client_builder *bu
                                                        cometd_token_fn fn,
                                                        void *user,
                                                        cometd_free_fn free_user);
+
+/// Sets whether a client whose credentials are refused waits for new ones, instead of ending:
+/// when HTTP 401, a Bayeux error 401 or a Bayeux error 403 with the advice none answers a handshake or a
+/// connect, or a 403 a handshake, and the token provider is missing, was asked three times, or has
+/// none.
+///
+/// Each refusal is told by a COMETD_EVENT_ERROR that is not fatal, whose
+/// cometd_error_retry_in_ms says when the client goes on by itself. It goes on at once when
+/// cometd_client_set_authorization is called. With a token provider that is asked again, without
+/// limit, after waits that grow as cometd_client_builder_set_backoff_ms says, but of 5 seconds at
+/// least. With a handshake or header provider the attempt is made again after such waits.
+/// With none of them the same credentials are tried again after 1, 2, 3, … minutes, at most 10: an
+/// account may be unlocked. None of this counts for cometd_client_builder_set_number_of_retries.
+///
+/// `enabled` is false by default.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_await_credentials(cometd_client_builder *builder,
+                                                          bool enabled);
 
 /// Keeps a token beyond the call of the token provider, to be answered later from any
 /// thread: a login window, an event loop. No thread waits meanwhile.

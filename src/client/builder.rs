@@ -314,6 +314,11 @@ impl Builder {
         self.session().request_timeout = millis(timeout).max(1);
     }
 
+    /// Whether a client whose credentials are refused waits for new ones.
+    pub fn set_await_credentials(&mut self, enabled: bool) {
+        self.session().await_credentials = enabled;
+    }
+
     /// `None`: for ever.
     pub fn set_number_of_retries(&mut self, retries: Option<u32>) {
         self.session().number_of_retries = retries;

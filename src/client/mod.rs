@@ -168,7 +168,7 @@ impl Client {
 
     /// From the next request on.
     pub fn set_authorization(&self, value: &str) -> Result<(), Error> {
-        self.shared.authorization.set(authorization::any(value)?);
+        self.shared.set_authorization(authorization::any(value)?);
         Ok(())
     }
 
