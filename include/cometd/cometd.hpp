@@ -185,6 +185,7 @@ enum class event_type : std::int32_t {
     closed = COMETD_EVENT_CLOSED,
     result = COMETD_EVENT_RESULT,
     advice = COMETD_EVENT_ADVICE,
+    room = COMETD_EVENT_ROOM,
 };
 
 /// How important a log line is.
@@ -1261,6 +1262,17 @@ public:
                    ? detail::done(what, cometd_client_set_authorization(get(), header_value.c_str()))
                    : result<void>(detail::holds_nul(what));
     }
+    /// Waits until all that was called has its outcome: status::ok; status::none: the time is up;
+    /// status::closed: not all will have one. status::undelivered: publishes have failed.
+    [[nodiscard]] result<status> try_flush(duration timeout) {
+        cometd_error *raw = nullptr;
+        const cometd_status code = cometd_client_flush(get(), timeout.count(), &raw);
+        const error_owner owned(raw);
+        if (code >= 0) {
+            return static_cast<cometd::status>(code);
+        }
+        return owned != nullptr ? error(error_view(owned.get())) : error(static_cast<cometd::status>(code), "flush");
+    }
     /// Ends the session, within `timeout`; 0 returns at once.
     /// status::undelivered: publishes have failed, and no event has told so before.
     [[nodiscard]] result<void> try_disconnect(duration timeout) {
@@ -1307,6 +1319,7 @@ public:
         try_set_replay_position(channel, position).value();
     }
     void set_authorization(const argument &header_value) { try_set_authorization(header_value).value(); }
+    [[nodiscard]] status flush(duration timeout) { return try_flush(timeout).value(); }
     void disconnect(duration timeout) { try_disconnect(timeout).value(); }
     [[nodiscard]] std::string export_session(duration timeout) { return try_export_session(timeout).value(); }
 #endif
@@ -1456,6 +1469,44 @@ private:
 /// status::ok, or throws, the message goes on as it was before.
 using extension = move_only_function<status(extension_message)>;
 
+namespace detail {
+
+/// What a provider is asked for, kept until it is answered, by any thread. It frees it.
+template <class View, class T, void (*Free)(T *), cometd_status (*Fail)(T *, const char *)>
+class kept : public View {
+public:
+    /// Takes over what a _retain of cometd.h gave.
+    explicit kept(T *adopted) noexcept : View(adopted), owner_(adopted) {}
+    kept(kept &&other) noexcept
+        : View(std::exchange(static_cast<View &>(other), View(nullptr))), owner_(std::move(other.owner_)) {}
+    kept &operator=(kept &&other) noexcept {
+        static_cast<View &>(*this) = std::exchange(static_cast<View &>(other), View(nullptr));
+        owner_ = std::move(other.owner_);
+        return *this;
+    }
+    kept(const kept &) = delete;
+    kept &operator=(const kept &) = delete;
+    ~kept() = default;
+
+    [[nodiscard]] explicit operator bool() const noexcept { return owner_ != nullptr; }
+    /// There is no answer, for this reason.
+    [[nodiscard]] result<void> try_fail(const argument &why) {
+        return why.is_whole() ? done("fail", Fail(owner_.get(), why.c_str())) : result<void>(holds_nul("fail"));
+    }
+#if COMETD_EXCEPTIONS
+    void fail(const argument &why) { try_fail(why).value(); }
+#endif
+
+private:
+    owner<T, Free> owner_;
+};
+
+}  // namespace detail
+
+class token;
+/// A token that is answered later.
+using kept_token = detail::kept<token, cometd_token, cometd_token_free, cometd_token_fail>;
+
 /// Where a token provider puts what it has found; it ends with the call.
 class token {
 public:
@@ -1471,16 +1522,24 @@ public:
 #if COMETD_EXCEPTIONS
     void set_authorization(const argument &header_value) { try_set_authorization(header_value).value(); }
 #endif
+    /// Keeps it, to answer after the provider has returned.
+    [[nodiscard]] inline kept_token retain() const noexcept;
     [[nodiscard]] cometd_token *get() const noexcept { return token_; }
 
 private:
     cometd_token *token_;
 };
 
+inline kept_token token::retain() const noexcept { return kept_token(cometd_token_retain(token_)); }
+
 /// Gives the value of the Authorization header, "Bearer abc", or nothing.
 using token_provider = move_only_function<std::optional<std::string>(token_reason)>;
-/// Sets it in `token`, and returns a status, or nothing.
+/// Sets it in `token`, now or later (`token::retain`), and returns a status, or nothing.
 using async_token_provider = move_only_function<status(token_reason, token)>;
+
+class handshake;
+/// A handshake that is answered later.
+using kept_handshake = detail::kept<handshake, cometd_handshake, cometd_handshake_free, cometd_handshake_fail>;
 
 /// A handshake that is about to be made; it ends with the call.
 class handshake {
@@ -1500,15 +1559,23 @@ public:
 #if COMETD_EXCEPTIONS
     void set_fields(std::string_view json) { try_set_fields(json).value(); }
 #endif
+    /// Keeps it, to answer after the provider has returned.
+    [[nodiscard]] inline kept_handshake retain() const noexcept;
     [[nodiscard]] cometd_handshake *get() const noexcept { return handshake_; }
 
 private:
     cometd_handshake *handshake_;
 };
 
+inline kept_handshake handshake::retain() const noexcept { return kept_handshake(cometd_handshake_retain(handshake_)); }
+
 /// Says what a handshake is to say. It returns a status, or nothing; when that is another than
 /// status::ok, or it throws, the attempt has failed and is made again later.
 using handshake_provider = move_only_function<status(handshake)>;
+
+class request;
+/// A request that is answered later.
+using kept_request = detail::kept<request, cometd_request, cometd_request_free, cometd_request_fail>;
 
 /// A request that is about to be sent; it ends with the call.
 class request {
@@ -1539,11 +1606,15 @@ public:
 #if COMETD_EXCEPTIONS
     void set_header(const argument &name, const argument &value) { try_set_header(name, value).value(); }
 #endif
+    /// Keeps it, to answer after the provider has returned.
+    [[nodiscard]] inline kept_request retain() const noexcept;
     [[nodiscard]] cometd_request *get() const noexcept { return request_; }
 
 private:
     cometd_request *request_;
 };
+
+inline kept_request request::retain() const noexcept { return kept_request(cometd_request_retain(request_)); }
 
 /// Sets headers of a request. It returns a status, or nothing; when that is another than
 /// status::ok, or it throws, the request has failed.
@@ -1832,6 +1903,11 @@ public:
         return done("acknowledgement", cometd_client_builder_set_acknowledgement(get(), enabled));
     }
     builder &&acknowledgement(bool enabled) && { return std::move(acknowledgement(enabled)); }
+    /// true: a client whose credentials were refused waits for new ones instead of ending.
+    builder &await_credentials(bool enabled) & {
+        return done("await_credentials", cometd_client_builder_set_await_credentials(get(), enabled));
+    }
+    builder &&await_credentials(bool enabled) && { return std::move(await_credentials(enabled)); }
     builder &timestamp(cometd::timestamp format) & {
         return done("timestamp", cometd_client_builder_set_timestamp(get(), static_cast<std::int32_t>(format)));
     }

@@ -19,8 +19,8 @@ use super::arguments::json_error;
 use super::board::Board;
 use super::extensions::{Extension, Extensions};
 use super::handover::Carried;
+use super::handshake_provider::HandshakeProvider;
 use super::header_provider::HeaderProvider;
-use super::hooks::HandshakeProvider;
 use super::name;
 use super::outcomes::Outcomes;
 use super::replay::{self, Positions, ReplayStore};
@@ -318,6 +318,11 @@ impl Builder {
 
     pub fn set_request_timeout(&mut self, timeout: Duration) {
         self.session().request_timeout = millis(timeout).max(1);
+    }
+
+    /// Whether a client whose credentials are refused waits for new ones.
+    pub fn set_await_credentials(&mut self, enabled: bool) {
+        self.session().await_credentials = enabled;
     }
 
     /// `None`: for ever.

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use hyper::header::HeaderValue;
 use tokio::sync::Notify;
 
 use super::board::Board;
@@ -66,6 +67,8 @@ pub(super) struct Mailbox {
     /// How many batches are open, one inside the other.
     pub(super) batches: u32,
     pub(super) batched: Vec<Command>,
+    /// The session is to know of new credentials.
+    pub(super) has_new_credentials: bool,
 }
 
 impl Mailbox {
@@ -325,7 +328,19 @@ impl Shared {
     }
 
     pub(super) fn take_commands(&self) -> Vec<Command> {
-        std::mem::take(&mut lock(&self.mailbox).commands)
+        let mut mailbox = lock(&self.mailbox);
+        let mut commands = std::mem::take(&mut mailbox.commands);
+        if std::mem::take(&mut mailbox.has_new_credentials) {
+            commands.push(Command::NewCredentials);
+        }
+        commands
+    }
+
+    /// However often, before the session hears of it: one is as good as many.
+    pub(super) fn set_authorization(&self, value: HeaderValue) {
+        self.authorization.set(value);
+        lock(&self.mailbox).has_new_credentials = true;
+        self.commands_came.notify_one();
     }
 
     /// The host has freed the client: nothing of it is waited for.
@@ -334,8 +349,12 @@ impl Shared {
         self.commands_came.notify_one();
     }
 
+    pub(super) fn was_freed(&self) -> bool {
+        self.is_freed.load(Ordering::SeqCst)
+    }
+
     pub(super) async fn freed(&self) {
-        while !self.is_freed.load(Ordering::SeqCst) {
+        while !self.was_freed() {
             self.commands_came.notified().await;
         }
     }

@@ -365,7 +365,8 @@ impl Task {
             // again; what it finds out counts.
             Output::RefreshCredentials if credentials.is_some() => {}
             Output::RefreshCredentials => {
-                *credentials = self.token_provider.as_ref().map(token_provider::ask);
+                let provider = self.token_provider.as_ref();
+                *credentials = provider.map(|it| token_provider::ask(it, &self.shared));
             }
         }
         None

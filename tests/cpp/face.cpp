@@ -10,6 +10,7 @@
 #include <cstring>
 #include <future>
 #include <iostream>
+#include <mutex>
 #include <set>
 #include <thread>
 #include <type_traits>
@@ -137,7 +138,7 @@ static void every_option_is_there() {
         .timeout(1s).interval(0s).request_timeout(5s).number_of_retries(cometd::retry_forever)
         .backoff(10ms, 20ms).events_capacity(100, 100000).commands_capacity(100)
         .overflow(cometd::overflow::drop_oldest).response_capacity(100000).own_receiver(true).acknowledgement(false)
-        .name("every option").resume("").fail_fast(true).websocket_path("ws").websocket_protocol("")
+        .name("every option").resume("").fail_fast(true).await_credentials(false).websocket_path("ws").websocket_protocol("")
         .ping_interval(1s).transports({cometd::transport::long_polling}).build();
     assert(client.name() == "every option" && !client.session_id() && !client.last_error());
     assert(client.state() == cometd::state::idle && client.fd() >= 0 && client.transport() == cometd::transport());
@@ -434,6 +435,53 @@ static void token_providers() {
     good.disconnect(10s);
 }
 
+// Providers that answer from another thread, after they have returned.
+static void answers_that_come_later() {
+    std::vector<std::thread> answering;
+    std::mutex mutex;
+    const auto later = [&](auto answer) {
+        const std::lock_guard<std::mutex> lock(mutex);
+        answering.emplace_back(std::move(answer));
+    };
+    cometd::client client = cometd::builder(url)
+        .bearer_token("old")
+        .token_provider([&](cometd::token_reason, cometd::token token) {
+            later([kept = token.retain()]() mutable { kept.set_authorization("Bearer T"); });
+        })
+        .handshake_provider([&](cometd::handshake handshake) {
+            later([kept = handshake.retain()]() mutable {
+                cometd::kept_handshake moved = std::move(kept);
+                assert(moved && !kept && kept.get() == nullptr && moved.attempt() >= 1);
+                moved.set_fields("{}");
+            });
+        })
+        .header_provider([&](cometd::request request) {
+            later([kept = request.retain()]() mutable { kept.set_header("X-Later", kept.method()); });
+        })
+        .build();
+    client.connect();
+    assert(client.wait(cometd::state::connected, 30s) == cometd::status::ok);
+    client.disconnect(10s);
+    for (std::thread &each : answering) each.join();
+
+    cometd::client refused = cometd::builder(url).number_of_retries(0).handshake_provider([](cometd::handshake handshake) {
+        handshake.retain().fail("nobody is at home");
+    }).build();
+    refused.connect();
+    const cometd::event told = next(refused, cometd::event_type::error);
+    assert(told.error()->status() == cometd::status::credentials);
+    assert(told.error()->message().find("nobody is at home") != std::string_view::npos);
+}
+
+static void flushes() {
+    cometd::client client = cometd::builder(url).bearer_token("T").build();
+    client.publish("/chat", "1");
+    assert(client.try_flush(0s).status() == cometd::status::invalid_state);
+    client.connect();
+    assert(client.flush(30s) == cometd::status::ok);
+    client.disconnect(10s);
+}
+
 static void replay_stores() {
     std::vector<std::int64_t> saved;
     std::atomic<int> reported{0};
@@ -587,8 +635,10 @@ int main(int, char **argv) {
     durations_are_cut();
     functions_that_are_only_moved();
     options_by_name();
+    flushes();
     callbacks_may_throw();
     token_providers();
+    answers_that_come_later();
     replay_stores();
     extensions_and_handshakes();
     the_rest();
