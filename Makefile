@@ -88,6 +88,7 @@ LINK = -L$(BUILD)/lib -lcometd -Wl,-rpath,'$$ORIGIN/../lib'
 .PHONY: examples
 examples: lib
 	@$(MAKE) --no-print-directory $(EXAMPLES_C) $(EXAMPLES_CPP)
+	@CC="$(CC)" CXX="$(CXX)" CFLAGS="$(CFLAGS)" CXXFLAGS="$(CXXFLAGS)" sh examples-c/loops/build.sh $(BUILD)
 
 $(BUILD)/bin/%: examples-c/%.c include/cometd/cometd.h $(BUILD)/lib/$(SONAME)
 	@$(CC) -std=c99 -D_POSIX_C_SOURCE=200809L $(WARNINGS) $(CFLAGS) -Iinclude $< -o $@ $(LINK)

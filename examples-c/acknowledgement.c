@@ -71,10 +71,10 @@ int main(int argc, char **argv) {
     cometd_error *error = NULL;
     if (cometd_client_builder_new(url, &builder, &error) != COMETD_OK) return report(error);
     /* A server without the extension ignores this, and all goes on as without it. */
-    cometd_status status = cometd_client_builder_set_acknowledgement(builder, !plain);
+    cometd_client_builder_set_acknowledgement(builder, !plain);
     /* Only events that nobody drops here can be relied upon: this is the default. */
-    if (status == COMETD_OK) status = cometd_client_builder_set_overflow(builder, COMETD_OVERFLOW_BLOCK);
-    if (status == COMETD_OK) status = cometd_client_builder_build(builder, &client, &error);
+    cometd_client_builder_set_overflow(builder, COMETD_OVERFLOW_BLOCK);
+    cometd_status status = cometd_client_builder_build(builder, &client, &error);
     cometd_client_builder_free(builder);
     if (status != COMETD_OK) return report(error);
     if (cometd_client_subscribe(client, &channel, 1, NULL, &error) != COMETD_OK ||

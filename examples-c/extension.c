@@ -102,8 +102,8 @@ int main(int argc, char **argv) {
         return report(error);
     }
     /* From here on the context is the library's, which frees it when nothing can use it any more. */
-    cometd_status status = cometd_client_builder_add_extension(builder, outgoing, incoming, context, free);
-    if (status == COMETD_OK) status = cometd_client_builder_build(builder, &client, &error);
+    cometd_client_builder_add_extension(builder, outgoing, incoming, context, free);
+    cometd_status status = cometd_client_builder_build(builder, &client, &error);
     cometd_client_builder_free(builder);
     if (status != COMETD_OK) return report(error);
     int failed = 0, leaving = 0;

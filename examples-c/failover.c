@@ -50,10 +50,10 @@ int main(int argc, char **argv) {
             return 1;
         }
     }
-    cometd_status status = cometd_client_builder_set_follow_hosts(builder, follows);
+    cometd_client_builder_set_follow_hosts(builder, follows);
     /* A server that says goodbye, before it is restarted for instance, is no reason to end. */
-    if (status == COMETD_OK) status = cometd_client_builder_set_restart(builder, true);
-    if (status == COMETD_OK) status = cometd_client_builder_build(builder, &client, &error);
+    cometd_client_builder_set_restart(builder, true);
+    cometd_status status = cometd_client_builder_build(builder, &client, &error);
     cometd_client_builder_free(builder);
     if (status != COMETD_OK) return report(error);
     /* Subscribed again by the library wherever the session goes. */

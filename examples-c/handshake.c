@@ -99,10 +99,10 @@ int main(int argc, char **argv) {
     cometd_client *client = NULL;
     cometd_error *error = NULL;
     if (cometd_client_builder_new(argv[optind], &builder, &error) != COMETD_OK) return report(error);
-    cometd_status status = cometd_client_builder_set_handshake_provider(builder, answer, password_file, NULL);
+    cometd_client_builder_set_handshake_provider(builder, answer, password_file, NULL);
     /* A wrong password is asked for again and again by the server: not for ever. */
-    if (status == COMETD_OK) status = cometd_client_builder_set_number_of_retries(builder, 3);
-    if (status == COMETD_OK) status = cometd_client_builder_build(builder, &client, &error);
+    cometd_client_builder_set_number_of_retries(builder, 3);
+    cometd_status status = cometd_client_builder_build(builder, &client, &error);
     cometd_client_builder_free(builder);
     if (status != COMETD_OK) return report(error);
     int failed = run(client, argv[optind + 1]);

@@ -36,9 +36,9 @@ int main(int argc, char **argv) {
     cometd_client *client = NULL;
     cometd_error *error = NULL;
     if (cometd_client_builder_new(argv[1], &builder, &error) != COMETD_OK) return report(error);
-    /* Somebody waits for this program: it does not try for ever. */
-    cometd_status status = cometd_client_builder_set_number_of_retries(builder, 2);
-    if (status == COMETD_OK) status = cometd_client_builder_build(builder, &client, &error);
+    /* Somebody waits for this program: it does not try for ever. What a setter refuses, build tells. */
+    cometd_client_builder_set_number_of_retries(builder, 2);
+    cometd_status status = cometd_client_builder_build(builder, &client, &error);
     cometd_client_builder_free(builder);
     if (status != COMETD_OK) return report(error);
     if (cometd_client_connect(client, &error) != COMETD_OK) {
@@ -47,7 +47,7 @@ int main(int argc, char **argv) {
     }
 
     /* Held until the handshake is done; each one that is accepted here ends in exactly one event. */
-    int failed = 0, outstanding = 0;
+    int failed = 0;
     for (int i = 3; i < argc; i++) {
         uint64_t id;
         if (cometd_client_publish(client, argv[2], argv[i], strlen(argv[i]), &id, &error) != COMETD_OK) {
@@ -55,33 +55,21 @@ int main(int argc, char **argv) {
             continue;
         }
         printf("%llu %s\n", (unsigned long long)id, argv[i]);
-        outstanding++;
     }
 
-    while (outstanding > 0 && !stopped) {
-        cometd_event *event = NULL;
-        status = cometd_client_poll(client, 100, &event);
-        if (status == COMETD_CLOSED || status < 0) break; /* after a fatal error */
-        unsigned long long id = cometd_event_id(event);
-        switch (cometd_event_type(event)) {
-        case COMETD_EVENT_PUBLISHED:
-            printf("%llu published\n", id);
-            outstanding--;
-            break;
-        case COMETD_EVENT_ERROR:
+    /* Until all have their outcome; their events, which say more, are then there to be read. */
+    while ((status = cometd_client_flush(client, 100, NULL)) == COMETD_NONE && !stopped) {}
+    if (status != COMETD_OK) failed = 1;
+
+    cometd_event *event = NULL;
+    while (cometd_client_poll(client, 0, &event) == COMETD_OK) {
+        if (cometd_event_type(event) == COMETD_EVENT_PUBLISHED)
+            printf("%llu published\n", (unsigned long long)cometd_event_id(event));
+        if (cometd_event_type(event) == COMETD_EVENT_ERROR)
             fprintf(stderr, "error %s\n", cometd_error_message(cometd_event_error(event)));
-            if (id != 0) outstanding--;
-            if (id != 0 || cometd_error_is_fatal(cometd_event_error(event))) failed = 1;
-            break;
-        }
         cometd_event_free(event);
     }
-    if (outstanding > 0) failed = 1;
     if (cometd_client_disconnect(client, 3000, &error) != COMETD_OK) failed = report(error);
-
-    /* The rest, up to the end. */
-    cometd_event *event = NULL;
-    while (cometd_client_poll(client, 3000, &event) == COMETD_OK) cometd_event_free(event);
     cometd_client_free(client);
     return failed;
 }

@@ -152,9 +152,9 @@ int main(int argc, char **argv) {
     cometd_error *error = NULL;
     if (cometd_client_builder_new(argv[2], &builder, &error) != COMETD_OK) return report(error);
     /* A channel of which the file knows nothing starts with all that the server still has. */
-    cometd_status status = cometd_client_builder_set_replay(builder, COMETD_REPLAY_ALL);
-    if (status == COMETD_OK) status = cometd_client_builder_set_replay_store(builder, load, save, &store, NULL);
-    if (status == COMETD_OK) status = cometd_client_builder_build(builder, &client, &error);
+    cometd_client_builder_set_replay(builder, COMETD_REPLAY_ALL);
+    cometd_client_builder_set_replay_store(builder, load, save, &store, NULL);
+    cometd_status status = cometd_client_builder_build(builder, &client, &error);
     cometd_client_builder_free(builder);
     if (status != COMETD_OK) return report(error);
     status = run(client, (const char *const *)argv + 3, (size_t)(argc - 3));

@@ -25,10 +25,10 @@ int main(int argc, char **argv) {
     cometd_client *client = NULL;
     cometd_error *error = NULL;
     if (cometd_client_builder_new(argv[1], &builder, &error) != COMETD_OK) return report(error);
-    cometd_status status = cometd_client_builder_set_timesync(builder, true);
+    cometd_client_builder_set_timesync(builder, true);
     /* Somebody waits for this program: it does not try for ever. */
-    if (status == COMETD_OK) status = cometd_client_builder_set_number_of_retries(builder, 2);
-    if (status == COMETD_OK) status = cometd_client_builder_build(builder, &client, &error);
+    cometd_client_builder_set_number_of_retries(builder, 2);
+    cometd_status status = cometd_client_builder_build(builder, &client, &error);
     cometd_client_builder_free(builder);
     if (status != COMETD_OK) return report(error);
     status = cometd_client_connect(client, &error);

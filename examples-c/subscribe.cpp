@@ -24,25 +24,31 @@ static int run(const std::string &url, const std::vector<std::string> &channels,
     int failed = 0;
     bool leaving = false;
     cometd::event event;
-    while (client.poll(event, 100ms) != COMETD_CLOSED) {
+    while (client.poll(event, 100ms) != cometd::status::closed) {
         if (stopped && !leaving) {
             leaving = true;
-            client.disconnect(0s);  // the end goes on in the background; COMETD_CLOSED tells it
+            client.disconnect(0s);  // the end goes on in the background; status::closed tells it
         }
-        switch (event.type()) {  // 0 when nothing came in time
-        case COMETD_EVENT_MESSAGE:
+        if (!event) continue;  // nothing came in time
+        switch (event.type()) {
+        case cometd::event_type::message:
             if (limit == 0) break;  // those that still come while the client disconnects
             if (limit > 0 && --limit == 0) stopped = 1;
-            std::cout << event.message()->channel() << ' ' << event.message()->data() << std::endl;
+            std::cout << *event.channel() << ' ' << event.data() << std::endl;
             break;
-        case COMETD_EVENT_SUBSCRIBED:
+        case cometd::event_type::subscribed:
             std::cerr << "subscribed " << *event.channel() << '\n';
             break;
-        case COMETD_EVENT_ERROR:
+        case cometd::event_type::error:
             std::cerr << "error " << event.error()->message() << '\n';
             // With an id it is the end of our subscribe; otherwise, unless it is fatal, the client tries again.
-            if (event.id() != 0 && !stopped) failed = stopped = 1;
+            if (event.id() != 0 && !stopped) {
+                stopped = 1;
+                failed = 1;
+            }
             if (event.error()->is_fatal()) failed = 1;
+            break;
+        default:  // more may come
             break;
         }
     }
@@ -65,7 +71,7 @@ int main(int argc, char **argv) {
     std::signal(SIGTERM, stop);
     try {
         return run(arguments[0], {arguments.begin() + 1, arguments.end()}, limit);
-    } catch (const std::exception &error) {  // cometd::error, with status() and more
+    } catch (const std::exception &error) {  // cometd::error, with code() and more
         std::cerr << "subscribe_cpp: " << error.what() << '\n';
         return 1;
     }

@@ -90,6 +90,8 @@ pub struct Error {
     pub phase: Phase,
     /// The client has stopped and will not recover by itself.
     pub fatal: bool,
+    /// The log was told of its like.
+    pub repeated: bool,
     /// 0 when there was no HTTP response.
     pub http_status: u16,
     /// With which code a WebSocket was closed (RFC 6455, section 7.4); 0: there was
@@ -118,6 +120,7 @@ impl Error {
             message: message.into(),
             phase,
             fatal: false,
+            repeated: false,
             http_status: 0,
             websocket_code: 0,
             websocket_reason: None,

@@ -104,7 +104,7 @@ fn a_proxy_that_wants_credentials_is_told_and_asked_again_205() {
             ),
             given,
             // It has nothing for a proxy.
-            |it| it.set_token_provider(Some(Arc::new(|_| panic!("it was asked")))),
+            |it| it.set_token_provider(Some(Arc::new(|_, _| panic!("it was asked")))),
         )
         .start();
         for expected in [
@@ -408,7 +408,7 @@ fn a_tunnel_refused_for_credentials_is_told_and_asked_for_again_205() {
     ] {
         let setup = Setup::new(Answer::For("cmlnaHQ6cmlnaHQ="));
         let client = setup.client(given, |it| {
-            it.set_token_provider(Some(Arc::new(|_| panic!("it was asked"))));
+            it.set_token_provider(Some(Arc::new(|_, _| panic!("it was asked"))));
         });
         for _ in 0..3 {
             let error = next_error(&client);

@@ -530,8 +530,9 @@ fn a_401_asks_the_token_provider_and_the_session_goes_on() {
             {END}"#
         ),
         |builder| {
-            builder.set_token_provider(Some(std::sync::Arc::new(|_| {
-                Ok(HeaderValue::from_static("Bearer fresh"))
+            builder.set_token_provider(Some(std::sync::Arc::new(|_, token| {
+                token.set_authorization("Bearer fresh").unwrap();
+                Ok(())
             })));
         },
     )

@@ -392,6 +392,11 @@
 /// library honours the rest of the advice, such as a longer interval, by itself.
 #define COMETD_EVENT_ADVICE 10
 
+/// There is room for calls again, after one was refused with COMETD_E_FULL: as much as was refused, and at least a
+/// quarter of cometd_client_builder_set_commands_capacity. It comes once, however many were refused before it, and to
+/// clients that were refused something only.
+#define COMETD_EVENT_ROOM 11
+
 /// @}
 
 /// One session with one server, and the receiver of its events.
@@ -423,7 +428,8 @@ typedef struct cometd_event cometd_event;
 typedef struct cometd_extension_message cometd_extension_message;
 
 /// A handshake that is about to be made; see
-/// cometd_client_builder_set_handshake_provider. It ends with the call.
+/// cometd_client_builder_set_handshake_provider. It ends with the call, unless it is
+/// retained: cometd_handshake_retain.
 /// @ingroup cometd_handshake
 typedef struct cometd_handshake cometd_handshake;
 
@@ -444,11 +450,12 @@ typedef struct cometd_option cometd_option;
 typedef struct cometd_receiver cometd_receiver;
 
 /// A request that is about to be sent; see cometd_client_builder_set_header_provider. It
-/// ends with the call.
+/// ends with the call, unless it is retained: cometd_request_retain.
 /// @ingroup cometd_request
 typedef struct cometd_request cometd_request;
 
-/// Where a token provider puts what it has found.
+/// Where a token provider puts what it has found. It ends with the call, unless it is
+/// retained: cometd_token_retain.
 /// @ingroup cometd_token
 typedef struct cometd_token cometd_token;
 
@@ -460,11 +467,13 @@ typedef int32_t cometd_status;
 /// Fetches new credentials; see cometd_client_builder_set_token_provider.
 ///
 /// `reason` is one of COMETD_TOKEN_…; more may come. The function calls
-/// cometd_token_set_authorization on `token`, which ends with the call, and
-/// returns COMETD_OK; any other status means that it has no credentials.
+/// cometd_token_set_authorization on `token` and returns COMETD_OK; any other status means
+/// that it has no credentials. To find them later, it calls cometd_token_retain and returns
+/// COMETD_OK.
 ///
 /// It runs on a thread of its own where it may block, and never twice at a time for
-/// one client. After 60 seconds the client goes on without it; what it then still
+/// one client; it is not called either while a token that it has retained waits for its
+/// answer. After 60 seconds the client goes on without it; what it then still
 /// finds counts from that moment on. Inside it, what holds inside a callback holds.
 /// @ingroup cometd_token
 typedef cometd_status (*cometd_token_fn)(void *user, int32_t reason, cometd_token *token);
@@ -488,7 +497,8 @@ typedef cometd_status (*cometd_extension_fn)(void *user, cometd_extension_messag
 /// It calls cometd_handshake_set_fields on `handshake`, or does not, and returns
 /// COMETD_OK. Any other status means that the attempt has failed: nothing is sent, a
 /// COMETD_EVENT_ERROR with COMETD_E_CREDENTIALS names the status, and the function is
-/// asked again after a while, as after any handshake that failed.
+/// asked again after a while, as after any handshake that failed. To answer later, it calls
+/// cometd_handshake_retain and returns COMETD_OK.
 /// @ingroup cometd_handshake
 typedef cometd_status (*cometd_handshake_fn)(void *user, cometd_handshake *handshake);
 
@@ -497,7 +507,8 @@ typedef cometd_status (*cometd_handshake_fn)(void *user, cometd_handshake *hands
 /// It calls cometd_request_set_header on `request`, or does not, and returns COMETD_OK. Any
 /// other status means that the request has failed: it is not sent, its error is
 /// COMETD_E_CREDENTIALS and names the status, and what is tried again after other failures is
-/// tried again after this one; then the function is asked again.
+/// tried again after this one; then the function is asked again. To set them later, it calls
+/// cometd_request_retain and returns COMETD_OK.
 /// @ingroup cometd_request
 typedef cometd_status (*cometd_request_fn)(void *user, cometd_request *request);
 
@@ -966,7 +977,8 @@ cometd_status cometd_client_builder_set_authorization(cometd_client_builder *bui
 /// handshake or on a connect with the advice none.
 ///
 /// It is called at most three times without a successful connect in between; then the
-/// refusal is treated like any other failure. It also serves the builder's further
+/// refusal is treated like any other failure, unless cometd_client_builder_set_await_credentials
+/// says otherwise. It also serves the builder's further
 /// clients. NULL removes it.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; then `free_user` is
@@ -978,6 +990,26 @@ cometd_status cometd_client_builder_set_token_provider(cometd_client_builder *bu
                                                        cometd_token_fn fn,
                                                        void *user,
                                                        cometd_free_fn free_user);
+
+/// Sets whether a client whose credentials are refused waits for new ones, instead of ending:
+/// when HTTP 401, a Bayeux error 401 or a Bayeux error 403 with the advice none answers a handshake or a
+/// connect, or a 403 a handshake, and the token provider is missing, was asked three times, or has
+/// none.
+///
+/// Each refusal is told by a COMETD_EVENT_ERROR that is not fatal, whose
+/// cometd_error_retry_in_ms says when the client goes on by itself. It goes on at once when
+/// cometd_client_set_authorization is called. With a token provider that is asked again, without
+/// limit, after waits that grow as cometd_client_builder_set_backoff_ms says, but of 5 seconds at
+/// least. With a handshake or header provider the attempt is made again after such waits.
+/// With none of them the same credentials are tried again after 1, 2, 3, … minutes, at most 10: an
+/// account may be unlocked. None of this counts for cometd_client_builder_set_number_of_retries.
+///
+/// `enabled` is false by default.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_await_credentials(cometd_client_builder *builder,
+                                                          bool enabled);
 
 /// Adds a cookie, to be sent to the server of the URL until that sets one of the same
 /// name (RFC 6265). Any number can be added; of one name the last one counts.
@@ -1101,7 +1133,9 @@ cometd_status cometd_client_builder_set_events_capacity(cometd_client_builder *b
 
 /// Sets how many messages of subscribe, unsubscribe and publish, one for each channel, may
 /// wait for their outcome, or for the program to read it: the outcomes that the fullest receiver
-/// holds count as well. Above that these functions return COMETD_E_FULL, and the error says which.
+/// holds count as well. Above that these functions return COMETD_E_FULL, and the error says which. COMETD_EVENT_ROOM tells
+/// when there is room again, at least a quarter. Of calls with no `err` that are refused until then, only the first one is
+/// in the log; cometd_client_statistics counts them all.
 ///
 /// `commands` is at least 1; the default is 10000.
 ///
@@ -1622,14 +1656,46 @@ cometd_status cometd_client_builder_set_replay_store(cometd_client_builder *buil
 /// @addtogroup cometd_token
 /// @{
 
-/// Gives the value of the Authorization header, "Bearer abc", from inside a token
-/// provider. It is in force from the next request on. The last call counts.
+/// Keeps a token beyond the call of the token provider, to be answered later from any
+/// thread: a login window, an event loop. No thread waits meanwhile.
+///
+/// What ends the waiting: cometd_token_set_authorization, cometd_token_fail, the last
+/// cometd_token_free without either (then there are no credentials), the time limit of the
+/// provider, and the client's end. It begins when the provider has returned COMETD_OK.
+///
+/// **Returns** `token`; NULL for NULL, and in a forked child.
+/// **Threads** any, as long as the token is the caller's: in the call, or retained.
+/// **Blocks** never. **Ownership** each one is paired with one cometd_token_free, before or
+/// after the client's end. **Since** 0.1.
+cometd_token *cometd_token_retain(cometd_token *token);
+
+/// Gives back what cometd_token_retain has kept.
+///
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+void cometd_token_free(cometd_token *token);
+
+/// Gives the value of the Authorization header, "Bearer abc", to a token provider's
+/// question. It is in force from the next request on. Inside the provider the last call
+/// counts; of a token that was retained the first one, also when it comes after the time
+/// limit.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `header_value`
 /// is empty; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: it holds a control
-/// character.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+/// character; COMETD_E_INVALID_STATE: it was retained, and has been answered, or the
+/// provider has failed; COMETD_E_CLOSED: it was retained, and the client has ended or was
+/// freed; COMETD_E_FORKED.
+/// **Threads** the one that the provider was called on; any, when it was retained.
+/// **Blocks** never. **Since** 0.1.
 cometd_status cometd_token_set_authorization(cometd_token *token, const char *header_value);
+
+/// Says that there are no credentials, and why: that stands in the error.
+///
+/// `why` is one line, and may be NULL. At most 1024 bytes of it are kept.
+///
+/// **Returns** as cometd_token_set_authorization does.
+/// **Threads** the one that the provider was called on; any, when it was retained.
+/// **Blocks** never. **Since** 0.1.
+cometd_status cometd_token_fail(cometd_token *token, const char *why);
 
 /// @}
 
@@ -1640,7 +1706,7 @@ cometd_status cometd_token_set_authorization(cometd_token *token, const char *he
 /// one with a successful connect.
 ///
 /// **Returns** the number; 0 for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Since** 0.1.
 uint32_t cometd_handshake_attempt(const cometd_handshake *handshake);
 
 /// The reply by which the server refused the last handshake that was sent: the whole message, a
@@ -1651,11 +1717,13 @@ uint32_t cometd_handshake_attempt(const cometd_handshake *handshake);
 ///
 /// **Returns** the JSON text; NULL when no handshake was sent yet, or the last one was
 /// accepted, or failed without a reply; and for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Ownership** the
 /// handshake's. **Since** 0.1.
-const char *cometd_handshake_refusal(const cometd_handshake *handshake, size_t *len);
+const char *cometd_handshake_refusal(const cometd_handshake *handshake,
+                                     size_t *len);
 
-/// Gives the message of this attempt, and of no other, these fields. The last call counts.
+/// Gives the message of this attempt, and of no other, these fields. Inside the provider the
+/// last call counts; of a handshake that was retained the first one, and "{}" is an answer too.
 ///
 /// `json` is a JSON object of `len` bytes, and is copied. Its fields become fields of the
 /// message, but for those that are the protocol's own: channel, id, version, minimumVersion,
@@ -1666,11 +1734,43 @@ const char *cometd_handshake_refusal(const cometd_handshake *handshake, size_t *
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `handshake` or `json` is NULL;
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_JSON: it is not JSON, no object, nested more
-/// than 128 levels deep, or its ext is no object. Then all stays as it was.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+/// than 128 levels deep, or its ext is no object. Then all stays as it was. When it was retained:
+/// COMETD_E_INVALID_STATE: it has been answered, or the provider has failed; COMETD_E_TIMEOUT: the
+/// time limit is over; COMETD_E_CLOSED: the client has ended or was freed. COMETD_E_FORKED.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Since** 0.1.
 cometd_status cometd_handshake_set_fields(cometd_handshake *handshake,
                                           const char *json,
                                           size_t len);
+
+/// Keeps a handshake beyond the call of its provider, to be answered later from any thread.
+/// No thread waits meanwhile; the attempt does.
+///
+/// What ends the waiting: cometd_handshake_set_fields, cometd_handshake_fail, the last
+/// cometd_handshake_free without either (then the provider has failed), the time limit of the
+/// provider, and the client's end. It begins when the provider has returned COMETD_OK.
+///
+/// **Returns** `handshake`; NULL for NULL, and in a forked child.
+/// **Threads** any, as long as the handshake is the caller's: in the call, or retained.
+/// **Blocks** never. **Ownership** each one is paired with one cometd_handshake_free, before or
+/// after the client's end. **Since** 0.1.
+cometd_handshake *cometd_handshake_retain(cometd_handshake *handshake);
+
+/// Gives back what cometd_handshake_retain has kept.
+///
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+void cometd_handshake_free(cometd_handshake *handshake);
+
+/// Says that the attempt has failed, and why: that stands in the error.
+///
+/// `why` is one line, and may be NULL. At most 1024 bytes of it are kept.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `handshake` is NULL; COMETD_E_INVALID_UTF8;
+/// COMETD_E_INVALID_STATE, COMETD_E_TIMEOUT, COMETD_E_CLOSED and COMETD_E_FORKED as of
+/// cometd_handshake_set_fields.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never.
+/// **Since** 0.1.
+cometd_status cometd_handshake_fail(cometd_handshake *handshake,
+                                    const char *why);
 
 /// @}
 
@@ -1682,13 +1782,13 @@ cometd_status cometd_handshake_set_fields(cometd_handshake *handshake,
 /// opens a WebSocket is for all of them, and has none. More may come.
 ///
 /// **Returns** the phase; 0 for one that opens a WebSocket, and for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Since** 0.1.
 int32_t cometd_request_phase(const cometd_request *request);
 
 /// The method of the request: "POST", or "GET" where a WebSocket is opened; that has no body.
 ///
 /// **Returns** the method, ended by NUL; NULL for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Ownership** the
 /// request's. **Since** 0.1.
 const char *cometd_request_method(const cometd_request *request);
 
@@ -1697,18 +1797,20 @@ const char *cometd_request_method(const cometd_request *request);
 /// `len` (may be NULL) receives its length in bytes.
 ///
 /// **Returns** the URL, ended by NUL; NULL for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Ownership** the
 /// request's. **Since** 0.1.
-const char *cometd_request_url(const cometd_request *request, size_t *len);
+const char *cometd_request_url(const cometd_request *request,
+                               size_t *len);
 
 /// The body of the request, as its bytes are sent: a JSON array of messages.
 ///
 /// `len` (may be NULL) receives its length in bytes.
 ///
 /// **Returns** the body, ended by NUL; NULL for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Ownership** the
 /// request's. **Since** 0.1.
-const char *cometd_request_body(const cometd_request *request, size_t *len);
+const char *cometd_request_body(const cometd_request *request,
+                                size_t *len);
 
 /// Gives this request, and no other, a header, in place of those of the same name that all
 /// requests have: of cometd_client_builder_add_header, of the library, or the authorization in
@@ -1719,11 +1821,43 @@ const char *cometd_request_body(const cometd_request *request, size_t *len);
 /// header that belongs to the transport, such as Host or Content-Length, or an authorization is
 /// empty; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: `name` is no header name, or `value`
 /// holds a control character; COMETD_E_OUT_OF_RANGE: `value` is longer than 65536 bytes, or
-/// there are 100 headers. Then all stays as it was.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+/// there are 100 headers. Then all stays as it was. When it was retained: COMETD_E_INVALID_STATE:
+/// the provider has failed; COMETD_E_TIMEOUT: the time limit is over; COMETD_E_CLOSED: the client
+/// has ended or was freed. COMETD_E_FORKED.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Since** 0.1.
 cometd_status cometd_request_set_header(cometd_request *request,
                                         const char *name,
                                         const char *value);
+
+/// Keeps a request beyond the call of the header provider, to set its headers later from any
+/// thread. No thread waits meanwhile; the request does, and the provider is called for others.
+///
+/// What ends the waiting: the last cometd_request_free, when all headers are set;
+/// cometd_request_fail, the time limit of the provider, and the client's end. It begins when the
+/// provider has returned COMETD_OK.
+///
+/// **Returns** `request`; NULL for NULL, and in a forked child.
+/// **Threads** any, as long as the request is the caller's: in the call, or retained.
+/// **Blocks** never. **Ownership** each one is paired with one cometd_request_free, before or
+/// after the client's end. **Since** 0.1.
+cometd_request *cometd_request_retain(cometd_request *request);
+
+/// Gives back what cometd_request_retain has kept. The last one sends the request.
+///
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+void cometd_request_free(cometd_request *request);
+
+/// Says that the request has failed, and why: that stands in the error.
+///
+/// `why` is one line, and may be NULL. At most 1024 bytes of it are kept.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `request` is NULL; COMETD_E_INVALID_UTF8;
+/// COMETD_E_INVALID_STATE, COMETD_E_TIMEOUT, COMETD_E_CLOSED and COMETD_E_FORKED as of
+/// cometd_request_set_header.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never.
+/// **Since** 0.1.
+cometd_status cometd_request_fail(cometd_request *request,
+                                  const char *why);
 
 /// @}
 
@@ -2032,6 +2166,27 @@ cometd_status cometd_client_batch_begin(cometd_client *client,
 cometd_status cometd_client_batch_end(cometd_client *client,
                                       cometd_error **err);
 
+/// Waits until everything that was called before has its outcome: each subscribe, unsubscribe, publish and remote call of
+/// any thread that was accepted. What an open batch holds is sent. The events need not be read for it, and stay where they
+/// are; those of the outcomes are there when this function returns.
+///
+/// It tells as well when a publish was in vain: when one of these has ended in an error, and no flush before has told so.
+/// The events say which, and why. What became of other calls, they alone tell.
+///
+/// `timeout_ms` is 0 or more; 0 only asks, -1 waits without limit.
+///
+/// **Returns** COMETD_OK: all have their outcome, and no publish has failed; COMETD_NONE: the time is up;
+/// cometd_client_last_error tells why the client is not connected, if it is not; COMETD_CLOSED: the client has ended in a
+/// panic, and not all have an outcome; COMETD_E_UNDELIVERED: all have their outcome, and publishes have failed;
+/// COMETD_E_FULL: the time is up, and nothing is sent until the program reads its events (COMETD_OVERFLOW_BLOCK);
+/// COMETD_E_INVALID_STATE: something waits for cometd_client_connect, which was not called; COMETD_E_INVALID_ARGUMENT:
+/// `client` is NULL; COMETD_E_OUT_OF_RANGE: `timeout_ms` is less than -1; COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0
+/// inside a callback; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds. **Since** 0.1.
+cometd_status cometd_client_flush(cometd_client *client,
+                                  int32_t timeout_ms,
+                                  cometd_error **err);
+
 /// Tells what the server's clock says now, as the timesync extension has found out; see
 /// cometd_client_builder_set_timesync. It is exact to about half the time that a message and its reply are on their
 /// way, goes on by the client's own clock, and does not jump when somebody sets that.
@@ -2047,7 +2202,7 @@ cometd_status cometd_client_server_time(cometd_client *client,
 /// Writes what the client has done so far as a JSON object:
 ///
 /// - "requests", "bytes_sent", "bytes_received" (bodies, after decompression), "events_received", "handshakes",
-///   "reconnects";
+///   "reconnects"; "calls_refused", those that were refused with COMETD_E_FULL;
 /// - "round_trip_ms" of the last request that the server did not hold; "server_time_ms", what
 ///   cometd_client_server_time gives, or null; a ping of a WebSocket counts for "round_trip_ms" as well;
 /// - "transport", over what the last reply came, "long-polling" or "websocket", or null, and "transport_changes", how often

@@ -4,32 +4,34 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-use super::boundary::{bytes, object_mut, optional_text, text};
-use super::builder::{cometd_client_builder, set, set_text};
+use super::boundary::{bytes, object, optional_text, text};
+use super::builder::{cometd_client_builder, set, set_switch, set_text};
 use super::call::call_plain;
-use super::host::{cometd_free_fn, outcome};
+use super::host::{self, cometd_free_fn, outcome};
 use super::status::{cometd_status, COMETD_OK};
-use crate::client::{Builder, TokenReason};
+use crate::client::{Builder, Token, TokenReason};
 use crate::delivery::HostData;
-use crate::transport::authorization;
 
 /// As the reason for which a token provider is called: the server refused the
 /// credentials in use; see cometd_client_builder_set_token_provider.
 pub const COMETD_TOKEN_REFUSED: i32 = 1;
 
-/// Where a token provider puts what it has found.
+/// Where a token provider puts what it has found. It ends with the call, unless it is
+/// retained: cometd_token_retain.
 pub struct cometd_token {
-    authorization: Option<hyper::header::HeaderValue>,
+    token: Arc<Token>,
 }
 
 /// Fetches new credentials; see cometd_client_builder_set_token_provider.
 ///
 /// `reason` is one of COMETD_TOKEN_…; more may come. The function calls
-/// cometd_token_set_authorization on `token`, which ends with the call, and
-/// returns COMETD_OK; any other status means that it has no credentials.
+/// cometd_token_set_authorization on `token` and returns COMETD_OK; any other status means
+/// that it has no credentials. To find them later, it calls cometd_token_retain and returns
+/// COMETD_OK.
 ///
 /// It runs on a thread of its own where it may block, and never twice at a time for
-/// one client. After 60 seconds the client goes on without it; what it then still
+/// one client; it is not called either while a token that it has retained waits for its
+/// answer. After 60 seconds the client goes on without it; what it then still
 /// finds counts from that moment on. Inside it, what holds inside a callback holds.
 pub type cometd_token_fn = Option<
     unsafe extern "C-unwind" fn(
@@ -111,7 +113,8 @@ pub unsafe extern "C" fn cometd_client_builder_set_authorization(
 /// handshake or on a connect with the advice none.
 ///
 /// It is called at most three times without a successful connect in between; then the
-/// refusal is treated like any other failure. It also serves the builder's further
+/// refusal is treated like any other failure, unless cometd_client_builder_set_await_credentials
+/// says otherwise. It also serves the builder's further
 /// clients. NULL removes it.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; then `free_user` is
@@ -131,17 +134,14 @@ pub unsafe extern "C" fn cometd_client_builder_set_token_provider(
             let data = HostData::new(user, free_user);
             it.set_token_provider(match r#fn {
                 None => None,
-                Some(provide) => Some(Arc::new(move |reason| {
+                Some(provide) => Some(Arc::new(move |reason, token| {
                     let reason = match reason {
                         TokenReason::Refused => COMETD_TOKEN_REFUSED,
                     };
-                    let mut token = cometd_token {
-                        authorization: None,
-                    };
-                    outcome(data.call(|user| provide(user, reason, &mut token)))?;
-                    token
-                        .authorization
-                        .ok_or_else(|| "it set no authorization".to_owned())
+                    let token = token.clone();
+                    let token = Arc::new(cometd_token { token });
+                    let given = Arc::as_ptr(&token).cast_mut();
+                    outcome(data.call(|user| provide(user, reason, given)))
                 })),
             });
             Ok(())
@@ -149,22 +149,101 @@ pub unsafe extern "C" fn cometd_client_builder_set_token_provider(
     }
 }
 
-/// Gives the value of the Authorization header, "Bearer abc", from inside a token
-/// provider. It is in force from the next request on. The last call counts.
+/// Sets whether a client whose credentials are refused waits for new ones, instead of ending:
+/// when HTTP 401, a Bayeux error 401 or a Bayeux error 403 with the advice none answers a handshake or a
+/// connect, or a 403 a handshake, and the token provider is missing, was asked three times, or has
+/// none.
+///
+/// Each refusal is told by a COMETD_EVENT_ERROR that is not fatal, whose
+/// cometd_error_retry_in_ms says when the client goes on by itself. It goes on at once when
+/// cometd_client_set_authorization is called. With a token provider that is asked again, without
+/// limit, after waits that grow as cometd_client_builder_set_backoff_ms says, but of 5 seconds at
+/// least. With a handshake or header provider the attempt is made again after such waits.
+/// With none of them the same credentials are tried again after 1, 2, 3, … minutes, at most 10: an
+/// account may be unlocked. None of this counts for cometd_client_builder_set_number_of_retries.
+///
+/// `enabled` is false by default.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_set_await_credentials(
+    builder: *mut cometd_client_builder,
+    enabled: bool,
+) -> cometd_status {
+    unsafe {
+        set_switch(
+            "set_await_credentials",
+            builder,
+            Builder::set_await_credentials,
+            enabled,
+        )
+    }
+}
+
+/// Keeps a token beyond the call of the token provider, to be answered later from any
+/// thread: a login window, an event loop. No thread waits meanwhile.
+///
+/// What ends the waiting: cometd_token_set_authorization, cometd_token_fail, the last
+/// cometd_token_free without either (then there are no credentials), the time limit of the
+/// provider, and the client's end. It begins when the provider has returned COMETD_OK.
+///
+/// **Returns** `token`; NULL for NULL, and in a forked child.
+/// **Threads** any, as long as the token is the caller's: in the call, or retained.
+/// **Blocks** never. **Ownership** each one is paired with one cometd_token_free, before or
+/// after the client's end. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_token_retain(token: *mut cometd_token) -> *mut cometd_token {
+    unsafe { host::retain(token, |it| it.token.retain()) }
+}
+
+/// Gives back what cometd_token_retain has kept.
+///
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_token_free(token: *mut cometd_token) {
+    unsafe { host::free(token, |it| it.token.release()) };
+}
+
+/// Gives the value of the Authorization header, "Bearer abc", to a token provider's
+/// question. It is in force from the next request on. Inside the provider the last call
+/// counts; of a token that was retained the first one, also when it comes after the time
+/// limit.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `header_value`
 /// is empty; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: it holds a control
-/// character.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+/// character; COMETD_E_INVALID_STATE: it was retained, and has been answered, or the
+/// provider has failed; COMETD_E_CLOSED: it was retained, and the client has ended or was
+/// freed; COMETD_E_FORKED.
+/// **Threads** the one that the provider was called on; any, when it was retained.
+/// **Blocks** never. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_token_set_authorization(
     token: *mut cometd_token,
     header_value: *const c_char,
 ) -> cometd_status {
     call_plain(|| {
-        let token = unsafe { object_mut("token", token) }?;
-        let value = unsafe { text("header_value", header_value) }?;
-        token.authorization = Some(authorization::any(value)?);
+        let token = &unsafe { object("token", token) }?.token;
+        token.set_authorization(unsafe { text("header_value", header_value) }?)?;
+        Ok(COMETD_OK)
+    })
+}
+
+/// Says that there are no credentials, and why: that stands in the error.
+///
+/// `why` is one line, and may be NULL. At most 1024 bytes of it are kept.
+///
+/// **Returns** as cometd_token_set_authorization does.
+/// **Threads** the one that the provider was called on; any, when it was retained.
+/// **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_token_fail(
+    token: *mut cometd_token,
+    why: *const c_char,
+) -> cometd_status {
+    call_plain(|| {
+        let token = &unsafe { object("token", token) }?.token;
+        token.fail(unsafe { optional_text("why", why) }?)?;
         Ok(COMETD_OK)
     })
 }

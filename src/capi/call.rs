@@ -26,14 +26,14 @@ pub fn call(
         Ok(status) => status,
         Err(error) => {
             let status = status::of(error.kind);
-            if err.is_null() {
+            if err.is_null() && !error.repeated {
                 // It would be lost otherwise. It names the argument, never its
                 // value.
                 let _ = catch_unwind(|| {
                     let _speaking = error.client.as_ref().map(speak);
                     tracing::warn!(target: "cometd::capi", "{}", error.message);
                 });
-            } else {
+            } else if !err.is_null() {
                 write(err, Box::into_raw(Box::new(cometd_error::owned(error))));
             }
             status

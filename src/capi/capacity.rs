@@ -42,7 +42,9 @@ pub unsafe extern "C" fn cometd_client_builder_set_events_capacity(
 
 /// Sets how many messages of subscribe, unsubscribe and publish, one for each channel, may
 /// wait for their outcome, or for the program to read it: the outcomes that the fullest receiver
-/// holds count as well. Above that these functions return COMETD_E_FULL, and the error says which.
+/// holds count as well. Above that these functions return COMETD_E_FULL, and the error says which. COMETD_EVENT_ROOM tells
+/// when there is room again, at least a quarter. Of calls with no `err` that are refused until then, only the first one is
+/// in the log; cometd_client_statistics counts them all.
 ///
 /// `commands` is at least 1; the default is 10000.
 ///

@@ -39,6 +39,10 @@ pub const COMETD_EVENT_RESULT: i32 = 9;
 /// clients on one connection ("multiple-clients"; Bayeux 1.0, section 3.2); see cometd_event_advice. The
 /// library honours the rest of the advice, such as a longer interval, by itself.
 pub const COMETD_EVENT_ADVICE: i32 = 10;
+/// There is room for calls again, after one was refused with COMETD_E_FULL: as much as was refused, and at least a
+/// quarter of cometd_client_builder_set_commands_capacity. It comes once, however many were refused before it, and to
+/// clients that were refused something only.
+pub const COMETD_EVENT_ROOM: i32 = 11;
 
 /// Gets each event of a receiver.
 ///
@@ -120,7 +124,7 @@ impl cometd_event {
                 Event::Dropped(dropped) => Content::Dropped(dropped),
                 Event::Notice(notice) => {
                     let texts = match &*notice {
-                        Notice::State { ext: None, .. } | Notice::Closed => None,
+                        Notice::State { ext: None, .. } | Notice::Room | Notice::Closed => None,
                         Notice::State { ext, .. } => Texts::on(None).with_ext(ext),
                         Notice::Subscribed { channel, ext, .. }
                         | Notice::Unsubscribed { channel, ext, .. }
@@ -204,6 +208,7 @@ pub unsafe extern "C" fn cometd_event_type(event: *const cometd_event) -> i32 {
                 Notice::Result { .. } => COMETD_EVENT_RESULT,
                 Notice::Advice { .. } => COMETD_EVENT_ADVICE,
                 Notice::Error { .. } => COMETD_EVENT_ERROR,
+                Notice::Room => COMETD_EVENT_ROOM,
                 Notice::Closed => COMETD_EVENT_CLOSED,
             },
         }

@@ -3,18 +3,19 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-use super::boundary::{access, bytes, object_mut, write};
+use super::boundary::{access, bytes, object, optional_text, write};
 use super::builder::{cometd_client_builder, set};
 use super::call::call_plain;
-use super::host::{cometd_free_fn, outcome};
+use super::host::{self, cometd_free_fn, outcome};
 use super::status::{cometd_status, COMETD_OK};
 use crate::client::Handshake;
 use crate::delivery::HostData;
 
 /// A handshake that is about to be made; see
-/// cometd_client_builder_set_handshake_provider. It ends with the call.
+/// cometd_client_builder_set_handshake_provider. It ends with the call, unless it is
+/// retained: cometd_handshake_retain.
 pub struct cometd_handshake {
-    handshake: *mut Handshake,
+    handshake: Arc<Handshake>,
 }
 
 /// Sets the fields of a handshake; see cometd_client_builder_set_handshake_provider.
@@ -22,7 +23,8 @@ pub struct cometd_handshake {
 /// It calls cometd_handshake_set_fields on `handshake`, or does not, and returns
 /// COMETD_OK. Any other status means that the attempt has failed: nothing is sent, a
 /// COMETD_EVENT_ERROR with COMETD_E_CREDENTIALS names the status, and the function is
-/// asked again after a while, as after any handshake that failed.
+/// asked again after a while, as after any handshake that failed. To answer later, it calls
+/// cometd_handshake_retain and returns COMETD_OK.
 pub type cometd_handshake_fn = Option<
     unsafe extern "C-unwind" fn(
         user: *mut c_void,
@@ -65,8 +67,10 @@ pub unsafe extern "C" fn cometd_client_builder_set_handshake_provider(
             it.set_handshake_provider(match r#fn {
                 None => None,
                 Some(provide) => Some(Arc::new(move |handshake| {
-                    let mut handshake = cometd_handshake { handshake };
-                    outcome(data.call(|user| provide(user, &mut handshake)))
+                    let handshake = handshake.clone();
+                    let handshake = Arc::new(cometd_handshake { handshake });
+                    let given = Arc::as_ptr(&handshake).cast_mut();
+                    outcome(data.call(|user| provide(user, given)))
                 })),
             });
             Ok(())
@@ -75,15 +79,15 @@ pub unsafe extern "C" fn cometd_client_builder_set_handshake_provider(
 }
 
 unsafe fn looked_at<'a>(handshake: *const cometd_handshake) -> Option<&'a Handshake> {
-    // SAFETY: as long as the call lasts, the handshake is there.
-    unsafe { handshake.as_ref().and_then(|it| it.handshake.as_ref()) }
+    // SAFETY: as long as the call lasts, or it is retained, the handshake is there.
+    unsafe { handshake.as_ref() }.map(|it| &*it.handshake)
 }
 
 /// Which attempt this is: 1 for the first one since the last session that worked, which is
 /// one with a successful connect.
 ///
 /// **Returns** the number; 0 for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_handshake_attempt(handshake: *const cometd_handshake) -> u32 {
     access(0, || {
@@ -99,7 +103,7 @@ pub unsafe extern "C" fn cometd_handshake_attempt(handshake: *const cometd_hands
 ///
 /// **Returns** the JSON text; NULL when no handshake was sent yet, or the last one was
 /// accepted, or failed without a reply; and for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Ownership** the
 /// handshake's. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_handshake_refusal(
@@ -118,7 +122,8 @@ pub unsafe extern "C" fn cometd_handshake_refusal(
     })
 }
 
-/// Gives the message of this attempt, and of no other, these fields. The last call counts.
+/// Gives the message of this attempt, and of no other, these fields. Inside the provider the
+/// last call counts; of a handshake that was retained the first one, and "{}" is an answer too.
 ///
 /// `json` is a JSON object of `len` bytes, and is copied. Its fields become fields of the
 /// message, but for those that are the protocol's own: channel, id, version, minimumVersion,
@@ -129,8 +134,10 @@ pub unsafe extern "C" fn cometd_handshake_refusal(
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `handshake` or `json` is NULL;
 /// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_JSON: it is not JSON, no object, nested more
-/// than 128 levels deep, or its ext is no object. Then all stays as it was.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+/// than 128 levels deep, or its ext is no object. Then all stays as it was. When it was retained:
+/// COMETD_E_INVALID_STATE: it has been answered, or the provider has failed; COMETD_E_TIMEOUT: the
+/// time limit is over; COMETD_E_CLOSED: the client has ended or was freed. COMETD_E_FORKED.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_handshake_set_fields(
     handshake: *mut cometd_handshake,
@@ -138,9 +145,55 @@ pub unsafe extern "C" fn cometd_handshake_set_fields(
     len: usize,
 ) -> cometd_status {
     call_plain(|| {
-        let handshake = unsafe { object_mut("handshake", handshake) }?;
-        let handshake = unsafe { object_mut("handshake", handshake.handshake) }?;
+        let handshake = &unsafe { object("handshake", handshake) }?.handshake;
         handshake.set_fields(unsafe { bytes("json", json, len) }?)?;
+        Ok(COMETD_OK)
+    })
+}
+
+/// Keeps a handshake beyond the call of its provider, to be answered later from any thread.
+/// No thread waits meanwhile; the attempt does.
+///
+/// What ends the waiting: cometd_handshake_set_fields, cometd_handshake_fail, the last
+/// cometd_handshake_free without either (then the provider has failed), the time limit of the
+/// provider, and the client's end. It begins when the provider has returned COMETD_OK.
+///
+/// **Returns** `handshake`; NULL for NULL, and in a forked child.
+/// **Threads** any, as long as the handshake is the caller's: in the call, or retained.
+/// **Blocks** never. **Ownership** each one is paired with one cometd_handshake_free, before or
+/// after the client's end. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_handshake_retain(
+    handshake: *mut cometd_handshake,
+) -> *mut cometd_handshake {
+    unsafe { host::retain(handshake, |it| it.handshake.retain()) }
+}
+
+/// Gives back what cometd_handshake_retain has kept.
+///
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_handshake_free(handshake: *mut cometd_handshake) {
+    unsafe { host::free(handshake, |it| it.handshake.release()) };
+}
+
+/// Says that the attempt has failed, and why: that stands in the error.
+///
+/// `why` is one line, and may be NULL. At most 1024 bytes of it are kept.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `handshake` is NULL; COMETD_E_INVALID_UTF8;
+/// COMETD_E_INVALID_STATE, COMETD_E_TIMEOUT, COMETD_E_CLOSED and COMETD_E_FORKED as of
+/// cometd_handshake_set_fields.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never.
+/// **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_handshake_fail(
+    handshake: *mut cometd_handshake,
+    why: *const c_char,
+) -> cometd_status {
+    call_plain(|| {
+        let handshake = &unsafe { object("handshake", handshake) }?.handshake;
+        handshake.fail(unsafe { optional_text("why", why) }?)?;
         Ok(COMETD_OK)
     })
 }

@@ -2,12 +2,12 @@
 
 use std::ffi::{c_char, c_void};
 
-use super::boundary::{self, bytes, positive_milliseconds, text, write};
+use super::boundary::{self, bytes, positive_milliseconds, text, timeout, write};
 use super::client::{cometd_client, perform, with};
 use super::error::cometd_error;
-use super::status::{cometd_status, COMETD_OK};
+use super::status::{cometd_status, COMETD_CLOSED, COMETD_NONE, COMETD_OK};
 use super::timing::COMETD_RETRY_FOREVER;
-use crate::client::Client;
+use crate::client::{Client, Waited};
 use crate::error::{Error, ErrorKind};
 
 /// Publishes a message to a channel. Before the handshake is done it is held; messages are sent in the
@@ -223,4 +223,38 @@ pub unsafe extern "C" fn cometd_client_batch_end(
     err: *mut *mut cometd_error,
 ) -> cometd_status {
     unsafe { perform(client, err, Client::end_batch) }
+}
+
+/// Waits until everything that was called before has its outcome: each subscribe, unsubscribe, publish and remote call of
+/// any thread that was accepted. What an open batch holds is sent. The events need not be read for it, and stay where they
+/// are; those of the outcomes are there when this function returns.
+///
+/// It tells as well when a publish was in vain: when one of these has ended in an error, and no flush before has told so.
+/// The events say which, and why. What became of other calls, they alone tell.
+///
+/// `timeout_ms` is 0 or more; 0 only asks, -1 waits without limit.
+///
+/// **Returns** COMETD_OK: all have their outcome, and no publish has failed; COMETD_NONE: the time is up;
+/// cometd_client_last_error tells why the client is not connected, if it is not; COMETD_CLOSED: the client has ended in a
+/// panic, and not all have an outcome; COMETD_E_UNDELIVERED: all have their outcome, and publishes have failed;
+/// COMETD_E_FULL: the time is up, and nothing is sent until the program reads its events (COMETD_OVERFLOW_BLOCK);
+/// COMETD_E_INVALID_STATE: something waits for cometd_client_connect, which was not called; COMETD_E_INVALID_ARGUMENT:
+/// `client` is NULL; COMETD_E_OUT_OF_RANGE: `timeout_ms` is less than -1; COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0
+/// inside a callback; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_flush(
+    client: *mut cometd_client,
+    timeout_ms: i32,
+    err: *mut *mut cometd_error,
+) -> cometd_status {
+    unsafe {
+        with(client, err, |client| {
+            Ok(match client.flush(timeout(timeout_ms)?)? {
+                Waited::Reached => COMETD_OK,
+                Waited::TimedOut => COMETD_NONE,
+                Waited::Closed => COMETD_CLOSED,
+            })
+        })
+    }
 }

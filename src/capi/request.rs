@@ -3,22 +3,22 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-use super::boundary::{access, object_mut, text, write};
+use super::boundary::{access, object, optional_text, text, write};
 use super::builder::{cometd_client_builder, set};
 use super::call::call_plain;
 use super::error::{
     COMETD_PHASE_CONNECT, COMETD_PHASE_DISCONNECT, COMETD_PHASE_HANDSHAKE, COMETD_PHASE_PUBLISH,
 };
-use super::host::{cometd_free_fn, outcome};
+use super::host::{self, cometd_free_fn, outcome};
 use super::status::{cometd_status, COMETD_OK};
 use crate::client::OutgoingRequest;
 use crate::delivery::HostData;
 use crate::session::Endpoint;
 
 /// A request that is about to be sent; see cometd_client_builder_set_header_provider. It
-/// ends with the call.
+/// ends with the call, unless it is retained: cometd_request_retain.
 pub struct cometd_request {
-    request: *mut OutgoingRequest,
+    request: Arc<OutgoingRequest>,
 }
 
 /// Sets headers of a request; see cometd_client_builder_set_header_provider.
@@ -26,7 +26,8 @@ pub struct cometd_request {
 /// It calls cometd_request_set_header on `request`, or does not, and returns COMETD_OK. Any
 /// other status means that the request has failed: it is not sent, its error is
 /// COMETD_E_CREDENTIALS and names the status, and what is tried again after other failures is
-/// tried again after this one; then the function is asked again.
+/// tried again after this one; then the function is asked again. To set them later, it calls
+/// cometd_request_retain and returns COMETD_OK.
 pub type cometd_request_fn = Option<
     unsafe extern "C-unwind" fn(user: *mut c_void, request: *mut cometd_request) -> cometd_status,
 >;
@@ -64,8 +65,10 @@ pub unsafe extern "C" fn cometd_client_builder_set_header_provider(
             it.set_header_provider(match r#fn {
                 None => None,
                 Some(provide) => Some(Arc::new(move |request| {
-                    let mut request = cometd_request { request };
-                    outcome(data.call(|user| provide(user, &mut request)))
+                    let request = request.clone();
+                    let request = Arc::new(cometd_request { request });
+                    let given = Arc::as_ptr(&request).cast_mut();
+                    outcome(data.call(|user| provide(user, given)))
                 })),
             });
             Ok(())
@@ -74,8 +77,8 @@ pub unsafe extern "C" fn cometd_client_builder_set_header_provider(
 }
 
 unsafe fn looked_at<'a>(request: *const cometd_request) -> Option<&'a OutgoingRequest> {
-    // SAFETY: as long as the call lasts, the request is there.
-    unsafe { request.as_ref().and_then(|it| it.request.as_ref()) }
+    // SAFETY: as long as the call lasts, or it is retained, the request is there.
+    unsafe { request.as_ref() }.map(|it| &*it.request)
 }
 
 /// A text of the request, behind which is a NUL.
@@ -100,7 +103,7 @@ unsafe fn part(
 /// opens a WebSocket is for all of them, and has none. More may come.
 ///
 /// **Returns** the phase; 0 for one that opens a WebSocket, and for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_request_phase(request: *const cometd_request) -> i32 {
     access(0, || {
@@ -117,7 +120,7 @@ pub unsafe extern "C" fn cometd_request_phase(request: *const cometd_request) ->
 /// The method of the request: "POST", or "GET" where a WebSocket is opened; that has no body.
 ///
 /// **Returns** the method, ended by NUL; NULL for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Ownership** the
 /// request's. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_request_method(request: *const cometd_request) -> *const c_char {
@@ -132,7 +135,7 @@ pub unsafe extern "C" fn cometd_request_method(request: *const cometd_request) -
 /// `len` (may be NULL) receives its length in bytes.
 ///
 /// **Returns** the URL, ended by NUL; NULL for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Ownership** the
 /// request's. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_request_url(
@@ -147,7 +150,7 @@ pub unsafe extern "C" fn cometd_request_url(
 /// `len` (may be NULL) receives its length in bytes.
 ///
 /// **Returns** the body, ended by NUL; NULL for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Ownership** the
 /// request's. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_request_body(
@@ -166,8 +169,10 @@ pub unsafe extern "C" fn cometd_request_body(
 /// header that belongs to the transport, such as Host or Content-Length, or an authorization is
 /// empty; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: `name` is no header name, or `value`
 /// holds a control character; COMETD_E_OUT_OF_RANGE: `value` is longer than 65536 bytes, or
-/// there are 100 headers. Then all stays as it was.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+/// there are 100 headers. Then all stays as it was. When it was retained: COMETD_E_INVALID_STATE:
+/// the provider has failed; COMETD_E_TIMEOUT: the time limit is over; COMETD_E_CLOSED: the client
+/// has ended or was freed. COMETD_E_FORKED.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_request_set_header(
     request: *mut cometd_request,
@@ -175,11 +180,56 @@ pub unsafe extern "C" fn cometd_request_set_header(
     value: *const c_char,
 ) -> cometd_status {
     call_plain(|| {
-        let request = unsafe { object_mut("request", request) }?;
-        let request = unsafe { object_mut("request", request.request) }?;
-        request.set_header(unsafe { text("name", name) }?, unsafe {
-            text("value", value)
-        }?)?;
+        let request = &unsafe { object("request", request) }?.request;
+        let (name, value) = unsafe { (text("name", name)?, text("value", value)?) };
+        request.set_header(name, value)?;
+        Ok(COMETD_OK)
+    })
+}
+
+/// Keeps a request beyond the call of the header provider, to set its headers later from any
+/// thread. No thread waits meanwhile; the request does, and the provider is called for others.
+///
+/// What ends the waiting: the last cometd_request_free, when all headers are set;
+/// cometd_request_fail, the time limit of the provider, and the client's end. It begins when the
+/// provider has returned COMETD_OK.
+///
+/// **Returns** `request`; NULL for NULL, and in a forked child.
+/// **Threads** any, as long as the request is the caller's: in the call, or retained.
+/// **Blocks** never. **Ownership** each one is paired with one cometd_request_free, before or
+/// after the client's end. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_request_retain(
+    request: *mut cometd_request,
+) -> *mut cometd_request {
+    unsafe { host::retain(request, |it| it.request.retain()) }
+}
+
+/// Gives back what cometd_request_retain has kept. The last one sends the request.
+///
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_request_free(request: *mut cometd_request) {
+    unsafe { host::free(request, |it| it.request.release()) };
+}
+
+/// Says that the request has failed, and why: that stands in the error.
+///
+/// `why` is one line, and may be NULL. At most 1024 bytes of it are kept.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `request` is NULL; COMETD_E_INVALID_UTF8;
+/// COMETD_E_INVALID_STATE, COMETD_E_TIMEOUT, COMETD_E_CLOSED and COMETD_E_FORKED as of
+/// cometd_request_set_header.
+/// **Threads** the one that the provider was called on; any, when it was retained. **Blocks** never.
+/// **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_request_fail(
+    request: *mut cometd_request,
+    why: *const c_char,
+) -> cometd_status {
+    call_plain(|| {
+        let request = &unsafe { object("request", request) }?.request;
+        request.fail(unsafe { optional_text("why", why) }?)?;
         Ok(COMETD_OK)
     })
 }

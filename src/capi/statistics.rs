@@ -39,7 +39,7 @@ pub unsafe extern "C" fn cometd_client_server_time(
 /// Writes what the client has done so far as a JSON object:
 ///
 /// - "requests", "bytes_sent", "bytes_received" (bodies, after decompression), "events_received", "handshakes",
-///   "reconnects";
+///   "reconnects"; "calls_refused", those that were refused with COMETD_E_FULL;
 /// - "round_trip_ms" of the last request that the server did not hold; "server_time_ms", what
 ///   cometd_client_server_time gives, or null; a ping of a WebSocket counts for "round_trip_ms" as well;
 /// - "transport", over what the last reply came, "long-polling" or "websocket", or null, and "transport_changes", how often

@@ -19,9 +19,10 @@ use super::arguments::json_error;
 use super::board::Board;
 use super::extensions::{Extension, Extensions};
 use super::handover::Carried;
+use super::handshake_provider::HandshakeProvider;
 use super::header_provider::HeaderProvider;
-use super::hooks::HandshakeProvider;
 use super::name;
+use super::outcomes::Outcomes;
 use super::replay::{self, Positions, ReplayStore};
 use super::shared::Shared;
 use super::statistics::Counters;
@@ -319,6 +320,11 @@ impl Builder {
         self.session().request_timeout = millis(timeout).max(1);
     }
 
+    /// Whether a client whose credentials are refused waits for new ones.
+    pub fn set_await_credentials(&mut self, enabled: bool) {
+        self.session().await_credentials = enabled;
+    }
+
     /// `None`: for ever.
     pub fn set_number_of_retries(&mut self, retries: Option<u32>) {
         self.session().number_of_retries = retries;
@@ -549,6 +555,7 @@ impl Builder {
             commands_came: Notify::new(),
             is_freed: AtomicBool::new(false),
             outstanding: AtomicUsize::new(0),
+            outcomes: Outcomes::default(),
             commands_capacity: self.commands,
             last_operation: AtomicU64::new(0),
             counters: Counters::default(),

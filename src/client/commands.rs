@@ -190,8 +190,10 @@ impl Client {
                         .is_some_and(|occupied| occupied <= capacity)
                 })
             })
-            .map_err(|outstanding| self.full(messages, outstanding, unread))?;
-        let id = self.shared.last_operation.fetch_add(1, Ordering::SeqCst) + 1;
+            .map_err(|outstanding| {
+                let error = self.full(messages, outstanding, unread);
+                self.shared.refuse(messages, error)
+            })?;
         // Under the lock that the end takes too: a command is either seen by
         // the session, or refused here.
         let mut mailbox = lock(&self.shared.mailbox);
@@ -202,6 +204,8 @@ impl Client {
                 .fetch_sub(messages, Ordering::SeqCst);
             return Err(closed());
         }
+        let id = self.shared.last_operation.fetch_add(1, Ordering::SeqCst) + 1;
+        self.shared.outcomes.accepted(messages);
         let (before, command) = command(id);
         if mailbox.batches > 0 {
             mailbox.batched.extend(before);

@@ -121,7 +121,7 @@ impl Drop for Client {
     }
 }
 
-fn undelivered(failed: usize) -> String {
+pub(super) fn undelivered(failed: usize) -> String {
     let messages = if failed == 1 { "message" } else { "messages" };
     format!("{failed} {messages} that publish had accepted failed; the events say why")
 }

@@ -2,17 +2,24 @@
 
 use std::ffi::CStr;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use hyper::header::HeaderMap;
 
+use super::question::{Answer, Question};
+use super::shared::Shared;
 use crate::delivery::HostCode;
 use crate::error::{Error, ErrorKind, Failure};
-use crate::session::Endpoint;
+use crate::runtime::lock;
+use crate::session::{Endpoint, Millis};
 use crate::transport::endpoints::{Endpoints, Target};
 use crate::transport::headers;
 
 /// Sets headers of a request, or says why it cannot.
-pub type HeaderProvider = dyn Fn(&mut OutgoingRequest) -> Result<(), String> + Send + Sync;
+pub type HeaderProvider = dyn Fn(&Arc<OutgoingRequest>) -> Result<(), String> + Send + Sync;
+
+/// What is done with the body and the headers.
+type Finish = Box<dyn FnOnce(Vec<u8>, Result<Box<HeaderMap>, Failure>) + Send>;
 
 /// A request before it is sent.
 pub struct OutgoingRequest {
@@ -21,7 +28,14 @@ pub struct OutgoingRequest {
     /// These two with a NUL at the end.
     url: String,
     body: Vec<u8>,
-    headers: HeaderMap,
+    asked: OnceLock<Asked>,
+}
+
+/// Once the host is asked about it.
+struct Asked {
+    question: Question<HeaderMap>,
+    client: Weak<Shared>,
+    finish: Mutex<Option<Finish>>,
 }
 
 impl OutgoingRequest {
@@ -44,7 +58,7 @@ impl OutgoingRequest {
             endpoint,
             url: String::from(url) + "\0",
             body: Vec::new(),
-            headers: HeaderMap::new(),
+            asked: OnceLock::new(),
         }
     }
 
@@ -67,43 +81,111 @@ impl OutgoingRequest {
         self.body.strip_suffix(b"\0").unwrap_or_default()
     }
 
+    fn question(&self) -> Option<&Question<HeaderMap>> {
+        self.asked.get().map(|it| &it.question)
+    }
+
     /// Of one name the last one counts.
-    pub fn set_header(&mut self, name: &str, value: &str) -> Result<(), Error> {
+    pub fn set_header(&self, name: &str, value: &str) -> Result<(), Error> {
         let (name, value) = headers::check(name, value)?;
-        if !self.headers.contains_key(&name) {
-            headers::check_number(self.headers.len())?;
+        let Some(question) = self.question() else {
+            return Ok(());
+        };
+        question.change(|all| {
+            if !all.contains_key(&name) {
+                headers::check_number(all.len())?;
+            }
+            all.insert(name, value);
+            Ok(())
+        })
+    }
+
+    pub fn fail(&self, why: Option<&str>) -> Result<(), Error> {
+        if let Some(question) = self.question() {
+            let answer = question.fail(why)?;
+            self.settle(answer);
         }
-        self.headers.insert(name, value);
         Ok(())
     }
 
-    /// Asks the provider about a request with this body.
+    /// Its headers are complete when it is released. False in a forked child.
+    pub fn retain(&self) -> bool {
+        self.question().is_some_and(Question::retain)
+    }
+
+    /// False when it was not retained.
+    pub fn release(&self) -> bool {
+        let released = self.question().and_then(Question::release);
+        released.map(|answer| self.settle(answer)).is_some()
+    }
+
+    fn settle(&self, answer: Option<Answer<HeaderMap>>) {
+        if let (Some(answer), Some(asked)) = (answer, self.asked.get()) {
+            asked.finish(self.body().to_vec(), answer);
+        }
+    }
+
+    /// Asks the provider about a request with this body. The answer may come later.
     pub(super) fn ask(
         mut self,
-        provider: &HeaderProvider,
-        body: &mut Vec<u8>,
-    ) -> Result<Box<HeaderMap>, Failure> {
-        self.body = std::mem::take(body);
-        self.body.push(0);
+        provider: Arc<HeaderProvider>,
+        mut body: Vec<u8>,
+        client: &Arc<Shared>,
+        until: Millis,
+        finish: impl FnOnce(Vec<u8>, Result<Box<HeaderMap>, Failure>) + Send + 'static,
+    ) {
+        let none = Some(HeaderMap::new());
+        self.asked.get_or_init(|| Asked {
+            question: Question::new("request", client, until, none, |_| Ok(HeaderMap::new())),
+            client: Arc::downgrade(client),
+            finish: Mutex::new(Some(Box::new(finish))),
+        });
+        body.push(0);
+        self.body = body;
+        let request = Arc::new(self);
         let result = {
             let _host = HostCode::enter();
-            catch_unwind(AssertUnwindSafe(|| provider(&mut self)))
+            catch_unwind(AssertUnwindSafe(|| provider(&request)))
         };
-        self.body.pop();
-        *body = self.body;
-        match result.unwrap_or_else(|_| Err("it panicked".to_owned())) {
-            Ok(()) => Ok(Box::new(self.headers)),
-            Err(why) => Err(Failure::new(
-                ErrorKind::Credentials,
-                format!("the header provider failed: {why}"),
-            )),
+        // Before the client learns of it: it may be the last one.
+        drop(provider);
+        let result = result.unwrap_or_else(|_| Err("it panicked".to_owned()));
+        let answer = request.question().and_then(|it| it.returned(result));
+        let Some(answer) = answer else { return };
+        match Arc::try_unwrap(request) {
+            Ok(mut request) => {
+                request.body.pop();
+                if let Some(asked) = request.asked.take() {
+                    asked.finish(request.body, answer);
+                }
+            }
+            Err(retained) => retained.settle(Some(answer)),
         }
+    }
+}
+
+impl Asked {
+    fn finish(&self, body: Vec<u8>, answer: Answer<HeaderMap>) {
+        let Some(finish) = lock(&self.finish).take() else {
+            return;
+        };
+        let headers = answer.map(Box::new).map_err(|why| {
+            let text = format!("the header provider failed: {why}");
+            Failure::new(ErrorKind::Credentials, text)
+        });
+        if let (Ok(headers), Some(client)) = (&headers, self.client.upgrade()) {
+            client.secrets.remember_headers(headers);
+        }
+        finish(body, headers);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{channel, Receiver};
+
     use super::*;
+    use crate::client::{Builder, Client};
     use crate::transport::endpoints::{parse, Append, BasePaths};
 
     fn request() -> OutgoingRequest {
@@ -112,24 +194,40 @@ mod tests {
         OutgoingRequest::post(&endpoints, Endpoint::Connect)
     }
 
+    /// What became of a request with this body, and the client that it is of.
+    fn ask(
+        body: &[u8],
+        provider: impl Fn(&Arc<OutgoingRequest>) -> Result<(), String> + Send + Sync + 'static,
+    ) -> (Client, Receiver<(Vec<u8>, Result<Box<HeaderMap>, Failure>)>) {
+        let client = Builder::new("http://h/cometd").unwrap().build().unwrap();
+        let (send, receive) = channel();
+        let until = Millis::MAX;
+        let finish = move |body, headers| send.send((body, headers)).unwrap();
+        request().ask(
+            Arc::new(provider),
+            body.to_vec(),
+            &client.shared,
+            until,
+            finish,
+        );
+        (client, receive)
+    }
+
     #[test]
     fn the_provider_sees_what_goes_out_and_no_password() {
-        let mut body = b"[{}]".to_vec();
-        let headers = request().ask(
-            &|it| {
-                assert!(crate::delivery::in_callback());
-                assert_eq!(
-                    (it.method(), it.endpoint()),
-                    (c"POST", Some(Endpoint::Connect))
-                );
-                assert_eq!((it.url(), it.body()), ("http://h/cometd?a=b", &b"[{}]"[..]));
-                it.set_header("X-Signature", "a").unwrap();
-                it.set_header("x-signature", "b").unwrap();
-                it.set_header("Authorization", "Sign c").unwrap();
-                Ok(())
-            },
-            &mut body,
-        );
+        let (_client, done) = ask(b"[{}]", |it| {
+            assert!(crate::delivery::in_callback());
+            assert_eq!(
+                (it.method(), it.endpoint()),
+                (c"POST", Some(Endpoint::Connect))
+            );
+            assert_eq!((it.url(), it.body()), ("http://h/cometd?a=b", &b"[{}]"[..]));
+            it.set_header("X-Signature", "a").unwrap();
+            it.set_header("x-signature", "b").unwrap();
+            it.set_header("Authorization", "Sign c").unwrap();
+            Ok(())
+        });
+        let (body, headers) = done.try_recv().unwrap();
         let headers = headers.unwrap();
         assert_eq!(
             (headers.len(), &headers["x-signature"]),
@@ -140,13 +238,57 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_retained_is_complete_when_it_is_released() {
+        let (give, take) = channel();
+        let give = Mutex::new(give);
+        let (client, done) = ask(b"[{}]", move |it| {
+            it.set_header("x-a", "1").unwrap();
+            assert!(it.retain());
+            lock(&give).send(it.clone()).unwrap();
+            Ok(())
+        });
+        let request = take.recv().unwrap();
+        request.set_header("x-b", "secret-of-b").unwrap();
+        assert!(done.try_recv().is_err());
+        assert_eq!(request.body(), b"[{}]");
+        assert!(request.release());
+        let (body, headers) = done.try_recv().unwrap();
+        let headers = headers.unwrap();
+        assert_eq!((body.as_slice(), headers.len()), (&b"[{}]"[..], 2));
+        let mut text = "secret-of-b".to_owned();
+        client.shared.secrets.redact(&mut text);
+        assert_eq!(text, "…");
+        let late = request.set_header("x-c", "1").unwrap_err();
+        assert_eq!(late.kind, ErrorKind::InvalidState);
+        assert!(!request.release());
+    }
+
+    #[test]
+    fn one_that_is_retained_can_fail() {
+        let (give, take) = channel();
+        let give = Mutex::new(give);
+        let (_client, done) = ask(b"[{}]", move |it| {
+            assert!(it.retain());
+            lock(&give).send(it.clone()).unwrap();
+            Ok(())
+        });
+        let request = take.recv().unwrap();
+        request.fail(Some("no key")).unwrap();
+        let failure = done.try_recv().unwrap().1.unwrap_err();
+        assert_eq!(failure.text, "the header provider failed: no key");
+        assert!(request.release());
+        assert!(done.try_recv().is_err());
+    }
+
+    #[test]
     fn one_that_fails_or_panics_fails_its_request_only() {
-        let failures: [(&HeaderProvider, &str); 2] = [
-            (&|_| Err("it returned 7".into()), "it returned 7"),
-            (&|_| panic!("a test asked for it"), "it panicked"),
+        let failures: [(fn() -> Result<(), String>, &str); 2] = [
+            (|| Err("it returned 7".into()), "it returned 7"),
+            (|| panic!("a test asked for it"), "it panicked"),
         ];
         for (provider, why) in failures {
-            let failure = request().ask(provider, &mut Vec::new()).unwrap_err();
+            let (_client, done) = ask(b"", move |_| provider());
+            let failure = done.try_recv().unwrap().1.unwrap_err();
             assert_eq!(failure.kind, ErrorKind::Credentials);
             assert_eq!(failure.text, format!("the header provider failed: {why}"));
         }
@@ -154,7 +296,7 @@ mod tests {
 
     #[test]
     fn headers_that_are_refused_change_nothing() {
-        let provider: &HeaderProvider = &|it| {
+        let (_client, done) = ask(b"", |it| {
             it.set_header("x-0", "kept").unwrap();
             for (name, value, kind) in [
                 ("Host", "h", ErrorKind::InvalidArgument),
@@ -174,8 +316,8 @@ mod tests {
             assert_eq!(more.kind, ErrorKind::OutOfRange);
             it.set_header("x-1", "again").unwrap();
             Ok(())
-        };
-        let headers = request().ask(provider, &mut Vec::new()).unwrap();
+        });
+        let headers = done.try_recv().unwrap().1.unwrap();
         assert_eq!(
             (headers.len(), &headers["x-0"]),
             (headers::MOST, &"kept".parse().unwrap())

@@ -6,72 +6,21 @@ use std::io;
 use std::task::{Context, Poll};
 
 use hyper::header::HeaderMap;
-use serde_json::value::RawValue;
 use std::sync::Arc;
 use tokio::sync::mpsc::{unbounded_channel, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 
-use super::arguments::json_error;
 use super::arrivals::Origin;
 use super::extensions::{Extensions, Outgoing};
+use super::handshake_provider::{Fields, Handshake, HandshakeProvider};
 use super::header_provider::{HeaderProvider, OutgoingRequest};
+use super::question::Answer;
 use super::shared::Shared;
 use super::worker::{Job, Worker};
-use crate::bayeux::{json, Body};
-use crate::delivery::HostCode;
-use crate::error::{Error, ErrorKind, Failure};
-use crate::session::{HandshakeQuestion, RequestId, SocketId};
-
-/// Sets the fields of a handshake, or says why it cannot.
-pub type HandshakeProvider = dyn Fn(&mut Handshake) -> Result<(), String> + Send + Sync;
-
-/// A handshake before it is made.
-pub struct Handshake {
-    attempt: u32,
-    /// With a NUL at the end.
-    refusal: Option<String>,
-    fields: Option<Box<RawValue>>,
-}
-
-impl Handshake {
-    fn new(question: HandshakeQuestion) -> Self {
-        Self {
-            attempt: question.attempt,
-            refusal: question.refusal.map(|it| it + "\0"),
-            fields: None,
-        }
-    }
-
-    /// 1 for the first attempt since the last session that worked.
-    pub fn attempt(&self) -> u32 {
-        self.attempt
-    }
-
-    /// The reply, JSON, that refused the handshake before. Behind it is a NUL.
-    pub fn refusal(&self) -> Option<&str> {
-        let text = self.refusal.as_deref()?;
-        Some(text.strip_suffix('\0').unwrap_or(text))
-    }
-
-    /// An object; the last call counts.
-    pub fn set_fields(&mut self, fields: &[u8]) -> Result<(), Error> {
-        self.fields = Some(handshake_fields(fields)?);
-        Ok(())
-    }
-}
-
-/// The fields that a handshake provider gives.
-fn handshake_fields(json: &[u8]) -> Result<Box<RawValue>, Error> {
-    let fields = json::parse_object(json).map_err(|error| json_error("json", &error))?;
-    let is_object = |it: &RawValue| it.get().starts_with('{');
-    if !json::field(&fields, "ext").is_none_or(is_object) {
-        return Err(Error::call(
-            ErrorKind::InvalidJson,
-            "json: its ext is not a JSON object",
-        ));
-    }
-    Ok(fields)
-}
+use crate::bayeux::Body;
+use crate::clock;
+use crate::error::{ErrorKind, Failure};
+use crate::session::{HandshakeQuestion, Millis, RequestId, SocketId, HOST_LIMIT};
 
 /// What came of a call of the host's code.
 pub(super) enum Done {
@@ -86,7 +35,7 @@ pub(super) enum Done {
     },
     Fields {
         question: u64,
-        answer: Result<Option<Box<RawValue>>, String>,
+        answer: Answer<Fields>,
     },
 }
 
@@ -151,7 +100,7 @@ impl Hooks {
     ) {
         let (extensions, shared) = (self.extensions.clone(), self.shared.clone());
         let provider = self.header_provider.clone();
-        let send = self.send.clone();
+        let (send, until) = (self.send.clone(), limit());
         let job = move || {
             let mut outgoing = extensions.outgoing(body, &mut |why| {
                 shared.extension_failed("outgoing", why);
@@ -159,19 +108,28 @@ impl Hooks {
             if let Some(ext) = &outgoing.handshake_ext {
                 shared.secrets.remember(ext);
             }
-            let asked = asked.zip(provider.as_deref()).zip(outgoing.body.as_mut());
-            let headers = asked.map(|((asked, provider), body)| asked.ask(provider, body));
-            let headers = headers.transpose();
-            if let Ok(Some(headers)) = &headers {
-                shared.secrets.remember_headers(headers);
-            }
             // Before the client learns of it: they may be the last ones.
-            drop((extensions, provider));
-            let _ = send.send(Done::Outgoing {
-                request,
-                outgoing,
-                headers,
-            });
+            drop(extensions);
+            let body = outgoing.body.take();
+            let done = move |body, headers| {
+                outgoing.body = body;
+                let _ = send.send(Done::Outgoing {
+                    request,
+                    outgoing,
+                    headers,
+                });
+            };
+            match (body, asked.zip(provider)) {
+                (Some(body), Some((asked, provider))) => {
+                    asked.ask(provider, body, &shared, until, move |body, headers| {
+                        done(Some(body), headers.map(Some));
+                    });
+                }
+                (body, provider) => {
+                    drop(provider);
+                    done(body, Ok(None));
+                }
+            }
         };
         let origin = Origin::Request(request);
         self.submit(Some(origin), Box::new(job), move |why| Done::Incoming {
@@ -186,13 +144,11 @@ impl Hooks {
         let provider = self.header_provider.clone()?;
         let shared = self.shared.clone();
         let (send, receive) = oneshot::channel();
+        let until = limit();
         let job = move || {
-            let headers = asked.ask(&*provider, &mut Vec::new());
-            if let Ok(headers) = &headers {
-                shared.secrets.remember_headers(headers);
-            }
-            drop(provider);
-            let _ = send.send(headers);
+            asked.ask(provider, Vec::new(), &shared, until, move |_, headers| {
+                let _ = send.send(headers);
+            });
         };
         let origin = Some(Origin::Socket(socket));
         if let Err(error) = self.worker.submit(origin, Box::new(job)) {
@@ -230,22 +186,15 @@ impl Hooks {
         self.worker.cancel(None);
         let shared = self.shared.clone();
         let send = self.send.clone();
-        let number = question.number;
+        let (number, until) = (question.number, limit());
         let job = move || {
-            let mut handshake = Handshake::new(question);
-            let result = {
-                let _host = HostCode::enter();
-                provider(&mut handshake)
+            let done = move |answer| {
+                let _ = send.send(Done::Fields {
+                    question: number,
+                    answer,
+                });
             };
-            drop(provider);
-            if let Some(fields) = &handshake.fields {
-                shared.secrets.remember(fields.get());
-            }
-            let answer = result.map(|()| handshake.fields);
-            let _ = send.send(Done::Fields {
-                question: number,
-                answer,
-            });
+            Handshake::new(question, until, &shared, done).ask(provider);
         };
         self.submit(None, Box::new(job), move |why| Done::Fields {
             question: number,
@@ -270,6 +219,11 @@ impl Hooks {
             _ => Poll::Pending,
         }
     }
+}
+
+/// Until when an answer to what is asked now is waited for.
+fn limit() -> Millis {
+    clock::now().saturating_add(HOST_LIMIT)
 }
 
 fn no_thread(error: &io::Error) -> String {

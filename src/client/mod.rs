@@ -9,14 +9,19 @@ mod disconnect;
 mod ending;
 mod export;
 mod extensions;
+mod flush;
 mod frames;
 mod handover;
+mod handshake_provider;
 mod header_provider;
 mod hooks;
 mod line;
 mod name;
 pub mod options;
+mod outcomes;
+mod question;
 mod replay;
+mod room;
 mod shared;
 mod sockets;
 mod statistics;
@@ -46,16 +51,16 @@ pub use builder::{
 };
 use extensions::Extensions;
 pub use extensions::{Extend, Extension, ExtensionMessage};
+pub use handshake_provider::{Handshake, HandshakeProvider};
 pub use header_provider::{HeaderProvider, OutgoingRequest};
 use hooks::Hooks;
-pub use hooks::{Handshake, HandshakeProvider};
 use line::Line;
 pub use replay::{LoadPosition, ReplayStore};
 use shared::Shared;
 use sockets::Sockets;
 pub use statistics::Statistics;
 use task::Task;
-pub use token_provider::{TokenProvider, TokenReason};
+pub use token_provider::{Token, TokenProvider, TokenReason};
 
 /// What waits for the start.
 struct Unstarted {
@@ -167,7 +172,7 @@ impl Client {
 
     /// From the next request on.
     pub fn set_authorization(&self, value: &str) -> Result<(), Error> {
-        self.shared.authorization.set(authorization::any(value)?);
+        self.shared.set_authorization(authorization::any(value)?);
         Ok(())
     }
 
@@ -186,6 +191,7 @@ impl Client {
         let hub = &self.shared.hub;
         let mut statistics = self.shared.counters.read(hub.statistics());
         (statistics.blocked, statistics.times_blocked) = hub.waiting();
+        statistics.calls_refused = self.shared.outcomes.count_refused();
         let unsaved = self.shared.positions.as_ref().map_or(0, |it| it.failures());
         if unsaved > 0 {
             statistics.failures.insert("replay_store", unsaved);

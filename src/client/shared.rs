@@ -4,10 +4,12 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use hyper::header::HeaderValue;
 use tokio::sync::Notify;
 
 use super::board::Board;
 use super::handover::Outbox;
+use super::outcomes::{outcome_of, Outcomes};
 use super::replay::Positions;
 use super::statistics::Counters;
 use crate::bayeux::error_text::one_line;
@@ -44,6 +46,8 @@ pub(crate) struct Shared {
     pub(super) is_freed: AtomicBool,
     /// Messages accepted of the host whose ending event is not yet queued.
     pub(super) outstanding: AtomicUsize,
+    /// Who waits for those events.
+    pub(super) outcomes: Outcomes,
     pub(super) commands_capacity: usize,
     pub(super) last_operation: AtomicU64,
     pub(super) counters: Counters,
@@ -63,6 +67,8 @@ pub(super) struct Mailbox {
     /// How many batches are open, one inside the other.
     pub(super) batches: u32,
     pub(super) batched: Vec<Command>,
+    /// The session is to know of new credentials.
+    pub(super) has_new_credentials: bool,
 }
 
 impl Mailbox {
@@ -100,13 +106,16 @@ impl Shared {
         if let Some(ext) = ext_of(&mut event) {
             bound(ext);
         }
+        let outcome = outcome_of(&event);
+        if outcome.is_some() {
+            self.outstanding.fetch_sub(1, Ordering::SeqCst);
+        }
         match &mut event {
             Event::Result { error, .. } => {
                 if let Some(error) = error {
                     self.redact(error);
                     self.identify(error);
                 }
-                self.outstanding.fetch_sub(1, Ordering::SeqCst);
             }
             // A renewed one is not the end of an operation.
             Event::Subscribed { renewed: true, .. } => {}
@@ -114,16 +123,11 @@ impl Shared {
                 if let Some(positions) = &self.positions {
                     positions.accepted(channel);
                 }
-                self.outstanding.fetch_sub(1, Ordering::SeqCst);
             }
-            Event::Unsubscribed { .. } | Event::Published { .. } => {
-                self.outstanding.fetch_sub(1, Ordering::SeqCst);
-            }
+            Event::Unsubscribed { .. } | Event::Published { .. } => {}
             Event::Error { id, error } => {
                 self.redact(error);
-                if *id != 0 {
-                    self.outstanding.fetch_sub(1, Ordering::SeqCst);
-                } else {
+                if *id == 0 {
                     self.counters.failed(error);
                 }
                 // With a further try to come it is not the end of a subscribe.
@@ -178,8 +182,11 @@ impl Shared {
                     if let Event::Error { error, .. } = &mut late {
                         self.identify(error);
                     }
+                    let outcome = outcome_of(&late);
                     self.hub.publish(late);
+                    self.outcomes.told(outcome);
                 }
+                self.outcomes.end();
                 self.board.enter(State::Closed, |previous| {
                     self.hub.publish(Event::State {
                         state: State::Closed,
@@ -196,6 +203,8 @@ impl Shared {
             }
         }
         self.hub.publish(event);
+        // Who has waited for it finds it.
+        self.outcomes.told(outcome);
     }
 
     /// What an extension has done wrong stays with it.
@@ -319,7 +328,19 @@ impl Shared {
     }
 
     pub(super) fn take_commands(&self) -> Vec<Command> {
-        std::mem::take(&mut lock(&self.mailbox).commands)
+        let mut mailbox = lock(&self.mailbox);
+        let mut commands = std::mem::take(&mut mailbox.commands);
+        if std::mem::take(&mut mailbox.has_new_credentials) {
+            commands.push(Command::NewCredentials);
+        }
+        commands
+    }
+
+    /// However often, before the session hears of it: one is as good as many.
+    pub(super) fn set_authorization(&self, value: HeaderValue) {
+        self.authorization.set(value);
+        lock(&self.mailbox).has_new_credentials = true;
+        self.commands_came.notify_one();
     }
 
     /// The host has freed the client: nothing of it is waited for.
@@ -328,8 +349,12 @@ impl Shared {
         self.commands_came.notify_one();
     }
 
+    pub(super) fn was_freed(&self) -> bool {
+        self.is_freed.load(Ordering::SeqCst)
+    }
+
     pub(super) async fn freed(&self) {
-        while !self.is_freed.load(Ordering::SeqCst) {
+        while !self.was_freed() {
             self.commands_came.notified().await;
         }
     }

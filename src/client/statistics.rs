@@ -78,6 +78,8 @@ pub struct Statistics {
     pub events_received: u64,
     pub handshakes: u64,
     pub reconnects: u64,
+    /// Calls that were refused because too many were under way or unread.
+    pub calls_refused: u64,
     /// Of the last request that the server did not hold, or ping.
     pub round_trip_ms: u64,
     /// What the server's clock says, since 1970.
@@ -165,6 +167,7 @@ impl Counters {
             events_received: get(&self.events),
             handshakes: get(&self.handshakes),
             reconnects: get(&self.connected).saturating_sub(1),
+            calls_refused: 0,
             round_trip_ms: get(&self.round_trip),
             server_time_ms: self.server_time(clock::now()),
             transport: None,

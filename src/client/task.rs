@@ -99,6 +99,7 @@ impl Task {
                 self.session.handle_kept(now, kept);
             }
             self.perform(&mut credentials).await;
+            self.shared.tell_room();
             if self.session.state() == State::Closed {
                 break;
             }
@@ -364,7 +365,8 @@ impl Task {
             // again; what it finds out counts.
             Output::RefreshCredentials if credentials.is_some() => {}
             Output::RefreshCredentials => {
-                *credentials = self.token_provider.as_ref().map(token_provider::ask);
+                let provider = self.token_provider.as_ref();
+                *credentials = provider.map(|it| token_provider::ask(it, &self.shared));
             }
         }
         None
@@ -412,7 +414,8 @@ impl Task {
             if commands_came.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Wake::Commands);
             }
-            if !room && room_made.as_mut().poll(context).is_ready() {
+            let is_awaited = !room || shared.hub.has_promised();
+            if is_awaited && room_made.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Wake::Room);
             }
             if sleep.as_mut().poll(context).is_ready() {

@@ -1,12 +1,17 @@
 //! The program's function that fetches new credentials.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hyper::header::HeaderValue;
 use tokio::sync::oneshot;
 
+use super::question::{Answer, Question};
+use super::shared::Shared;
 use crate::delivery::HostCode;
-use crate::runtime;
+use crate::error::Error;
+use crate::runtime::{self, lock};
+use crate::session::Millis;
+use crate::transport::authorization;
 
 /// Why the token provider is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,19 +20,75 @@ pub enum TokenReason {
     Refused,
 }
 
-/// Gives the value of a new `Authorization` header, or says why it cannot.
-pub type TokenProvider = dyn Fn(TokenReason) -> Result<HeaderValue, String> + Send + Sync;
+/// Gives the token the value of a new `Authorization` header, or says why it
+/// cannot.
+pub type TokenProvider = dyn Fn(TokenReason, &Arc<Token>) -> Result<(), String> + Send + Sync;
+
+/// Where the provider puts what it has found.
+pub struct Token {
+    question: Question<HeaderValue>,
+    /// Until it is answered.
+    send: Mutex<Option<oneshot::Sender<Answer<HeaderValue>>>>,
+}
+
+impl Token {
+    /// What is found when the client waits no more counts all the same: no limit.
+    fn new(client: &Arc<Shared>, send: oneshot::Sender<Answer<HeaderValue>>) -> Self {
+        Self {
+            question: Question::new("token", client, Millis::MAX, None, |_| {
+                Err("it set no authorization".to_owned())
+            }),
+            send: Mutex::new(Some(send)),
+        }
+    }
+
+    pub fn set_authorization(&self, value: &str) -> Result<(), Error> {
+        let answer = self.question.give(authorization::any(value)?)?;
+        self.settle(answer);
+        Ok(())
+    }
+
+    pub fn fail(&self, why: Option<&str>) -> Result<(), Error> {
+        let answer = self.question.fail(why)?;
+        self.settle(answer);
+        Ok(())
+    }
+
+    /// To be answered later. False in a forked child.
+    pub fn retain(&self) -> bool {
+        self.question.retain()
+    }
+
+    /// False when it was not retained.
+    pub fn release(&self) -> bool {
+        let released = self.question.release();
+        released.map(|answer| self.settle(answer)).is_some()
+    }
+
+    fn settle(&self, answer: Option<Answer<HeaderValue>>) {
+        let Some(answer) = answer else { return };
+        if let Some(send) = lock(&self.send).take() {
+            let _ = send.send(answer);
+        }
+    }
+}
 
 /// What a provider that was asked will say.
-pub(super) type Credentials = oneshot::Receiver<Result<HeaderValue, String>>;
+pub(super) type Credentials = oneshot::Receiver<Answer<HeaderValue>>;
 
 /// Asks it on a thread of its own: it may block for as long as it likes.
-pub(super) fn ask(provider: &Arc<TokenProvider>) -> Credentials {
+pub(super) fn ask(provider: &Arc<TokenProvider>, client: &Arc<Shared>) -> Credentials {
     let (send, receive) = oneshot::channel();
     let provider = provider.clone();
+    let token = Arc::new(Token::new(client, send));
     let started = runtime::spawn("cometd-token", move || {
-        let _host = HostCode::enter();
-        let _ = send.send(provider(TokenReason::Refused));
+        let result = {
+            let _host = HostCode::enter();
+            provider(TokenReason::Refused, &token)
+        };
+        // Before the client learns of it: it may be the last one.
+        drop(provider);
+        token.settle(token.question.returned(result));
     });
     if let Err(error) = started {
         let (send, receive) = oneshot::channel();

@@ -59,6 +59,8 @@ pub enum Notice {
     Advice {
         json: String,
     },
+    /// There is room for calls again, after one was refused.
+    Room,
     Closed,
 }
 
@@ -92,7 +94,7 @@ impl Notice {
             Self::Subscribed { renewed, .. } => !renewed,
             Self::Unsubscribed { .. } | Self::Published { .. } | Self::Result { .. } => true,
             Self::Error { id, .. } => *id != 0,
-            Self::State { .. } | Self::Advice { .. } | Self::Closed => false,
+            Self::State { .. } | Self::Advice { .. } | Self::Room | Self::Closed => false,
         }
     }
 
@@ -111,7 +113,7 @@ impl Notice {
                 + text(&it.reply_error)
         };
         let texts = match self {
-            Self::Closed => 0,
+            Self::Room | Self::Closed => 0,
             Self::State { ext, .. } => text(ext),
             Self::Subscribed { channel, ext, .. }
             | Self::Unsubscribed { channel, ext, .. }

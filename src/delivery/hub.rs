@@ -4,11 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
-
 use super::event::{Notice, Unread};
 use super::limits::Limits;
 use super::queue::{Queue, QueueStatistics};
+use super::room::Room;
 use super::tracker::Tracker;
 use crate::runtime::lock;
 use crate::session;
@@ -26,7 +25,7 @@ pub struct Hub {
     /// What the client is called.
     name: Arc<str>,
     state: Mutex<Receivers>,
-    room: Arc<Notify>,
+    room: Arc<Room>,
     /// Publishes that failed, of which no receiver has yet told the host.
     unread_failures: Arc<AtomicUsize>,
 }
@@ -70,7 +69,7 @@ impl Hub {
                 failed_publishes: 0,
                 waiting: Waiting::default(),
             }),
-            room: Arc::new(Notify::new()),
+            room: Arc::default(),
             unread_failures: Arc::default(),
         }
     }
@@ -242,8 +241,33 @@ impl Hub {
             .collect()
     }
 
+    /// The host was refused a call. It is told by [`Self::keep_promise`] when fewer than
+    /// `below` are under way or unread, and [`Self::room_made`] returns before.
+    pub fn promise_room(&self, below: usize) {
+        self.room.promise(below);
+    }
+
+    pub fn has_promised(&self) -> bool {
+        self.room.is_promised()
+    }
+
+    /// Tells every receiver of room for calls when it is there, with so many under
+    /// way; whether it did.
+    pub fn keep_promise(&self, outstanding: usize) -> bool {
+        let taken = outstanding.saturating_add(self.unread_outcomes());
+        let state = lock(&self.state);
+        if state.closed || !self.room.keep_promise(taken) {
+            return false;
+        }
+        let notice = Arc::new(Notice::Room);
+        for queue in &state.queues {
+            queue.push_notice(&notice, None);
+        }
+        true
+    }
+
     pub async fn room_made(&self) {
-        self.room.notified().await;
+        self.room.made().await;
     }
 }
 

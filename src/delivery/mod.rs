@@ -8,6 +8,7 @@ mod hub;
 mod limits;
 mod queue;
 mod readiness;
+mod room;
 mod tracker;
 
 pub use dispatcher::Dispatcher;

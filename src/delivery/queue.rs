@@ -21,12 +21,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 
 use serde::Serialize;
-use tokio::sync::Notify;
 
 use super::dispatcher::Dispatcher;
 use super::event::{Event, Notice, Unread};
 use super::limits::{Limits, Overflow};
 use super::readiness::Readiness;
+use super::room::Room;
 use super::tracker::Tracker;
 use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::Body;
@@ -168,7 +168,7 @@ pub struct Queue {
     told_full: AtomicBool,
     /// Something came since sleeping threads were last woken.
     sleepers_wait: AtomicBool,
-    room: Arc<Notify>,
+    room: Arc<Room>,
     own: Weak<Queue>,
     /// Learns which messages the host gets, and when it is done with them.
     tracker: Option<Arc<Tracker>>,
@@ -195,14 +195,14 @@ pub struct QueueStatistics {
 
 impl Queue {
     #[cfg(test)]
-    pub fn new(limits: Limits, room: Arc<Notify>) -> Arc<Self> {
+    pub fn new(limits: Limits, room: Arc<Room>) -> Arc<Self> {
         Self::of("a test".into(), limits, room, None)
     }
 
     pub(super) fn of(
         name: Arc<str>,
         limits: Limits,
-        room: Arc<Notify>,
+        room: Arc<Room>,
         tracker: Option<Arc<Tracker>>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
@@ -375,8 +375,9 @@ impl Queue {
             && self.within_limits()
             && self.told_full.swap(false, Ordering::SeqCst)
         {
-            self.room.notify_one();
+            self.room.make();
         }
+        self.room.read(self.outcomes());
     }
 
     /// Finds what comes next. A single event is taken with that; of several

@@ -296,6 +296,7 @@ impl Session {
             | Command::Batch(_)
             | Command::Disconnect { .. }
             | Command::Abort
+            | Command::NewCredentials
             | Command::HandOver => return,
         };
         let queued = Queued::new(operation, channel, verb);

@@ -71,6 +71,9 @@ pub struct Configuration {
     /// Whether the client ends when, before its first session, a handshake
     /// fails of what does not pass by itself.
     pub end_before_first_session: bool,
+    /// Whether a client whose credentials are refused waits for new ones, instead
+    /// of ending.
+    pub await_credentials: bool,
     /// `None`: without the replay extension.
     pub replay: Option<ReplayPolicy>,
     /// Whether somebody can be asked for new credentials.
@@ -109,6 +112,7 @@ impl Default for Configuration {
             calendar: 0,
             restart: false,
             end_before_first_session: false,
+            await_credentials: false,
             replay: None,
             has_token_provider: false,
             has_handshake_provider: false,

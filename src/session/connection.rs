@@ -286,6 +286,7 @@ impl Session {
         self.transports.session_works();
         self.failures = 0;
         self.refreshes = 0;
+        self.awaited = 0;
         self.handshake_fields.session_works();
         self.gone = 0;
         self.unconnected_since = None;

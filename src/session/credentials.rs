@@ -1,6 +1,6 @@
 //! New credentials, where a server has refused the old ones.
 
-use super::{Attempt, Millis, Output, Session};
+use super::{Attempt, Millis, Output, Session, State};
 use crate::error::{Error, ErrorKind, Phase};
 
 /// How often the token provider is asked while no session works.
@@ -8,13 +8,33 @@ const MAXIMUM_REFRESHES: u32 = 3;
 /// How long the token provider may take before the session goes on without it.
 const REFRESH_LIMIT: Millis = 60_000;
 
+/// Before the host's functions are asked again for credentials that are awaited, at
+/// least.
+const PAUSE: Millis = 5_000;
+/// Where nobody can be asked, the same credentials are tried again: an account may be
+/// unlocked, but a server may lock it for too many attempts. So much longer each time,
+/// and at most so long.
+const LONGER: Millis = 60_000;
+const LONGEST: Millis = 600_000;
+
 /// New credentials are being fetched.
 #[derive(Debug, Clone)]
 pub(super) struct Refreshing {
     /// When the provider has taken too long.
     pub deadline: Millis,
     /// What is tried afterwards; nothing when only a command was refused.
-    pub then: Option<Box<RefreshedAttempt>>,
+    pub then: Option<RefreshedAttempt>,
+}
+
+/// The host is waited for, with credentials that a server takes.
+#[derive(Debug)]
+pub(super) struct Awaiting {
+    pub attempt: Attempt,
+    /// When the provider is asked again. `None`: there is none, and the attempt is
+    /// planned.
+    pub ask_at: Option<Millis>,
+    /// When the server takes an attempt.
+    pub not_before: Millis,
 }
 
 #[derive(Debug, Clone)]
@@ -41,14 +61,14 @@ impl Session {
         }
         if let Some(refreshing) = &mut self.refreshing {
             // One answer serves all who were refused.
-            refreshing.then = then.map(Box::new).or(refreshing.then.take());
+            refreshing.then = then.or(refreshing.then.take());
             return;
         }
-        self.refreshes += 1;
-        self.refreshing = Some(Refreshing {
+        self.refreshes = self.refreshes.saturating_add(1);
+        self.refreshing = Some(Box::new(Refreshing {
             deadline: now.saturating_add(REFRESH_LIMIT),
-            then: then.map(Box::new),
-        });
+            then,
+        }));
         self.outputs.push_back(Output::RefreshCredentials);
     }
 
@@ -77,13 +97,17 @@ impl Session {
     }
 
     fn refreshed(&mut self, now: Millis, result: Result<(), String>) {
-        let Some(refreshing) = self.refreshing.take() else {
+        let refreshing = self.refreshing.take();
+        let Err(why) = result else {
+            match refreshing.and_then(|it| it.then) {
+                Some(then) => {
+                    self.attempt_after(now, then.attempt, then.wait);
+                }
+                None => self.new_credentials(now),
+            }
             return;
         };
-        let Err(why) = result else {
-            if let Some(then) = refreshing.then {
-                self.attempt_after(now, then.attempt, then.wait);
-            }
+        let Some(refreshing) = refreshing else {
             return;
         };
         let (attempt, not_before, last) = match refreshing.then {
@@ -103,6 +127,12 @@ impl Session {
                 phase.name()
             ),
         );
+        if let (Some(attempt), true) = (attempt, self.configuration.await_credentials) {
+            let wait = self.wait_for_credentials();
+            let wait = self.jitter.add(wait).max(not_before);
+            self.await_credentials(now, attempt, wait, not_before, error);
+            return;
+        }
         if let Some((last, ended)) = last {
             self.emit_error(error);
             self.end(now, last, ended, not_before);
@@ -114,5 +144,109 @@ impl Session {
             error.retry_in = Some(self.attempt_after(now, attempt, wait));
         }
         self.emit_error(error);
+    }
+
+    /// How long credentials are awaited that a server has refused; not at all when
+    /// there are others since they were sent.
+    pub(super) fn wait_for_credentials(&mut self) -> Millis {
+        if self.has_new_credentials {
+            return 0;
+        }
+        self.awaited = self.awaited.saturating_add(1);
+        let times = Millis::from(self.awaited);
+        let configuration = &self.configuration;
+        let is_asked = configuration.has_token_provider
+            || configuration.has_handshake_provider
+            || configuration.has_header_provider;
+        match is_asked {
+            true => configuration
+                .backoff_increment
+                .saturating_mul(times)
+                .min(configuration.backoff_maximum)
+                .max(PAUSE),
+            false => LONGER.saturating_mul(times).min(LONGEST),
+        }
+    }
+
+    /// Goes on when the host has other credentials, though not before the server wants
+    /// it, or by itself after `wait`.
+    pub(super) fn await_credentials(
+        &mut self,
+        now: Millis,
+        attempt: Attempt,
+        wait: Millis,
+        not_before: Millis,
+        mut error: Error,
+    ) {
+        let are_new = std::mem::take(&mut self.has_new_credentials);
+        let ask_at = now.saturating_add(wait);
+        let ask_at = Some(ask_at).filter(|_| !are_new && self.configuration.has_token_provider);
+        error.retry_in = Some(match ask_at {
+            Some(_) => {
+                self.next_attempt = None;
+                wait
+            }
+            None => self.attempt_after(now, attempt, wait),
+        });
+        if !are_new {
+            self.awaiting = Some(Box::new(Awaiting {
+                attempt,
+                ask_at,
+                not_before: now.saturating_add(not_before),
+            }));
+            error.message.push_str("; waiting for new credentials");
+        }
+        self.emit_error(error);
+    }
+
+    /// The provider is asked again, for as long as it takes.
+    pub(super) fn refresh_awaited(&mut self, now: Millis) {
+        let ask_at = self.awaiting.as_ref().and_then(|it| it.ask_at);
+        if !ask_at.is_some_and(|it| it <= now) {
+            return;
+        }
+        if let Some(awaiting) = self.awaiting.take() {
+            let then = RefreshedAttempt {
+                attempt: awaiting.attempt,
+                wait: 0,
+                last: None,
+            };
+            self.refresh(now, Some(then));
+        }
+    }
+
+    /// The host has set other credentials.
+    pub(super) fn credentials_set(&mut self, now: Millis) {
+        self.awaited = 0;
+        self.new_credentials(now);
+    }
+
+    /// What waits for credentials goes on.
+    fn new_credentials(&mut self, now: Millis) {
+        if !self.configuration.await_credentials
+            || self.disconnecting.is_some()
+            || self.state == State::Closed
+        {
+            return;
+        }
+        let asked = self.refreshing.take_if(|it| it.then.is_some());
+        let asked = asked.and_then(|it| it.then).map(|it| (it.attempt, it.wait));
+        let awaited = self.awaiting.take();
+        let awaited = awaited.map(|it| (it.attempt, it.not_before.saturating_sub(now)));
+        match asked.or(awaited) {
+            Some((attempt, wait)) => {
+                self.attempt_after(now, attempt, wait);
+            }
+            None => self.has_new_credentials = true,
+        }
+    }
+
+    /// A handshake or connect is on its way, with the credentials that there are;
+    /// over a socket with those that opened it.
+    pub(super) fn attempted(&mut self) {
+        self.awaiting = None;
+        if !self.transports.is_websocket() {
+            self.has_new_credentials = false;
+        }
     }
 }

@@ -47,6 +47,7 @@ impl Session {
         }
         self.next_attempt = None;
         self.refreshing = None;
+        self.awaiting = None;
         self.commands.drop_renewals();
         self.resend_all();
         self.disconnecting = Some(Disconnecting {

@@ -88,6 +88,9 @@ pub enum Command {
     },
     /// Ends the session at once; nothing is sent.
     Abort,
+    /// The host has set other credentials, which are in force from the next request
+    /// on.
+    NewCredentials,
     /// Gives the session away and ends, unless there is none; nothing is sent.
     HandOver,
 }

@@ -62,7 +62,7 @@ impl Purpose {
 
 /// How long the host's code may have a request, and again its response, before
 /// the session takes the request for failed.
-pub(super) const HOST_LIMIT: Millis = 60_000;
+pub const HOST_LIMIT: Millis = 60_000;
 
 /// While a response comes at this rate or faster, bytes a second, its deadline
 /// waits; looked at so often; up to so many times its length.

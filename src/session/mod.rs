@@ -66,10 +66,11 @@ use crate::error::{Error, Failure};
 use acknowledgement::Acknowledgement;
 use backoff::{Backoff, ConnectLimit, HandshakeLimit, Jitter};
 use commands::Commands;
-use credentials::Refreshing;
+use credentials::{Awaiting, Refreshing};
 use disconnect::Disconnecting;
 use fields::HandshakeFields;
 use flights::Flights;
+pub use flights::HOST_LIMIT;
 pub use handover::Handover;
 use last_advice::LastAdvice;
 use replay::Replay;
@@ -169,9 +170,15 @@ pub struct Session {
     replay: Replay,
     handshake_fields: HandshakeFields,
 
-    refreshing: Option<Refreshing>,
+    refreshing: Option<Box<Refreshing>>,
     /// Credentials asked for since the last successful connect.
     refreshes: u32,
+    /// The host is waited for.
+    awaiting: Option<Box<Awaiting>>,
+    /// How often it was since the last successful connect.
+    awaited: u32,
+    /// Credentials have changed since they were last sent.
+    has_new_credentials: bool,
 
     commands: Commands,
     disconnecting: Option<Disconnecting>,
@@ -245,6 +252,9 @@ impl Session {
             handshake_fields: HandshakeFields::default(),
             refreshing: None,
             refreshes: 0,
+            awaiting: None,
+            awaited: 0,
+            has_new_credentials: false,
             commands: Commands::new(backoff),
             disconnecting: None,
             room: true,
@@ -283,6 +293,7 @@ impl Session {
                     self.next_attempt = Some((Attempt::Handshake, now));
                 }
             }
+            Command::NewCredentials => self.credentials_set(now),
             Command::Disconnect { limit } => self.start_disconnect(now, limit),
             Command::Abort => {
                 self.close_socket(socket::AT_ONCE);
@@ -303,6 +314,7 @@ impl Session {
         self.retries_timed_out(now);
         self.resend(now);
         self.refresh_timed_out(now);
+        self.refresh_awaited(now);
         self.handshake_fields_timed_out(now);
         self.proceed(now);
     }
@@ -343,6 +355,7 @@ impl Session {
             .chain(renewal)
             .chain(self.commands.next_deadline())
             .chain(self.refreshing.as_ref().map(|it| it.deadline))
+            .chain(self.awaiting.as_ref().and_then(|it| it.ask_at))
             .chain(self.handshake_fields.deadline())
             .chain(self.disconnect_deadline())
             .chain(self.socket_deadline())
@@ -385,8 +398,14 @@ impl Session {
             None => return,
         };
         match due {
-            Some((Attempt::Handshake, _)) if has_line => self.begin_handshake(now),
-            Some((Attempt::Connect, _)) if has_line => self.send_connect(now),
+            Some((Attempt::Handshake, _)) if has_line => {
+                self.attempted();
+                self.begin_handshake(now);
+            }
+            Some((Attempt::Connect, _)) if has_line => {
+                self.attempted();
+                self.send_connect(now);
+            }
             _ => {}
         }
     }
@@ -441,6 +460,7 @@ impl Session {
         self.connect = None;
         self.next_attempt = None;
         self.refreshing = None;
+        self.awaiting = None;
         self.handshake_fields = HandshakeFields::default();
         self.disconnecting = None;
         self.client_id = None;

@@ -481,6 +481,7 @@ impl Command {
             | Self::ReplayFrom { .. }
             | Self::Disconnect { .. }
             | Self::Abort
+            | Self::NewCredentials
             | Self::HandOver => return Vec::new(),
         };
         channels

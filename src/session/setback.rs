@@ -58,6 +58,15 @@ impl Session {
             self.state_before(Attempt::Handshake, None);
             return;
         }
+        if let Some(awaiting) = &mut self.awaiting {
+            // The credentials are no better for another session.
+            awaiting.attempt = Attempt::Handshake;
+            if let Some((attempt, _)) = &mut self.next_attempt {
+                *attempt = Attempt::Handshake;
+            }
+            self.state_before(Attempt::Handshake, None);
+            return;
+        }
         self.rehandshake(now, wait);
     }
 
@@ -95,16 +104,16 @@ impl Session {
         self.may_have_worked(now);
         self.connect_at_once = true;
         let since = *self.unconnected_since.get_or_insert(now);
+        let attempt = match (failed, action) {
+            (Attempt::Connect, Reconnect::Retry) => Attempt::Connect,
+            _ => Attempt::Handshake,
+        };
         if credentials && self.may_refresh() {
             let wait = match self.refreshes {
                 0 => 0,
                 _ => self.handshake_backoff.before(),
             };
             let wait = self.pause(wait, interval, retry_after);
-            let attempt = match (failed, action) {
-                (Attempt::Connect, Reconnect::Retry) => Attempt::Connect,
-                _ => Attempt::Handshake,
-            };
             let last = (action == Reconnect::None).then(|| (error.clone(), ended));
             error.retry_in = Some(wait);
             let ext = error.reply_ext.clone();
@@ -118,6 +127,15 @@ impl Session {
                     last,
                 }),
             );
+            return;
+        }
+        if credentials && self.configuration.await_credentials {
+            let wait = self.wait_for_credentials();
+            let wait = self.pause(wait, interval, retry_after);
+            let ext = error.reply_ext.clone();
+            let not_before = interval.max(retry_after);
+            self.await_credentials(now, attempt, wait, not_before, error);
+            self.state_before(attempt, ext);
             return;
         }
         // A server that forgot a session which worked asks for a handshake in

@@ -112,6 +112,7 @@ impl Session {
             events: false,
         }));
         self.fresh_socket = false;
+        self.has_new_credentials = false;
         self.outputs.push_back(Output::Open { socket: id, server });
         false
     }
@@ -322,6 +323,7 @@ impl Session {
         // A provider's answer brings the attempt by itself.
         let refreshing = self.refreshing.as_ref();
         let is_asked = refreshing.is_some_and(|it| it.then.is_some())
+            || self.awaiting.is_some()
             || self.handshake_fields.deadline().is_some();
         if self.disconnecting.is_none() && self.connect.is_none() && !is_asked {
             self.next_attempt = Some((attempt, now.saturating_add(wait)));

@@ -948,12 +948,13 @@ uint64_t publish(cometd_client *client, const char *channel, const char *json)
 }
 
 static const char *const types[] = {"?",         "MESSAGE", "STATE",   "SUBSCRIBED", "UNSUBSCRIBED",
-                                    "PUBLISHED", "ERROR",   "DROPPED", "CLOSED"};
+                                    "PUBLISHED", "ERROR",   "DROPPED", "CLOSED",
+                                    "RESULT",    "ADVICE",  "ROOM"};
 
 char *describe(const cometd_event *event)
 {
     int32_t type = cometd_event_type(event);
-    const char *name = type >= 1 && type <= 8 ? types[type] : types[0];
+    const char *name = type >= 1 && type <= 11 ? types[type] : types[0];
     const char *channel = cometd_event_channel(event);
     const char *message = cometd_error_message(cometd_event_error(event));
     /* Without the client and the URL behind it, whose port differs each time. */

@@ -371,6 +371,12 @@ pub static OPTIONS: &[ClientOption] = &[
         Builder::set_fail_fast,
         c"Whether the client ends when, before its first session, something fails that does not pass by itself: no such host, TLS, 404 and the like.",
     ),
+    switch(
+        c"cometd_client_builder_set_await_credentials",
+        c"false",
+        Builder::set_await_credentials,
+        c"Whether a client whose credentials are refused waits for new ones instead of ending.",
+    ),
     // How much there may be.
     with(
         c"10000,67108864",

@@ -195,7 +195,7 @@ impl Queue {
         self.discount(&thrown);
         drop(front);
         self.wake_all();
-        self.room.notify_one();
+        self.room.make();
     }
 }
 

@@ -16,7 +16,7 @@ pub(in crate::delivery) fn queue(overflow: Overflow, events: usize, bytes: usize
             bytes,
             overflow,
         },
-        Arc::new(Notify::new()),
+        Arc::<Room>::default(),
     )
 }
 
@@ -463,7 +463,7 @@ fn a_callback_gets_what_is_there_already_and_who_polls_is_told() {
 
 #[test]
 fn a_callback_makes_room_as_a_poll_does() {
-    let room = Arc::new(Notify::new());
+    let room = Arc::<Room>::default();
     let limits = Limits {
         events: 2,
         bytes: 10_000,
@@ -478,7 +478,7 @@ fn a_callback_makes_room_as_a_poll_does() {
         .enable_time()
         .build()
         .unwrap();
-    let made = async { tokio::time::timeout(Duration::from_secs(20), room.notified()).await };
+    let made = async { tokio::time::timeout(Duration::from_secs(20), room.made()).await };
     runtime.block_on(made).unwrap();
     assert!(queue.has_room());
 }
@@ -515,7 +515,7 @@ pub(in crate::delivery) fn tracked(tracker: &Arc<Tracker>, ids: &[i64]) -> Arc<Q
     let queue = Queue::of(
         "a test".into(),
         limits,
-        Arc::new(Notify::new()),
+        Arc::<Room>::default(),
         Some(tracker.clone()),
     );
     for id in ids {

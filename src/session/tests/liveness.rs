@@ -148,6 +148,7 @@ impl Run {
             it.seed = seed;
             it.has_token_provider = random.one_in(2);
             it.restart = random.one_in(2);
+            it.await_credentials = random.one_in(3);
             it.servers = ["a", "b"][..1 + random.below(2) as usize]
                 .iter()
                 .map(|it| it.to_string())
@@ -351,6 +352,7 @@ impl Run {
                 let result = self.random.pick(&[Ok(()), Ok(()), Err("no token")]);
                 self.world.credentials(result);
             }
+            96..98 if self.random.one_in(2) => self.world.command(Command::NewCredentials),
             96..98 => self.world.room(self.random.one_in(2)),
             _ if self.random.one_in(12) && self.mortal => {
                 let within = self.random.below(20_000);

@@ -231,7 +231,7 @@ fn room_is_told_of_while_a_call_in_the_middle_of_a_run_stands_still_contract_8()
         .enable_time()
         .build()
         .unwrap();
-    let made = async { tokio::time::timeout(Duration::from_secs(20), queue.room.notified()).await };
+    let made = async { tokio::time::timeout(Duration::from_secs(20), queue.room.made()).await };
     runtime.block_on(made).unwrap();
     assert!(queue.has_room());
     assert_eq!(queue.statistics().queued, 2);
