@@ -53,7 +53,15 @@ pub unsafe extern "C" fn cometd_client_builder_set_bearer_token(
     builder: *mut cometd_client_builder,
     token: *const c_char,
 ) -> cometd_status {
-    unsafe { set_text(builder, "token", token, Builder::set_bearer_token) }
+    unsafe {
+        set_text(
+            "set_bearer_token",
+            builder,
+            "token",
+            token,
+            Builder::set_bearer_token,
+        )
+    }
 }
 
 /// Authorizes each request by user and password (Basic, RFC 7617, as UTF-8).
@@ -71,7 +79,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_basic_auth(
     password: *const c_char,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("set_basic_auth", builder, |it| {
             it.set_basic_auth(text("user", user)?, optional_text("password", password)?)
         })
     }
@@ -91,6 +99,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_authorization(
 ) -> cometd_status {
     unsafe {
         set_text(
+            "set_authorization",
             builder,
             "header_value",
             header_value,
@@ -121,7 +130,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_token_provider(
     free_user: cometd_free_fn,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("set_token_provider", builder, |it| {
             let data = HostData::new(user, free_user);
             it.set_token_provider(match r#fn {
                 None => None,
@@ -162,7 +171,14 @@ pub unsafe extern "C" fn cometd_client_builder_set_await_credentials(
     builder: *mut cometd_client_builder,
     enabled: bool,
 ) -> cometd_status {
-    unsafe { set_switch(builder, Builder::set_await_credentials, enabled) }
+    unsafe {
+        set_switch(
+            "set_await_credentials",
+            builder,
+            Builder::set_await_credentials,
+            enabled,
+        )
+    }
 }
 
 /// Keeps a token beyond the call of the token provider, to be answered later from any
@@ -247,7 +263,7 @@ pub unsafe extern "C" fn cometd_client_builder_add_cookie(
     value: *const c_char,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("add_cookie", builder, |it| {
             it.add_cookie(text("name", name)?, text("value", value)?)
         })
     }
@@ -271,7 +287,7 @@ pub unsafe extern "C" fn cometd_client_builder_add_header(
     value: *const c_char,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("add_header", builder, |it| {
             it.add_header(text("name", name)?, text("value", value)?)
         })
     }
@@ -293,7 +309,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_handshake_ext(
     len: usize,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("set_handshake_ext", builder, |it| {
             it.set_handshake_ext(bytes("json", json, len)?)
         })
     }

@@ -5,7 +5,7 @@ use std::ffi::c_char;
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::boundary::{act, object_mut, required, text, write};
+use super::boundary::{access, act, object_mut, required, text, write};
 use super::call::{call, call_plain};
 use super::error::cometd_error;
 use super::status::{cometd_status, COMETD_OK};
@@ -16,11 +16,20 @@ use crate::error::{Error, ErrorKind};
 /// number of clients.
 pub struct cometd_client_builder {
     builder: Builder,
+    /// As C reads it.
+    error: Option<Box<cometd_error>>,
 }
 
 impl cometd_client_builder {
     pub(super) fn builder(&self) -> &Builder {
         &self.builder
+    }
+
+    pub(super) fn change<T>(&mut self, change: impl FnOnce(&mut Builder) -> T) -> T {
+        let result = change(&mut self.builder);
+        let error = self.builder.error();
+        self.error = error.map(|it| Box::new(cometd_error::borrowed(it.clone())));
+        result
     }
 }
 
@@ -51,10 +60,9 @@ pub unsafe extern "C" fn cometd_client_builder_new(
     call(err, || {
         let out = required("out", out)?;
         let builder = Builder::new(unsafe { text("url", url) }?)?;
-        write(
-            out,
-            Box::into_raw(Box::new(cometd_client_builder { builder })),
-        );
+        let error = None;
+        let builder = Box::new(cometd_client_builder { builder, error });
+        write(out, Box::into_raw(builder));
         Ok(COMETD_OK)
     })
 }
@@ -73,7 +81,41 @@ pub unsafe extern "C" fn cometd_client_builder_set_name(
     builder: *mut cometd_client_builder,
     name: *const c_char,
 ) -> cometd_status {
-    unsafe { set_text(builder, "name", name, Builder::set_name) }
+    unsafe { set_text("set_name", builder, "name", name, Builder::set_name) }
+}
+
+/// The first error of those that setters have returned, so that a program can call them all and look once. A client is not
+/// built as long as there is one: cometd_client_builder_build returns it. It names the setter.
+///
+/// An error of a _set_ function is forgotten when the same function succeeds later, one of an _add_ function is not;
+/// cometd_client_builder_clear_error forgets them all.
+///
+/// **Returns** the error; NULL when there is none, and for NULL.
+/// **Threads** one at a time. **Blocks** never. **Ownership** the builder's, until a setter is called or it is freed.
+/// **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_error(
+    builder: *const cometd_client_builder,
+) -> *const cometd_error {
+    access(std::ptr::null(), || {
+        unsafe { builder.as_ref() }
+            .and_then(|it| it.error.as_deref())
+            .map_or(std::ptr::null(), std::ptr::from_ref)
+    })
+}
+
+/// Forgets the errors that setters have returned: clients are built without what was refused.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_clear_error(
+    builder: *mut cometd_client_builder,
+) -> cometd_status {
+    call_plain(|| {
+        unsafe { object_mut("builder", builder) }?.change(Builder::clear_error);
+        Ok(COMETD_OK)
+    })
 }
 
 /// Frees a builder. Clients that it built are not touched.
@@ -88,16 +130,18 @@ pub unsafe extern "C" fn cometd_client_builder_free(builder: *mut cometd_client_
     });
 }
 
-/// What all setters do: nothing is changed when the argument is refused.
+/// What all setters do: nothing is changed when the argument is refused. `setter` is what
+/// the function is called, without what all of them begin with.
 ///
 /// # Safety
 /// `builder` is NULL or a builder that nobody else uses.
 pub(super) unsafe fn set(
+    setter: &'static str,
     builder: *mut cometd_client_builder,
     set: impl FnOnce(&mut Builder) -> Result<(), Error>,
 ) -> cometd_status {
     call_plain(|| {
-        set(&mut unsafe { object_mut("builder", builder) }?.builder)?;
+        unsafe { object_mut("builder", builder) }?.change(|it| it.call(setter, set))?;
         Ok(COMETD_OK)
     })
 }
@@ -107,12 +151,13 @@ pub(super) unsafe fn set(
 /// # Safety
 /// As of [`set`]; `value` is NULL or ends in NUL.
 pub(super) unsafe fn set_text(
+    setter: &'static str,
     builder: *mut cometd_client_builder,
     what: &str,
     value: *const c_char,
-    setter: fn(&mut Builder, &str) -> Result<(), Error>,
+    apply: fn(&mut Builder, &str) -> Result<(), Error>,
 ) -> cometd_status {
-    unsafe { set(builder, |it| setter(it, text(what, value)?)) }
+    unsafe { set(setter, builder, |it| apply(it, text(what, value)?)) }
 }
 
 /// For a setter of what is on or off.
@@ -120,13 +165,14 @@ pub(super) unsafe fn set_text(
 /// # Safety
 /// As of [`set`].
 pub(super) unsafe fn set_switch(
+    setter: &'static str,
     builder: *mut cometd_client_builder,
-    setter: fn(&mut Builder, bool),
+    apply: fn(&mut Builder, bool),
     enabled: bool,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
-            setter(it, enabled);
+        set(setter, builder, |it| {
+            apply(it, enabled);
             Ok(())
         })
     }
@@ -137,13 +183,14 @@ pub(super) unsafe fn set_switch(
 /// # Safety
 /// As of [`set`].
 pub(super) unsafe fn set_time(
+    setter: &'static str,
     builder: *mut cometd_client_builder,
     time: impl FnOnce() -> Result<Duration, Error>,
-    setter: fn(&mut Builder, Duration),
+    apply: fn(&mut Builder, Duration),
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
-            setter(it, time()?);
+        set(setter, builder, |it| {
+            apply(it, time()?);
             Ok(())
         })
     }
@@ -154,14 +201,15 @@ pub(super) unsafe fn set_time(
 /// # Safety
 /// As of [`set`].
 pub(super) unsafe fn set_choice<N: PartialEq + Display, T>(
+    setter: &'static str,
     builder: *mut cometd_client_builder,
     what: &str,
     number: N,
     choices: impl IntoIterator<Item = (N, T)>,
-    setter: fn(&mut Builder, T),
+    apply: fn(&mut Builder, T),
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set(setter, builder, |it| {
             let mut choices = choices.into_iter();
             let Some((_, choice)) = choices.find(|it| it.0 == number) else {
                 return Err(Error::call(
@@ -169,7 +217,7 @@ pub(super) unsafe fn set_choice<N: PartialEq + Display, T>(
                     format!("{what}: {number} is none of the constants"),
                 ));
             };
-            setter(it, choice);
+            apply(it, choice);
             Ok(())
         })
     }

@@ -33,7 +33,11 @@ pub unsafe extern "C" fn cometd_client_builder_set_events_capacity(
     events: usize,
     bytes: usize,
 ) -> cometd_status {
-    unsafe { set(builder, |it| it.set_events_capacity(events, bytes)) }
+    unsafe {
+        set("set_events_capacity", builder, |it| {
+            it.set_events_capacity(events, bytes)
+        })
+    }
 }
 
 /// Sets how many messages of subscribe, unsubscribe and publish, one for each channel, may
@@ -50,7 +54,11 @@ pub unsafe extern "C" fn cometd_client_builder_set_commands_capacity(
     builder: *mut cometd_client_builder,
     commands: usize,
 ) -> cometd_status {
-    unsafe { set(builder, |it| it.set_commands_capacity(commands)) }
+    unsafe {
+        set("set_commands_capacity", builder, |it| {
+            it.set_commands_capacity(commands)
+        })
+    }
 }
 
 /// Sets what happens when a receiver's queue is full.
@@ -74,7 +82,16 @@ pub unsafe extern "C" fn cometd_client_builder_set_overflow(
         (COMETD_OVERFLOW_DROP_OLDEST, Overflow::DropOldest),
         (COMETD_OVERFLOW_DROP_NEWEST, Overflow::DropNewest),
     ];
-    unsafe { set_choice(builder, "policy", policy, choices, Builder::set_overflow) }
+    unsafe {
+        set_choice(
+            "set_overflow",
+            builder,
+            "policy",
+            policy,
+            choices,
+            Builder::set_overflow,
+        )
+    }
 }
 
 /// Sets how large a response may be, after decompression. A larger one is a failure,
@@ -93,7 +110,11 @@ pub unsafe extern "C" fn cometd_client_builder_set_response_capacity(
     builder: *mut cometd_client_builder,
     bytes: usize,
 ) -> cometd_status {
-    unsafe { set(builder, |it| it.set_response_capacity(bytes)) }
+    unsafe {
+        set("set_response_capacity", builder, |it| {
+            it.set_response_capacity(bytes)
+        })
+    }
 }
 
 /// Sets how large the server takes a request, or a frame of a WebSocket. A message that would make a larger one, counted
@@ -111,7 +132,11 @@ pub unsafe extern "C" fn cometd_client_builder_set_request_capacity(
     builder: *mut cometd_client_builder,
     bytes: usize,
 ) -> cometd_status {
-    unsafe { set(builder, |it| it.set_request_capacity(bytes)) }
+    unsafe {
+        set("set_request_capacity", builder, |it| {
+            it.set_request_capacity(bytes)
+        })
+    }
 }
 
 /// Sets whether the client is itself a receiver of its events. A program that reads them only
@@ -128,5 +153,12 @@ pub unsafe extern "C" fn cometd_client_builder_set_own_receiver(
     builder: *mut cometd_client_builder,
     enabled: bool,
 ) -> cometd_status {
-    unsafe { set_switch(builder, Builder::set_own_receiver, enabled) }
+    unsafe {
+        set_switch(
+            "set_own_receiver",
+            builder,
+            Builder::set_own_receiver,
+            enabled,
+        )
+    }
 }

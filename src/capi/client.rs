@@ -75,8 +75,8 @@ pub(super) unsafe fn perform(
 ///
 /// `*out` receives the client.
 ///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` or `out` is NULL;
-/// COMETD_E_TLS: the URL is https and the system's TLS library could not be set up; COMETD_E_INVALID_URL: the
+/// **Returns** COMETD_OK; what cometd_client_builder_error gives, if it gives something; COMETD_E_INVALID_ARGUMENT: `builder`
+/// or `out` is NULL; COMETD_E_TLS: the URL is https and the system's TLS library could not be set up; COMETD_E_INVALID_URL: the
 /// environment's proxy for the URL is none that the library can use.
 /// **Threads** one at a time. **Blocks** never. **Ownership** the client is the caller's, to
 /// free with cometd_client_free. **Since** 0.1.

@@ -77,7 +77,7 @@ pub unsafe extern "C" fn cometd_client_builder_add_extension(
     free_user: cometd_free_fn,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("add_extension", builder, |it| {
             let data = Arc::new(HostData::new(user, free_user));
             it.add_extension(Extension {
                 outgoing: extend(outgoing, &data),

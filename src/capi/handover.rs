@@ -69,5 +69,5 @@ pub unsafe extern "C" fn cometd_client_builder_set_resume(
     builder: *mut cometd_client_builder,
     text: *const c_char,
 ) -> cometd_status {
-    unsafe { set_text(builder, "text", text, Builder::set_resume) }
+    unsafe { set_text("set_resume", builder, "text", text, Builder::set_resume) }
 }

@@ -5,7 +5,7 @@
 //! One file a handle: [`builder`], [`client`], [`receiver`], [`event`],
 //! [`message`], [`error`], and the short-lived ones of the host's functions,
 //! [`extension`], [`handshake`] and [`request`]. The setters of a builder stand by what they
-//! are about ([`urls`], [`authorization`], [`timing`], [`capacity`],
+//! are about ([`option`] has them all by name, [`urls`], [`authorization`], [`timing`], [`capacity`],
 //! [`session_options`], [`network`], [`transport`], [`replay`]), and so does what a client does
 //! ([`subscription`], [`publish`], [`statistics`], [`disconnect`], [`handover`],
 //! [`own_receiver`]).
@@ -35,6 +35,7 @@ pub mod host;
 pub mod log;
 pub mod message;
 pub mod network;
+pub mod option;
 pub mod own_receiver;
 pub mod process;
 pub mod publish;

@@ -33,7 +33,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_proxy(
     builder: *mut cometd_client_builder,
     url: *const c_char,
 ) -> cometd_status {
-    unsafe { set_text(builder, "url", url, Builder::set_proxy) }
+    unsafe { set_text("set_proxy", builder, "url", url, Builder::set_proxy) }
 }
 
 /// Sets the authorities that sign the certificates of https servers, such as a company's own.
@@ -53,7 +53,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_certificate_authorities(
     with_system: bool,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("set_certificate_authorities", builder, |it| {
             it.set_certificate_authorities(bytes("pem", pem, len)?, with_system)
         })
     }
@@ -78,7 +78,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_client_certificate(
     key_len: usize,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("set_client_certificate", builder, |it| {
             it.set_client_certificate(
                 bytes("pem_chain", pem_chain, chain_len)?,
                 bytes("pem_key", pem_key, key_len)?,

@@ -78,7 +78,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_replay(
     builder: *mut cometd_client_builder,
     start: i64,
 ) -> cometd_status {
-    unsafe { set(builder, |it| it.set_replay(start)) }
+    unsafe { set("set_replay", builder, |it| it.set_replay(start)) }
 }
 
 /// Sets where the first subscribe to a channel starts: after this event. It is in force
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_replay_position(
     position: i64,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("set_replay_position", builder, |it| {
             it.set_replay_position(text("channel", channel)?, position)
         })
     }
@@ -128,7 +128,16 @@ pub unsafe extern "C" fn cometd_client_builder_set_replay_fallback(
         (COMETD_REPLAY_FAIL, None),
     ];
     let setter = Builder::set_replay_fallback;
-    unsafe { set_choice(builder, "position", position, choices, setter) }
+    unsafe {
+        set_choice(
+            "set_replay_fallback",
+            builder,
+            "position",
+            position,
+            choices,
+            setter,
+        )
+    }
 }
 
 /// Installs functions that keep positions where they outlive the process, so that the
@@ -170,7 +179,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_replay_store(
     free_user: cometd_free_fn,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("set_replay_store", builder, |it| {
             let data = Arc::new(HostData::new(user, free_user));
             it.set_replay_store(ReplayStore {
                 load: load.map(|load| loader(load, data.clone())),

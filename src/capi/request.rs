@@ -60,7 +60,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_header_provider(
     free_user: cometd_free_fn,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("set_header_provider", builder, |it| {
             let data = HostData::new(user, free_user);
             it.set_header_provider(match r#fn {
                 None => None,

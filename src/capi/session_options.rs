@@ -22,7 +22,14 @@ pub unsafe extern "C" fn cometd_client_builder_set_acknowledgement(
     builder: *mut cometd_client_builder,
     enabled: bool,
 ) -> cometd_status {
-    unsafe { set_switch(builder, Builder::set_acknowledgement, enabled) }
+    unsafe {
+        set_switch(
+            "set_acknowledgement",
+            builder,
+            Builder::set_acknowledgement,
+            enabled,
+        )
+    }
 }
 
 /// Adds the URL of a further server, to go to when those before it do not give a session: after a handshake that
@@ -42,7 +49,7 @@ pub unsafe extern "C" fn cometd_client_builder_add_url(
     builder: *mut cometd_client_builder,
     url: *const c_char,
 ) -> cometd_status {
-    unsafe { set_text(builder, "url", url, Builder::add_url) }
+    unsafe { set_text("add_url", builder, "url", url, Builder::add_url) }
 }
 
 /// Sets whether a server may send the client to other hosts (advice.hosts; Bayeux 1.0, section 3.2): they are asked in
@@ -59,7 +66,14 @@ pub unsafe extern "C" fn cometd_client_builder_set_follow_hosts(
     builder: *mut cometd_client_builder,
     enabled: bool,
 ) -> cometd_status {
-    unsafe { set_switch(builder, Builder::set_follow_hosts, enabled) }
+    unsafe {
+        set_switch(
+            "set_follow_hosts",
+            builder,
+            Builder::set_follow_hosts,
+            enabled,
+        )
+    }
 }
 
 /// Sets whether a client ends when its first session cannot be had for a reason that does not pass by itself, instead of
@@ -79,7 +93,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_fail_fast(
     builder: *mut cometd_client_builder,
     enabled: bool,
 ) -> cometd_status {
-    unsafe { set_switch(builder, Builder::set_fail_fast, enabled) }
+    unsafe { set_switch("set_fail_fast", builder, Builder::set_fail_fast, enabled) }
 }
 
 /// Messages do not say when they are sent.
@@ -101,7 +115,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_timesync(
     builder: *mut cometd_client_builder,
     enabled: bool,
 ) -> cometd_status {
-    unsafe { set_switch(builder, Builder::set_timesync, enabled) }
+    unsafe { set_switch("set_timesync", builder, Builder::set_timesync, enabled) }
 }
 
 /// Sets whether each message has a `timestamp` field, the time at which it is sent by this machine's clock (CometD's
@@ -122,7 +136,16 @@ pub unsafe extern "C" fn cometd_client_builder_set_timestamp(
         (COMETD_TIMESTAMP_HTTP, Some(Timestamp::Http)),
         (COMETD_TIMESTAMP_ISO, Some(Timestamp::Iso)),
     ];
-    unsafe { set_choice(builder, "format", format, choices, Builder::set_timestamp) }
+    unsafe {
+        set_choice(
+            "set_timestamp",
+            builder,
+            "format",
+            format,
+            choices,
+            Builder::set_timestamp,
+        )
+    }
 }
 
 /// Sets what follows when the server ends the session by itself: with a /meta/disconnect, with
@@ -140,5 +163,5 @@ pub unsafe extern "C" fn cometd_client_builder_set_restart(
     builder: *mut cometd_client_builder,
     enabled: bool,
 ) -> cometd_status {
-    unsafe { set_switch(builder, Builder::set_restart, enabled) }
+    unsafe { set_switch("set_restart", builder, Builder::set_restart, enabled) }
 }

@@ -6,7 +6,7 @@ use super::status::cometd_status;
 use crate::client::Builder;
 
 /// As a number of retries: for ever. The default.
-pub const COMETD_RETRY_FOREVER: u32 = 0xFFFF_FFFF;
+pub const COMETD_RETRY_FOREVER: u32 = 0xFFFF_FFFF_u32;
 
 /// Sets for how long the server is asked to hold a connect without events
 /// (advice.timeout of the handshake; Bayeux 1.0, section 3.2). Also how long a hold is
@@ -23,7 +23,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_timeout_ms(
     timeout_ms: i32,
 ) -> cometd_status {
     let time = || milliseconds("timeout_ms", timeout_ms);
-    unsafe { set_time(builder, time, Builder::set_timeout) }
+    unsafe { set_time("set_timeout_ms", builder, time, Builder::set_timeout) }
 }
 
 /// Sets which pause between connects the handshake suggests to the server
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_interval_ms(
     interval_ms: i32,
 ) -> cometd_status {
     let time = || milliseconds("interval_ms", interval_ms);
-    unsafe { set_time(builder, time, Builder::set_interval) }
+    unsafe { set_time("set_interval_ms", builder, time, Builder::set_interval) }
 }
 
 /// Sets how long a request may take, on top of the time for which the server holds it.
@@ -59,7 +59,14 @@ pub unsafe extern "C" fn cometd_client_builder_set_request_timeout_ms(
     request_timeout_ms: i32,
 ) -> cometd_status {
     let time = || positive_milliseconds("request_timeout_ms", request_timeout_ms);
-    unsafe { set_time(builder, time, Builder::set_request_timeout) }
+    unsafe {
+        set_time(
+            "set_request_timeout_ms",
+            builder,
+            time,
+            Builder::set_request_timeout,
+        )
+    }
 }
 
 /// Sets how many attempts may follow a failure of the handshake or of the connect loop,
@@ -76,7 +83,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_number_of_retries(
     retries: u32,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("set_number_of_retries", builder, |it| {
             it.set_number_of_retries((retries != COMETD_RETRY_FOREVER).then_some(retries));
             Ok(())
         })
@@ -103,7 +110,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_backoff_ms(
     max_ms: i32,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("set_backoff_ms", builder, |it| {
             it.set_backoff(
                 milliseconds("increment_ms", increment_ms)?,
                 milliseconds("max_ms", max_ms)?,

@@ -105,7 +105,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_transports(
     count: usize,
 ) -> cometd_status {
     unsafe {
-        set(builder, |it| {
+        set("set_transports", builder, |it| {
             it.set_transports(&transport_list(transports, count)?)
         })
     }
@@ -125,7 +125,15 @@ pub unsafe extern "C" fn cometd_client_builder_set_websocket_path(
     builder: *mut cometd_client_builder,
     path: *const c_char,
 ) -> cometd_status {
-    unsafe { set_text(builder, "path", path, Builder::set_websocket_path) }
+    unsafe {
+        set_text(
+            "set_websocket_path",
+            builder,
+            "path",
+            path,
+            Builder::set_websocket_path,
+        )
+    }
 }
 
 /// Sets the protocol that WebSockets are opened for (Sec-WebSocket-Protocol; RFC 6455, section 1.9). A server that does
@@ -145,6 +153,7 @@ pub unsafe extern "C" fn cometd_client_builder_set_websocket_protocol(
 ) -> cometd_status {
     unsafe {
         set_text(
+            "set_websocket_protocol",
             builder,
             "protocol",
             protocol,
@@ -169,7 +178,14 @@ pub unsafe extern "C" fn cometd_client_builder_set_ping_interval_ms(
     ping_interval_ms: i32,
 ) -> cometd_status {
     let time = || milliseconds("ping_interval_ms", ping_interval_ms);
-    unsafe { set_time(builder, time, Builder::set_ping_interval) }
+    unsafe {
+        set_time(
+            "set_ping_interval_ms",
+            builder,
+            time,
+            Builder::set_ping_interval,
+        )
+    }
 }
 
 /// Over what the last reply of the server came.

@@ -30,7 +30,15 @@ pub unsafe extern "C" fn cometd_client_builder_set_handshake_base_path(
     builder: *mut cometd_client_builder,
     path: *const c_char,
 ) -> cometd_status {
-    unsafe { set_text(builder, "path", path, Builder::set_handshake_base_path) }
+    unsafe {
+        set_text(
+            "set_handshake_base_path",
+            builder,
+            "path",
+            path,
+            Builder::set_handshake_base_path,
+        )
+    }
 }
 
 /// Sets where requests go: subscribe, unsubscribe, publish, and requests of several messages.
@@ -47,7 +55,15 @@ pub unsafe extern "C" fn cometd_client_builder_set_subscribe_base_path(
     builder: *mut cometd_client_builder,
     path: *const c_char,
 ) -> cometd_status {
-    unsafe { set_text(builder, "path", path, Builder::set_subscribe_base_path) }
+    unsafe {
+        set_text(
+            "set_subscribe_base_path",
+            builder,
+            "path",
+            path,
+            Builder::set_subscribe_base_path,
+        )
+    }
 }
 
 /// Sets where requests go: connects.
@@ -65,7 +81,15 @@ pub unsafe extern "C" fn cometd_client_builder_set_connect_base_path(
     builder: *mut cometd_client_builder,
     path: *const c_char,
 ) -> cometd_status {
-    unsafe { set_text(builder, "path", path, Builder::set_connect_base_path) }
+    unsafe {
+        set_text(
+            "set_connect_base_path",
+            builder,
+            "path",
+            path,
+            Builder::set_connect_base_path,
+        )
+    }
 }
 
 /// Sets where requests go: disconnects.
@@ -83,7 +107,15 @@ pub unsafe extern "C" fn cometd_client_builder_set_disconnect_base_path(
     builder: *mut cometd_client_builder,
     path: *const c_char,
 ) -> cometd_status {
-    unsafe { set_text(builder, "path", path, Builder::set_disconnect_base_path) }
+    unsafe {
+        set_text(
+            "set_disconnect_base_path",
+            builder,
+            "path",
+            path,
+            Builder::set_disconnect_base_path,
+        )
+    }
 }
 
 /// Sets whether "handshake", "connect" and "disconnect" are appended to the URLs of
@@ -108,5 +140,14 @@ pub unsafe extern "C" fn cometd_client_builder_set_append_message_type(
         (COMETD_APPEND_NEVER, Append::Never),
     ];
     let setter = Builder::set_append_message_type;
-    unsafe { set_choice(builder, "mode", mode, choices, setter) }
+    unsafe {
+        set_choice(
+            "set_append_message_type",
+            builder,
+            "mode",
+            mode,
+            choices,
+            setter,
+        )
+    }
 }

@@ -1,6 +1,8 @@
 //! What a client is told before it is built. Each setter checks its argument
 //! at once, names it in the error, and changes nothing when it refuses it.
 
+mod call;
+mod refused;
 mod resume;
 mod transports;
 
@@ -39,6 +41,7 @@ use crate::transport::leniencies::Leniencies;
 use crate::transport::proxy::{Choice, Proxy};
 use crate::transport::secrets::Secrets;
 use crate::transport::tls::Tls;
+use refused::Refused;
 
 pub const DEFAULT_EVENTS: usize = 10_000;
 pub const DEFAULT_BYTES: usize = 64 * 1024 * 1024;
@@ -88,6 +91,7 @@ pub struct Builder {
     name: Option<Arc<str>>,
     /// The session that the first client to be built goes on with.
     resume: Arc<Mutex<Option<Box<Carried>>>>,
+    refused: Refused,
 }
 
 impl Builder {
@@ -139,6 +143,7 @@ impl Builder {
             tls: Tls::default(),
             name: None,
             resume: Arc::default(),
+            refused: Refused::default(),
         };
         // Whatever a URL may be wrong for is found here, not at build.
         builder.endpoints(&builder.url)?;
@@ -485,6 +490,9 @@ impl Builder {
 
     /// Builds a client; the builder can build more.
     pub fn build(&self) -> Result<Client, Error> {
+        if let Some(error) = self.refused.first() {
+            return Err(error.clone());
+        }
         let authorization = Arc::new(Authorization::new(self.authorization.clone()));
         let resumed = lock(&self.resume).clone();
         let cookies = Arc::new(Mutex::new(self.jar_with(resumed.as_deref())?));

@@ -16,6 +16,7 @@ mod header_provider;
 mod hooks;
 mod line;
 mod name;
+pub mod options;
 mod question;
 mod replay;
 mod shared;

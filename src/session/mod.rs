@@ -159,6 +159,8 @@ pub struct Session {
     transports: Transports,
     socket: Option<Box<Socket>>,
     last_socket_id: u64,
+    /// The one before it, while what still comes over it counts.
+    left_socket: Option<SocketId>,
     /// The next handshake takes a new socket.
     fresh_socket: bool,
     acknowledgement: Acknowledgement,
@@ -179,7 +181,7 @@ pub struct Session {
     has_new_credentials: bool,
 
     commands: Commands,
-    disconnecting: Option<Disconnecting>,
+    disconnecting: Option<Box<Disconnecting>>,
     /// Whether the host's queue takes more events.
     room: bool,
 }
@@ -242,6 +244,7 @@ impl Session {
             transports: Transports::new(configuration.transports.clone()),
             socket: None,
             last_socket_id: 0,
+            left_socket: None,
             fresh_socket: false,
             timesync: Timesync::new(configuration.timesync, calendar),
             calendar,

@@ -181,6 +181,7 @@ TEST(what_was_refused_is_not_sent)
     CHECK_OK(cometd_client_builder_set_timeout_ms(builder, 4321));
     CHECK_STATUS(cometd_client_builder_set_timeout_ms(builder, -1), COMETD_E_OUT_OF_RANGE);
     CHECK_STATUS(cometd_client_builder_set_append_message_type(builder, 9), COMETD_E_OUT_OF_RANGE);
+    CHECK_OK(cometd_client_builder_clear_error(builder));
     cometd_client *client = build(builder);
     CHECK_STATUS(cometd_client_set_authorization(client, "evil\n"), COMETD_E_INVALID_HEADER);
     CHECK_OK(cometd_client_connect(client, NULL));

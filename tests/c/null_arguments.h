@@ -48,6 +48,7 @@ static inline void renew(fixture *f)
     clear(f);
     cometd_receiver_free(f->receiver);
     cometd_client_free(f->client);
+    CHECK_OK(cometd_client_builder_clear_error(f->builder)); /* of what was refused on purpose */
     CHECK_OK(cometd_client_builder_build(f->builder, &f->client, NULL));
     CHECK_OK(cometd_receiver_new(f->client, &f->receiver));
 }

@@ -808,6 +808,7 @@ TEST(arguments)
     /* Without set_replay the client has no positions. */
     cometd_client *client;
     cometd_error *error;
+    CHECK_OK(cometd_client_builder_clear_error(builder));
     CHECK_OK(cometd_client_builder_build(builder, &client, NULL));
     CHECK_STATUS(cometd_client_set_replay_position(client, "/a", 1, &error),
                  COMETD_E_INVALID_STATE);

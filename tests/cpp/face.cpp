@@ -64,7 +64,9 @@ static void proxies_and_certificates_are_checked_at_once() {
         assert(thrown(authorities).status() == COMETD_E_INVALID_ARGUMENT);
         assert(thrown([&] { builder.set_client_certificate(pem, pem); }).status() == COMETD_E_INVALID_ARGUMENT);
     }
-    cometd::client client = builder.set_bearer_token("T").build();
+    // Nothing is built of a builder that has refused something.
+    assert(thrown([&] { builder.build(); }).status() == COMETD_E_INVALID_URL);
+    cometd::client client = cometd::builder(url).set_proxy("").set_bearer_token("T").build();
     client.connect();
     assert(client.wait(COMETD_STATE_CONNECTED, 30s) == COMETD_OK);
 }
