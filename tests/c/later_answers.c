@@ -1,5 +1,6 @@
 /* Providers that answer later, from another thread, and clients that wait for new credentials. */
 #include "test.h"
+#include <sys/wait.h>
 
 /* What a provider has retained, for the thread of the test. */
 typedef struct provider {
@@ -115,6 +116,49 @@ TEST(a_token_outlives_its_client)
     CHECK_STATUS(cometd_token_set_authorization(token, "Bearer good"), COMETD_E_CLOSED);
     CHECK_STATUS(cometd_token_fail(token, NULL), COMETD_E_CLOSED);
     cometd_token_free(token);
+    server_stop(server);
+}
+
+TEST(a_token_of_the_parent_is_dead_in_a_forked_child)
+{
+    server *server = server_start("--token", "good", NULL);
+    provider it = {0, 0};
+    cometd_client *client = with_token(server->url, &it, false);
+    cometd_token *token = taken(&it);
+    pid_t child = fork();
+    CHECK_INT(child, >=, 0);
+    if (child == 0) {
+        int dead = cometd_token_set_authorization(token, "Bearer good") == COMETD_E_FORKED &&
+                   cometd_token_fail(token, NULL) == COMETD_E_FORKED &&
+                   cometd_token_retain(token) == NULL;
+        cometd_token_free(token);
+        _exit(dead ? 0 : 1);
+    }
+    int status = 0;
+    CHECK_INT(waitpid(child, &status, 0), ==, child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK_OK(cometd_token_set_authorization(token, "Bearer good"));
+    cometd_token_free(token);
+    wait_state(client, COMETD_STATE_CONNECTED);
+    client_end(client);
+    server_stop(server);
+}
+
+static void *give_and_end(void *token)
+{
+    CHECK_OK(cometd_token_set_authorization(token, "Bearer good"));
+    cometd_token_free(token);
+    pthread_exit(NULL);
+}
+
+TEST(a_thread_that_answers_may_end)
+{
+    server *server = server_start("--token", "good", NULL);
+    provider it = {0, 0};
+    cometd_client *client = with_token(server->url, &it, false);
+    thread_join(thread_start(give_and_end, taken(&it)));
+    wait_state(client, COMETD_STATE_CONNECTED);
+    client_end(client);
     server_stop(server);
 }
 
