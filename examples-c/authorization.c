@@ -7,6 +7,8 @@
  *   -a VALUE          Authorization: VALUE, for any other scheme
  *   -f FILE           a file with a bearer token: read when the server refuses
  *                     what it was given, and on SIGHUP
+ *   -l                the file is read later, by the loop that reads events
+ *   -w                when the credentials are refused for good, wait for a SIGHUP
  *   -c NAME=VALUE     a cookie; any number
  *   -H NAME:VALUE     a header; any number
  *
@@ -14,6 +16,8 @@
  * something failed for good, 2 when called the wrong way. */
 #include <cometd/cometd.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +31,7 @@ static void on_signal(int number) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: authorization [-b TOKEN | -u USER:PASSWORD | -a VALUE] [-f FILE] "
+    fprintf(stderr, "usage: authorization [-b TOKEN | -u USER:PASSWORD | -a VALUE] [-f FILE] [-l] [-w] "
         "[-c NAME=VALUE]... [-H NAME:VALUE]... URL CHANNEL\n");
     exit(2);
 }
@@ -57,6 +61,26 @@ static cometd_status provide(void *user, int32_t reason, cometd_token *token) {
     return read_token(user, value) ? cometd_token_set_authorization(token, value) : COMETD_E_CREDENTIALS;
 }
 
+/* The same for programs that cannot wait in a callback: the token is kept, and answered by the loop below. */
+static atomic_uintptr_t asked;
+
+static cometd_status provide_later(void *user, int32_t reason, cometd_token *token) {
+    (void)user;
+    (void)reason;
+    asked = (uintptr_t)cometd_token_retain(token);
+    return COMETD_OK;
+}
+
+static void answer(const char *path) {
+    char value[4096];
+    cometd_token *token = (cometd_token *)atomic_exchange(&asked, 0);
+    if (token == NULL) return;
+    fprintf(stderr, "refused: reading the token file later\n");
+    if (read_token(path, value)) cometd_token_set_authorization(token, value);
+    else cometd_token_fail(token, "the token file cannot be read");
+    cometd_token_free(token);
+}
+
 /* Cuts "NAME=VALUE" in two; returns the value. */
 static char *cut(char *text, char separator) {
     char *at = strchr(text, separator);
@@ -72,6 +96,8 @@ static cometd_status set(cometd_client_builder *builder, int option, char *argum
     case 'u': second = cut(argument, ':'); return cometd_client_builder_set_basic_auth(builder, argument, second);
     case 'a': return cometd_client_builder_set_authorization(builder, argument);
     case 'f': return cometd_client_builder_set_token_provider(builder, provide, argument, NULL);
+    case 'l': return cometd_client_builder_set_token_provider(builder, provide_later, NULL, NULL);
+    case 'w': return cometd_client_builder_set_await_credentials(builder, true);
     case 'c': second = cut(argument, '='); return cometd_client_builder_add_cookie(builder, argument, second);
     default: second = cut(argument, ':'); return cometd_client_builder_add_header(builder, argument, second);
     }
@@ -94,6 +120,7 @@ static int run(cometd_client *client, const char *channel, const char *token_fil
             fprintf(stderr, "token changed: %s\n", cometd_status_text(status));
         }
         reload = 0;
+        if (token_file) answer(token_file);
         status = cometd_client_poll(client, 100, &event);
         const cometd_error *problem = cometd_event_error(event);
         if (cometd_event_message(event)) printf("%s\n", cometd_message_data(cometd_event_message(event), NULL));
@@ -106,7 +133,7 @@ static int run(cometd_client *client, const char *channel, const char *token_fil
 }
 
 int main(int argc, char **argv) {
-    const char *const options = "b:u:a:f:c:H:", *token_file = NULL;
+    const char *const options = "b:u:a:f:lwc:H:", *token_file = NULL;
     int option;
     while ((option = getopt(argc, argv, options)) != -1) {
         if (option == '?') usage();
@@ -137,5 +164,6 @@ int main(int argc, char **argv) {
     if (status != COMETD_OK) return report(error);
     int failed = run(client, channel, token_file);
     cometd_client_free(client);
+    cometd_token_free((cometd_token *)asked);
     return failed;
 }

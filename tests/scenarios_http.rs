@@ -5,7 +5,6 @@ mod scenario;
 
 use cometd::error::ErrorKind;
 use cometd_peer::{Peer, Script};
-use hyper::header::HeaderValue;
 use scenario::{Host, Run, END, SESSION};
 
 /// One connect is answered by `how`; what the client tells and when it comes

@@ -194,11 +194,13 @@ mod tests {
         OutgoingRequest::post(&endpoints, Endpoint::Connect)
     }
 
+    type Done = (Vec<u8>, Result<Box<HeaderMap>, Failure>);
+
     /// What became of a request with this body, and the client that it is of.
     fn ask(
         body: &[u8],
         provider: impl Fn(&Arc<OutgoingRequest>) -> Result<(), String> + Send + Sync + 'static,
-    ) -> (Client, Receiver<(Vec<u8>, Result<Box<HeaderMap>, Failure>)>) {
+    ) -> (Client, Receiver<Done>) {
         let client = Builder::new("http://h/cometd").unwrap().build().unwrap();
         let (send, receive) = channel();
         let until = Millis::MAX;
@@ -282,7 +284,8 @@ mod tests {
 
     #[test]
     fn one_that_fails_or_panics_fails_its_request_only() {
-        let failures: [(fn() -> Result<(), String>, &str); 2] = [
+        type Fails = fn() -> Result<(), String>;
+        let failures: [(Fails, &str); 2] = [
             (|| Err("it returned 7".into()), "it returned 7"),
             (|| panic!("a test asked for it"), "it panicked"),
         ];

@@ -202,7 +202,7 @@ impl Session {
     /// The provider is asked again, for as long as it takes.
     pub(super) fn refresh_awaited(&mut self, now: Millis) {
         let ask_at = self.awaiting.as_ref().and_then(|it| it.ask_at);
-        if !ask_at.is_some_and(|it| it <= now) {
+        if ask_at.is_none_or(|it| it > now) {
             return;
         }
         if let Some(awaiting) = self.awaiting.take() {

@@ -50,11 +50,11 @@ impl Session {
         self.awaiting = None;
         self.commands.drop_renewals();
         self.resend_all();
-        self.disconnecting = Some(Disconnecting {
+        self.disconnecting = Some(Box::new(Disconnecting {
             limit: limit.max(now),
             sent: None,
             answered: None,
-        });
+        }));
         self.set_state(State::Disconnecting);
     }
 

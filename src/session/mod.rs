@@ -181,7 +181,7 @@ pub struct Session {
     has_new_credentials: bool,
 
     commands: Commands,
-    disconnecting: Option<Disconnecting>,
+    disconnecting: Option<Box<Disconnecting>>,
     /// Whether the host's queue takes more events.
     room: bool,
 }

@@ -17,7 +17,7 @@ function good(type, name) {
         if (name == "channel" || name == "pattern") return "\"/service/a\""
         if (name == "text") return "\"\""
         if (name == "name" && fn ~ /_builder_set$|_option_find$/) return "\"name\""
-        if (name ~ /^(token|user|password|header_value|name|protocol|value|pem|pem_chain|pem_key)$/) return "\"x\""
+        if (name ~ /^(token|user|password|why|header_value|name|protocol|value|pem|pem_chain|pem_key)$/) return "\"x\""
     }
     if (type == "const cometd_option *") return "cometd_option_at(0)"
     if (type == "const void *" && name == "bytes") return "\"x\""
@@ -58,7 +58,7 @@ function is_pointer(type) {
 
 # Whether the header lets this one be NULL.
 function is_optional(type, name) {
-    return name ~ /^(err|id|len|needed|code|previous|password|meta|fn|load|save|outgoing|incoming|user|free_user)$/ && \
+    return name ~ /^(err|id|len|needed|code|previous|password|why|meta|fn|load|save|outgoing|incoming|user|free_user)$/ && \
            !(name == "user" && type == "const char *")
 }
 
@@ -110,7 +110,7 @@ function emit(returns, expected, i) {
         if (!is_pointer(types[i]))
             continue
         if (is_optional(types[i], names[i])) {
-            if (fn ~ /^cometd_token_/)
+            if (fn ~ /^cometd_token_|_fail$/)
                 continue
             printf "    /* %s may be NULL */\n    renew(&f);\n", names[i]
             if (returns == "cometd_status") {

@@ -377,6 +377,8 @@ echo second >"$WORK/token"
 authorized -b stale -f "$WORK/token"
 has authorized "refused (reason 1): reading the token file" || fail "the token file was not asked for"
 expect 1 "$BIN/authorization" -b stale -f "$WORK/none" "$URL" /ticks
+authorized -b stale -f "$WORK/token" -l
+has authorized "reading the token file later" || fail "the token was not fetched later"
 contains "$ERRORS" "No such file"
 
 # SIGHUP: from the next request on.

@@ -148,6 +148,7 @@ mod tests {
                 its.timesync,
                 its.restart,
                 its.follow_hosts,
+                its.await_credentials,
                 its.end_before_first_session,
             ];
             let session = format!("{times:?} {waits:?} {ways:?} {switches:?}");
