@@ -17,7 +17,7 @@
 
 static const char help[] =
     "cometd_sub [OPTION]... URL CHANNEL...     prints each event's data in a line\n"
-    " -F json, -F FORMAT     %c channel %j data %i id %R replay id %I time; no newline\n"
+    " -F json, -F FORMAT     %c channel %j data %i id %R replay id %I time\n"
     " -C N    end after N events             -E  end when subscribed\n"
     " -W S    end after S seconds            --check  what the server can do\n"
     " --replay new|all|ID    where to start  --replay-file FILE  go on after FILE\n"

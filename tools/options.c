@@ -452,7 +452,10 @@ cometd_client_builder *options_builder(struct options *options) {
     set_certificate(options, builder);
     for (size_t at = 0; at < options->library_count; at++) {
         const struct library_option *option = &options->library[at];
-        cometd_client_builder_set(builder, option->name, option->value, NULL);
+        /* The builder keeps it. */
+        cometd_error *error_of_it = NULL;
+        cometd_client_builder_set(builder, option->name, option->value, &error_of_it);
+        cometd_error_free(error_of_it);
     }
     check(options, builder);
     if (options_has(options, "insecure"))
