@@ -6,6 +6,8 @@
 #   make test       all tests that need no other server
 #   make mutants    what no unit test notices: a sample, or FILE=src/bayeux/body.rs, or SHARD=1/8
 #   make bench      what it costs, beside what it could cost at best
+#   make man        the man pages, in build/man
+#   make html       the manual as HTML, in build/html; needs doxygen
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make uninstall
 
@@ -107,6 +109,17 @@ bench: lib
 SOAK_SECONDS ?= 600
 soak: lib
 	@bash tests/soak $(SOAK_SECONDS)
+
+# What the pages say of their date is the same for the same sources.
+MAN_DATE ?= $(shell git log -1 --format=%cs 2>/dev/null || date -r CHANGELOG.md +%F)
+.PHONY: man html
+man: prerequisites
+	@$(CARGO) run --release --locked --quiet -p cometd-manual -- . "$(MAN_DATE)" $(BUILD)/man
+
+html:
+	@command -v doxygen >/dev/null || { echo "missing: doxygen; Debian and Ubuntu: apt install doxygen" >&2; exit 1; }
+	@mkdir -p $(BUILD)/html
+	@(cat manual/Doxyfile; echo "PROJECT_NUMBER = $(VERSION)"; echo "HTML_OUTPUT = $(BUILD)/html") | doxygen -
 
 # Installs what `make` has built, and needs nothing but install and sed: `sudo
 # make install` does not run cargo.

@@ -255,6 +255,25 @@ fn an_unknown_session_is_made_anew_on_the_same_socket_191() {
 }
 
 #[test]
+fn events_behind_what_cannot_be_read_are_told() {
+    let mut run = Run::with(
+        format!(
+            r#"{SOCKET}
+            expect connect as held
+            send u : \x81\x01x\x81\x1c[{{"channel":"/a","data":17}}]
+            {AGAIN}
+            mark again
+            {END}"#
+        ),
+        both,
+    )
+    .start();
+    run.requested("again");
+    run.host.until("message /a 17", || None);
+    run.disconnect().played();
+}
+
+#[test]
 fn a_held_connect_is_kept_alive_by_pings_192() {
     let mut run = Run::with(
         format!("{SOCKET}\nexpect connect as held\npinged\npinged\npinged\nmark kept\n{END}"),

@@ -1,4 +1,5 @@
-/*
+/**
+ * @file
  * libcometd: a CometD (Bayeux 1.0) client.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
@@ -45,6 +46,10 @@
  * - The end of the process: it may come at any moment, with clients alive. The
  *   library installs no exit handler. If OpenSSL does, because the program has
  *   initialised it, the library's threads stand still from then on.
+ * - Versions: a program works with every library that has the SONAME it was linked
+ *   with, libcometd.so.0, and is not older than its header. Before 1.0 a minor
+ *   version may change the interface; then the SONAME changes with it. From 1.0 on
+ *   only a major version may.
  * - A panic inside the library never reaches the caller: the function returns
  *   COMETD_E_PANIC and the client ends.
  */
@@ -58,8 +63,59 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/// @defgroup cometd_process cometd_process: version, log and threads of the process
+
+/// @defgroup cometd_error cometd_error: statuses and errors
+
+/// @defgroup cometd_option cometd_option: the table of a client's options
+
+/// @defgroup cometd_client_builder cometd_client_builder: what a client will be
+
+/// @defgroup cometd_token cometd_token: new credentials from a token provider
+
+/// @defgroup cometd_handshake cometd_handshake: a handshake before it is sent
+
+/// @defgroup cometd_request cometd_request: a request before it is sent
+
+/// @defgroup cometd_extension_message cometd_extension_message: a message that an extension has
+
+/// @defgroup cometd_client cometd_client: a session with a server
+
+/// @defgroup cometd_receiver cometd_receiver: a further receiver of a client's events
+
+/// @defgroup cometd_event cometd_event: what has happened to a client
+
+/// @defgroup cometd_message cometd_message: a message that came on a channel
+
+/// @addtogroup cometd_process
+/// @{
+
 /// The version of this header: major, minor and patch in a byte each.
-#define COMETD_VERSION 256
+#define COMETD_VERSION 256u
+
+/// No log lines. The default.
+#define COMETD_LOG_OFF 0
+
+/// What went wrong inside the library.
+#define COMETD_LOG_ERROR 1
+
+/// What failed between client and server.
+#define COMETD_LOG_WARN 2
+
+/// The changes of clients' states.
+#define COMETD_LOG_INFO 3
+
+/// Each request and each response.
+#define COMETD_LOG_DEBUG 4
+
+/// Everything, the bodies of requests and responses among it: up to 4096 bytes of each, of those up to 65536 bytes,
+/// without the session's id.
+#define COMETD_LOG_TRACE 5
+
+/// @}
+
+/// @addtogroup cometd_error
+/// @{
 
 /// Success.
 #define COMETD_OK 0
@@ -71,111 +127,111 @@
 #define COMETD_CLOSED 2
 
 /// An argument is NULL or not acceptable.
-#define COMETD_E_INVALID_ARGUMENT -1
+#define COMETD_E_INVALID_ARGUMENT (-1)
 
 /// A text is not UTF-8.
-#define COMETD_E_INVALID_UTF8 -2
+#define COMETD_E_INVALID_UTF8 (-2)
 
 /// The URL is not an absolute http or https URL.
-#define COMETD_E_INVALID_URL -3
+#define COMETD_E_INVALID_URL (-3)
 
 /// The channel's name is not valid.
-#define COMETD_E_INVALID_CHANNEL -4
+#define COMETD_E_INVALID_CHANNEL (-4)
 
 /// A text is not JSON, is nested too deep, or is not the JSON asked for.
-#define COMETD_E_INVALID_JSON -5
+#define COMETD_E_INVALID_JSON (-5)
 
 /// A value would break out of its HTTP header.
-#define COMETD_E_INVALID_HEADER -6
+#define COMETD_E_INVALID_HEADER (-6)
 
 /// A number is out of its range.
-#define COMETD_E_OUT_OF_RANGE -7
+#define COMETD_E_OUT_OF_RANGE (-7)
 
 /// The function cannot be called now.
-#define COMETD_E_INVALID_STATE -8
+#define COMETD_E_INVALID_STATE (-8)
 
 /// The client has been disconnected or has ended.
-#define COMETD_E_CLOSED -9
+#define COMETD_E_CLOSED (-9)
 
 /// Too many messages wait for their outcome, or outcomes for the program to read them.
-#define COMETD_E_FULL -10
+#define COMETD_E_FULL (-10)
 
 /// A function that blocks was called inside a callback.
-#define COMETD_E_WOULD_DEADLOCK -11
+#define COMETD_E_WOULD_DEADLOCK (-11)
 
 /// The object belongs to the parent process.
-#define COMETD_E_FORKED -12
+#define COMETD_E_FORKED (-12)
 
 /// The library panicked, which is a bug in it. The client ends; what was under way
 /// may then have no event of its own before COMETD_EVENT_CLOSED.
-#define COMETD_E_PANIC -13
+#define COMETD_E_PANIC (-13)
 
 /// The system refused a thread, a descriptor or memory.
-#define COMETD_E_SYSTEM -14
+#define COMETD_E_SYSTEM (-14)
 
 /// The server did not answer in time.
-#define COMETD_E_TIMEOUT -20
+#define COMETD_E_TIMEOUT (-20)
 
 /// The server's name could not be resolved.
-#define COMETD_E_DNS -21
+#define COMETD_E_DNS (-21)
 
 /// The server could not be reached.
-#define COMETD_E_TCP -22
+#define COMETD_E_TCP (-22)
 
 /// The TLS handshake failed, or the certificate is not trusted.
-#define COMETD_E_TLS -23
+#define COMETD_E_TLS (-23)
 
 /// The connection broke before the whole response.
-#define COMETD_E_CONNECTION_LOST -24
+#define COMETD_E_CONNECTION_LOST (-24)
 
 /// The response is not HTTP.
-#define COMETD_E_MALFORMED_HTTP -25
+#define COMETD_E_MALFORMED_HTTP (-25)
 
 /// The server answered with an HTTP status other than 200.
-#define COMETD_E_HTTP_STATUS -26
+#define COMETD_E_HTTP_STATUS (-26)
 
 /// The server wants other credentials (HTTP 401 or 407).
-#define COMETD_E_UNAUTHORIZED -27
+#define COMETD_E_UNAUTHORIZED (-27)
 
 /// The server redirects to where the client does not follow.
-#define COMETD_E_REDIRECT -28
+#define COMETD_E_REDIRECT (-28)
 
 /// The response is an HTML page, of a proxy or a login form.
-#define COMETD_E_HTML -29
+#define COMETD_E_HTML (-29)
 
 /// The response is not JSON.
-#define COMETD_E_NOT_JSON -30
+#define COMETD_E_NOT_JSON (-30)
 
 /// The response is larger than the limit.
-#define COMETD_E_TOO_LARGE -31
+#define COMETD_E_TOO_LARGE (-31)
 
 /// The response is not what Bayeux asks for.
-#define COMETD_E_PROTOCOL -32
+#define COMETD_E_PROTOCOL (-32)
 
 /// The server refused the message; the Bayeux error tells why.
-#define COMETD_E_REFUSED -33
+#define COMETD_E_REFUSED (-33)
 
 /// Client and server have no connection type in common.
-#define COMETD_E_NEGOTIATION -34
+#define COMETD_E_NEGOTIATION (-34)
 
 /// The server ended the session.
-#define COMETD_E_SERVER_DISCONNECTED -35
+#define COMETD_E_SERVER_DISCONNECTED (-35)
 
 /// The client closed before the server answered.
-#define COMETD_E_ABORTED -36
+#define COMETD_E_ABORTED (-36)
 
 /// The token provider, the handshake provider or the header provider gave nothing.
-#define COMETD_E_CREDENTIALS -37
+#define COMETD_E_CREDENTIALS (-37)
 
 /// An extension of the program's deleted the message.
-#define COMETD_E_MESSAGE_DELETED -38
+#define COMETD_E_MESSAGE_DELETED (-38)
 
 /// The proxy could not be reached, refused to pass a request on, or wants other
 /// credentials (HTTP 407).
-#define COMETD_E_PROXY -39
+#define COMETD_E_PROXY (-39)
 
 /// Messages that cometd_client_publish had accepted have failed.
-#define COMETD_E_UNDELIVERED -40
+#define COMETD_E_UNDELIVERED (-40)
 
 /// What the client was doing when an error happened: the handshake.
 #define COMETD_PHASE_HANDSHAKE 1
@@ -198,6 +254,11 @@
 /// The call of a function, of its arguments or its time; or a remote call.
 #define COMETD_PHASE_CALL 7
 
+/// @}
+
+/// @addtogroup cometd_client_builder
+/// @{
+
 /// Append "handshake", "connect" or "disconnect" to the URL, unless it has a
 /// query or its last segment has a dot. The default.
 #define COMETD_APPEND_AUTO 0
@@ -208,12 +269,8 @@
 /// Append it to no URL.
 #define COMETD_APPEND_NEVER 2
 
-/// As the reason for which a token provider is called: the server refused the
-/// credentials in use; see cometd_client_builder_set_token_provider.
-#define COMETD_TOKEN_REFUSED 1
-
 /// As a number of retries: for ever. The default.
-#define COMETD_RETRY_FOREVER 4294967295
+#define COMETD_RETRY_FOREVER 4294967295u
 
 /// When a queue is full, nothing more is sent until there is room, neither the
 /// next /meta/connect nor what the host publishes, and nothing is dropped by the
@@ -235,6 +292,35 @@
 
 /// "1994-11-06T08:49:37.12", in UTC (Bayeux 1.0, section 3.4).
 #define COMETD_TIMESTAMP_ISO 2
+
+/// HTTP requests, one of which the server holds until it has events: "long-polling" (Bayeux 1.0, section 6.1).
+#define COMETD_TRANSPORT_LONG_POLLING 1
+
+/// One WebSocket (RFC 6455) for all messages: "websocket".
+#define COMETD_TRANSPORT_WEBSOCKET 2
+
+/// As a replay position: new events only.
+#define COMETD_REPLAY_NEW (-1)
+
+/// As a replay position: all events that the server still has.
+#define COMETD_REPLAY_ALL (-2)
+
+/// As a fallback: none, a subscribe whose position is refused fails.
+#define COMETD_REPLAY_FAIL (-3)
+
+/// @}
+
+/// @addtogroup cometd_token
+/// @{
+
+/// As the reason for which a token provider is called: the server refused the
+/// credentials in use; see cometd_client_builder_set_token_provider.
+#define COMETD_TOKEN_REFUSED 1
+
+/// @}
+
+/// @addtogroup cometd_client
+/// @{
 
 /// Built, not yet connected.
 #define COMETD_STATE_IDLE 0
@@ -260,20 +346,10 @@
 /// The end. A client is not connected a second time; another one is built.
 #define COMETD_STATE_CLOSED 7
 
-/// HTTP requests, one of which the server holds until it has events: "long-polling" (Bayeux 1.0, section 6.1).
-#define COMETD_TRANSPORT_LONG_POLLING 1
+/// @}
 
-/// One WebSocket (RFC 6455) for all messages: "websocket".
-#define COMETD_TRANSPORT_WEBSOCKET 2
-
-/// As a replay position: new events only.
-#define COMETD_REPLAY_NEW -1
-
-/// As a replay position: all events that the server still has.
-#define COMETD_REPLAY_ALL -2
-
-/// As a fallback: none, a subscribe whose position is refused fails.
-#define COMETD_REPLAY_FAIL -3
+/// @addtogroup cometd_event
+/// @{
 
 /// A message on a channel that was subscribed to; see cometd_event_message.
 #define COMETD_EVENT_MESSAGE 1
@@ -315,50 +391,39 @@
 /// library honours the rest of the advice, such as a longer interval, by itself.
 #define COMETD_EVENT_ADVICE 10
 
-/// No log lines. The default.
-#define COMETD_LOG_OFF 0
-
-/// What went wrong inside the library.
-#define COMETD_LOG_ERROR 1
-
-/// What failed between client and server.
-#define COMETD_LOG_WARN 2
-
-/// The changes of clients' states.
-#define COMETD_LOG_INFO 3
-
-/// Each request and each response.
-#define COMETD_LOG_DEBUG 4
-
-/// Everything, the bodies of requests and responses among it: up to 4096 bytes of each, of those up to 65536 bytes,
-/// without the session's id.
-#define COMETD_LOG_TRACE 5
+/// @}
 
 /// One session with one server, and the receiver of its events.
+/// @ingroup cometd_client
 typedef struct cometd_client cometd_client;
 
 /// What a client will be. It is used by one thread at a time, and can build any
 /// number of clients.
+/// @ingroup cometd_client_builder
 typedef struct cometd_client_builder cometd_client_builder;
 
 /// An error with all that is known of it.
 ///
 /// It comes from a function's `err`, and is then freed by cometd_error_free; or
 /// from an event, and then lives as long as that.
+/// @ingroup cometd_error
 typedef struct cometd_error cometd_error;
 
 /// Something that happened to a client.
 ///
 /// One from a _poll is freed by cometd_event_free. Freeing it ends its message
 /// and error.
+/// @ingroup cometd_event
 typedef struct cometd_event cometd_event;
 
 /// A message while an extension has it; see cometd_client_builder_add_extension.
 /// It ends with the call.
+/// @ingroup cometd_extension_message
 typedef struct cometd_extension_message cometd_extension_message;
 
 /// A handshake that is about to be made; see
 /// cometd_client_builder_set_handshake_provider. It ends with the call.
+/// @ingroup cometd_handshake
 typedef struct cometd_handshake cometd_handshake;
 
 /// A message that came on a channel.
@@ -366,23 +431,29 @@ typedef struct cometd_handshake cometd_handshake;
 /// It belongs to the event that it came with; cometd_message_retain keeps it
 /// longer. All messages of one response share that response's memory, which is
 /// freed with the last of them.
+/// @ingroup cometd_message
 typedef struct cometd_message cometd_message;
 
 /// An option of cometd_client_builder_set: its name, and what it takes. It is never freed.
+/// @ingroup cometd_option
 typedef struct cometd_option cometd_option;
 
 /// A further receiver: it sees every event of its client from its making on, in a queue of its own.
+/// @ingroup cometd_receiver
 typedef struct cometd_receiver cometd_receiver;
 
 /// A request that is about to be sent; see cometd_client_builder_set_header_provider. It
 /// ends with the call.
+/// @ingroup cometd_request
 typedef struct cometd_request cometd_request;
 
 /// Where a token provider puts what it has found.
+/// @ingroup cometd_token
 typedef struct cometd_token cometd_token;
 
 /// What a function returns: COMETD_OK, a positive "nothing wrong, nothing to
 /// give", or a negative error. Numbers are never reused; more may come.
+/// @ingroup cometd_error
 typedef int32_t cometd_status;
 
 /// Fetches new credentials; see cometd_client_builder_set_token_provider.
@@ -394,10 +465,12 @@ typedef int32_t cometd_status;
 /// It runs on a thread of its own where it may block, and never twice at a time for
 /// one client. After 60 seconds the client goes on without it; what it then still
 /// finds counts from that moment on. Inside it, what holds inside a callback holds.
+/// @ingroup cometd_token
 typedef cometd_status (*cometd_token_fn)(void *user, int32_t reason, cometd_token *token);
 
 /// Frees a `user`. It runs exactly once, on any thread, when no call that uses
 /// `user` is running or can start. Inside it, what holds inside a callback holds.
+/// @ingroup cometd_process
 typedef void (*cometd_free_fn)(void *user);
 
 /// One direction of an extension; see cometd_client_builder_add_extension.
@@ -406,6 +479,7 @@ typedef void (*cometd_free_fn)(void *user);
 /// COMETD_OK. Any other status means that it failed: then the message goes on as it was
 /// before, also when it was replaced or dropped, with a line in the log
 /// (COMETD_LOG_WARN) and a count in the statistics ("failures", "extension").
+/// @ingroup cometd_extension_message
 typedef cometd_status (*cometd_extension_fn)(void *user, cometd_extension_message *message);
 
 /// Sets the fields of a handshake; see cometd_client_builder_set_handshake_provider.
@@ -414,6 +488,7 @@ typedef cometd_status (*cometd_extension_fn)(void *user, cometd_extension_messag
 /// COMETD_OK. Any other status means that the attempt has failed: nothing is sent, a
 /// COMETD_EVENT_ERROR with COMETD_E_CREDENTIALS names the status, and the function is
 /// asked again after a while, as after any handshake that failed.
+/// @ingroup cometd_handshake
 typedef cometd_status (*cometd_handshake_fn)(void *user, cometd_handshake *handshake);
 
 /// Sets headers of a request; see cometd_client_builder_set_header_provider.
@@ -422,9 +497,11 @@ typedef cometd_status (*cometd_handshake_fn)(void *user, cometd_handshake *hands
 /// other status means that the request has failed: it is not sent, its error is
 /// COMETD_E_CREDENTIALS and names the status, and what is tried again after other failures is
 /// tried again after this one; then the function is asked again.
+/// @ingroup cometd_request
 typedef cometd_status (*cometd_request_fn)(void *user, cometd_request *request);
 
 /// Where a client stands: one of COMETD_STATE_….
+/// @ingroup cometd_client
 typedef int32_t cometd_state;
 
 /// Gets each event of a receiver.
@@ -437,6 +514,7 @@ typedef int32_t cometd_state;
 /// anything, its own client included. It may block; that delays its own client
 /// and, should hundreds block at once, others. An exception or a longjmp must not
 /// leave it.
+/// @ingroup cometd_event
 typedef void (*cometd_event_fn)(void *user, const cometd_event *event);
 
 /// Looks up the position that the host has stored for a channel; see
@@ -448,6 +526,7 @@ typedef void (*cometd_event_fn)(void *user, const cometd_event *event);
 /// It returns COMETD_OK; COMETD_NONE: nothing is stored; a negative status: it could
 /// not look. It runs inside cometd_client_subscribe, on that thread, and may block
 /// it. Inside it, what holds inside a callback holds.
+/// @ingroup cometd_client_builder
 typedef cometd_status (*cometd_replay_load_fn)(void *user,
                                                const char *channel,
                                                int64_t *position);
@@ -461,6 +540,7 @@ typedef cometd_status (*cometd_replay_load_fn)(void *user,
 /// thread that is done with an event, and may block it; never twice at a time for
 /// one channel of a client, but for several channels. Inside it, what holds inside a
 /// callback holds.
+/// @ingroup cometd_client_builder
 typedef cometd_status (*cometd_replay_save_fn)(void *user, const char *channel, int64_t position);
 
 /// Gets each log line: its level, one of COMETD_LOG_…; the part of the library that it comes from,
@@ -469,17 +549,20 @@ typedef cometd_status (*cometd_replay_save_fn)(void *user, const char *channel, 
 /// It runs on whichever thread has something to say, several at once, most often the I/O thread of all
 /// clients: it should return soon, for while it blocks they do nothing. Inside it, what holds inside a
 /// callback holds, and the library logs nothing about what it calls.
+/// @ingroup cometd_process
 typedef void (*cometd_log_fn)(void *user, int32_t level, const char *target, const char *text);
 
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
 
+/// @addtogroup cometd_process
+/// @{
+
 /// The version of the library that is loaded.
 ///
 /// Compare it with COMETD_VERSION, the version of the header that a program was
-/// built with: programs work with any library of the same major version that is
-/// not older.
+/// built with: a library that is older may lack functions.
 ///
 /// **Returns** major << 16 | minor << 8 | patch.
 /// **Threads** any. **Blocks** never. **Since** 0.1.
@@ -490,6 +573,39 @@ uint32_t cometd_version(void);
 /// **Returns** a text that is always valid.
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 const char *cometd_version_string(void);
+
+/// Installs the log sink of the process, in place of the one before; NULL as `fn` removes it. Log lines
+/// never hold tokens, cookies or handshake extensions; the data of messages only those of COMETD_LOG_TRACE do.
+///
+/// `max_level` is COMETD_LOG_OFF to COMETD_LOG_TRACE: what is less important is left out.
+///
+/// **Returns** COMETD_OK; COMETD_E_OUT_OF_RANGE: `max_level` is none of these;
+/// COMETD_E_INVALID_STATE: the library is linked into a Rust program that has a tracing subscriber of its
+/// own, or the process was forked while its first sink was being installed. When it fails, `free_user` is not called.
+/// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls `free_user`
+/// (may be NULL), once: after the sink was replaced or removed, and its last call has returned.
+/// **Since** 0.1.
+cometd_status cometd_log_set(int32_t max_level,
+                             cometd_log_fn fn,
+                             void *user,
+                             cometd_free_fn free_user);
+
+/// Sets how many threads do the I/O of all clients. One, the default, costs the fewest system calls and
+/// serves thousands of clients; more are for those whose events keep one processor busy.
+///
+/// It is in force when the runtime next starts: with the first connect, or the first after all clients
+/// were gone.
+///
+/// `threads` is 1 to 64.
+///
+/// **Returns** COMETD_OK; COMETD_E_OUT_OF_RANGE: `threads` is not in the range.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+cometd_status cometd_runtime_set_threads(uint32_t threads);
+
+/// @}
+
+/// @addtogroup cometd_error
+/// @{
 
 /// The name of a status: "COMETD_E_TLS".
 ///
@@ -611,6 +727,86 @@ int32_t cometd_error_retry_in_ms(const cometd_error *error);
 ///
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 void cometd_error_free(cometd_error *error);
+
+/// @}
+
+/// @addtogroup cometd_option
+/// @{
+
+/// How many options there are.
+///
+/// **Returns** their number.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+size_t cometd_option_count(void);
+
+/// An option by its place among them. Options of one subject stand together; a later version may have others between
+/// them.
+///
+/// **Returns** the option; NULL when `index` is not less than cometd_option_count.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const cometd_option *cometd_option_at(size_t index);
+
+/// An option by its name, "number_of_retries".
+///
+/// **Returns** the option; NULL when there is none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const cometd_option *cometd_option_find(const char *name);
+
+/// What the option is called: "number_of_retries".
+///
+/// **Returns** the name; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_name(const cometd_option *option);
+
+/// The function that sets it: "cometd_client_builder_set_number_of_retries". One of a name with "_add_" can be set several
+/// times, and all count.
+///
+/// **Returns** the function's name; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_setter(const cometd_option *option);
+
+/// What its value is: "text", "integer", "integers" (two), "boolean", "choice" (a word), "choices" (words), "json", or "pem"
+/// (certificates). More may come.
+///
+/// **Returns** the type; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_type(const cometd_option *option);
+
+/// What its numbers count: "ms", "bytes", "events,bytes".
+///
+/// **Returns** the unit; NULL when it has none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_unit(const cometd_option *option);
+
+/// The value that it has when it is not set, as cometd_client_builder_set takes it.
+///
+/// **Returns** the value; NULL when no value does what happens without one, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_default(const cometd_option *option);
+
+/// Which values it can have, for people: "0 to 2147483647", or "block, drop_oldest, drop_newest".
+///
+/// **Returns** the range; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_range(const cometd_option *option);
+
+/// What it does, in one or two sentences.
+///
+/// **Returns** the text; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_option_text(const cometd_option *option);
+
+/// Whether its value may be a secret or hold one, such as a password: it is then in no error, and a program should not
+/// show it either.
+///
+/// **Returns** true when it may; false for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+bool cometd_option_is_secret(const cometd_option *option);
+
+/// @}
+
+/// @addtogroup cometd_client_builder
+/// @{
 
 /// Starts a client for the server at `url`.
 ///
@@ -781,15 +977,6 @@ cometd_status cometd_client_builder_set_token_provider(cometd_client_builder *bu
                                                        cometd_token_fn fn,
                                                        void *user,
                                                        cometd_free_fn free_user);
-
-/// Gives the value of the Authorization header, "Bearer abc", from inside a token
-/// provider. It is in force from the next request on. The last call counts.
-///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `header_value`
-/// is empty; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: it holds a control
-/// character.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
-cometd_status cometd_token_set_authorization(cometd_token *token, const char *header_value);
 
 /// Adds a cookie, to be sent to the server of the URL until that sets one of the same
 /// name (RFC 6265). Any number can be added; of one name the last one counts.
@@ -1153,76 +1340,6 @@ cometd_status cometd_client_builder_set(cometd_client_builder *builder,
                                         const char *value,
                                         cometd_error **err);
 
-/// How many options there are.
-///
-/// **Returns** their number.
-/// **Threads** any. **Blocks** never. **Since** 0.1.
-size_t cometd_option_count(void);
-
-/// An option by its place among them. Options of one subject stand together; a later version may have others between
-/// them.
-///
-/// **Returns** the option; NULL when `index` is not less than cometd_option_count.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const cometd_option *cometd_option_at(size_t index);
-
-/// An option by its name, "number_of_retries".
-///
-/// **Returns** the option; NULL when there is none, and for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const cometd_option *cometd_option_find(const char *name);
-
-/// What the option is called: "number_of_retries".
-///
-/// **Returns** the name; NULL for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_option_name(const cometd_option *option);
-
-/// The function that sets it: "cometd_client_builder_set_number_of_retries". One of a name with "_add_" can be set several
-/// times, and all count.
-///
-/// **Returns** the function's name; NULL for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_option_setter(const cometd_option *option);
-
-/// What its value is: "text", "integer", "integers" (two), "boolean", "choice" (a word), "choices" (words), "json", or "pem"
-/// (certificates). More may come.
-///
-/// **Returns** the type; NULL for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_option_type(const cometd_option *option);
-
-/// What its numbers count: "ms", "bytes", "events,bytes".
-///
-/// **Returns** the unit; NULL when it has none, and for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_option_unit(const cometd_option *option);
-
-/// The value that it has when it is not set, as cometd_client_builder_set takes it.
-///
-/// **Returns** the value; NULL when no value does what happens without one, and for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_option_default(const cometd_option *option);
-
-/// Which values it can have, for people: "0 to 2147483647", or "block, drop_oldest, drop_newest".
-///
-/// **Returns** the range; NULL for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_option_range(const cometd_option *option);
-
-/// What it does, in one or two sentences.
-///
-/// **Returns** the text; NULL for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_option_text(const cometd_option *option);
-
-/// Whether its value may be a secret or hold one, such as a password: it is then in no error, and a program should not
-/// show it either.
-///
-/// **Returns** true when it may; false for NULL.
-/// **Threads** any. **Blocks** never. **Since** 0.1.
-bool cometd_option_is_secret(const cometd_option *option);
-
 /// Adds an extension: functions that see each message which the client sends, with
 /// `outgoing`, and each one that the server sends, with `incoming`, and can change or drop
 /// it. Either may be NULL. Any number can be added: incoming messages meet them in the order
@@ -1257,35 +1374,6 @@ cometd_status cometd_client_builder_add_extension(cometd_client_builder *builder
                                                   void *user,
                                                   cometd_free_fn free_user);
 
-/// The message: a JSON object.
-///
-/// `len` (may be NULL) receives its length in bytes. The text may be nested as
-/// deep as the server likes; a parser that recurses should have a limit.
-///
-/// **Returns** the JSON text, as the last extension left it; NULL for NULL.
-/// **Threads** the one that the extension was called on. **Blocks** never.
-/// **Ownership** the message's, also after it was replaced. **Since** 0.1.
-const char *cometd_extension_message_json(const cometd_extension_message *message, size_t *len);
-
-/// Replaces the message. What is no part of the new one is gone from it.
-///
-/// `json` is a JSON object of `len` bytes, and is copied.
-///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `message` or `json` is NULL;
-/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_JSON: it is not JSON, no object, or nested more
-/// than 128 levels deep. Then the message stays as it was.
-/// **Threads** the one that the extension was called on. **Blocks** never. **Since** 0.1.
-cometd_status cometd_extension_message_replace(cometd_extension_message *message,
-                                               const char *json,
-                                               size_t len);
-
-/// Drops the message: it goes no further, whatever else is done with it. The extensions
-/// after this one do not see it.
-///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `message` is NULL.
-/// **Threads** the one that the extension was called on. **Blocks** never. **Since** 0.1.
-cometd_status cometd_extension_message_drop(cometd_extension_message *message);
-
 /// Installs a function that is asked before each attempt of a handshake for what this one is
 /// to say: an answer to the server's challenge, a fresh token, whatever changes between two
 /// attempts. What stays the same is for cometd_client_builder_set_handshake_ext.
@@ -1313,42 +1401,6 @@ cometd_status cometd_client_builder_set_handshake_provider(cometd_client_builder
                                                            void *user,
                                                            cometd_free_fn free_user);
 
-/// Which attempt this is: 1 for the first one since the last session that worked, which is
-/// one with a successful connect.
-///
-/// **Returns** the number; 0 for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
-uint32_t cometd_handshake_attempt(const cometd_handshake *handshake);
-
-/// The reply by which the server refused the last handshake that was sent: the whole message, a
-/// JSON object. It may hold a challenge.
-///
-/// `len` (may be NULL) receives its length in bytes. The text may be nested as
-/// deep as the server likes; a parser that recurses should have a limit.
-///
-/// **Returns** the JSON text; NULL when no handshake was sent yet, or the last one was
-/// accepted, or failed without a reply; and for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
-/// handshake's. **Since** 0.1.
-const char *cometd_handshake_refusal(const cometd_handshake *handshake, size_t *len);
-
-/// Gives the message of this attempt, and of no other, these fields. The last call counts.
-///
-/// `json` is a JSON object of `len` bytes, and is copied. Its fields become fields of the
-/// message, but for those that are the protocol's own: channel, id, version, minimumVersion,
-/// supportedConnectionTypes, clientId and advice. The fields of its ext, an object, join those of
-/// cometd_client_builder_set_handshake_ext and take the place of those of the same name; but not
-/// of what the library puts there itself. All strings in it are secrets: they are kept out of
-/// errors and log lines, even when the server sends them back.
-///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `handshake` or `json` is NULL;
-/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_JSON: it is not JSON, no object, nested more
-/// than 128 levels deep, or its ext is no object. Then all stays as it was.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
-cometd_status cometd_handshake_set_fields(cometd_handshake *handshake,
-                                          const char *json,
-                                          size_t len);
-
 /// Installs a function that is asked for headers before each HTTP request, of long polling
 /// and the one that opens a WebSocket: a signature of what is sent, an id for tracing, whatever
 /// differs from request to request. It sees the URL and the body as they are sent. What stays the same is for
@@ -1374,60 +1426,6 @@ cometd_status cometd_client_builder_set_header_provider(cometd_client_builder *b
                                                         void *user,
                                                         cometd_free_fn free_user);
 
-/// What the request is for: COMETD_PHASE_HANDSHAKE, _CONNECT or _DISCONNECT; or
-/// COMETD_PHASE_PUBLISH, also for what is subscribed, unsubscribed and called. The request that
-/// opens a WebSocket is for all of them, and has none. More may come.
-///
-/// **Returns** the phase; 0 for one that opens a WebSocket, and for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
-int32_t cometd_request_phase(const cometd_request *request);
-
-/// The method of the request: "POST", or "GET" where a WebSocket is opened; that has no body.
-///
-/// **Returns** the method, ended by NUL; NULL for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
-/// request's. **Since** 0.1.
-const char *cometd_request_method(const cometd_request *request);
-
-/// The URL that the request goes to, with its query, and without user and password.
-///
-/// `len` (may be NULL) receives its length in bytes.
-///
-/// **Returns** the URL, ended by NUL; NULL for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
-/// request's. **Since** 0.1.
-const char *cometd_request_url(const cometd_request *request, size_t *len);
-
-/// The body of the request, as its bytes are sent: a JSON array of messages.
-///
-/// `len` (may be NULL) receives its length in bytes.
-///
-/// **Returns** the body, ended by NUL; NULL for NULL.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
-/// request's. **Since** 0.1.
-const char *cometd_request_body(const cometd_request *request, size_t *len);
-
-/// Gives this request, and no other, a header, in place of those of the same name that all
-/// requests have: of cometd_client_builder_add_header, of the library, or the authorization in
-/// use. Of one name the last one counts. Values are secrets: they are kept out of errors and log
-/// lines.
-///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, `name` is Cookie or a
-/// header that belongs to the transport, such as Host or Content-Length, or an authorization is
-/// empty; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: `name` is no header name, or `value`
-/// holds a control character; COMETD_E_OUT_OF_RANGE: `value` is longer than 65536 bytes, or
-/// there are 100 headers. Then all stays as it was.
-/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
-cometd_status cometd_request_set_header(cometd_request *request,
-                                        const char *name,
-                                        const char *value);
-
-/// The name of a state, for people to read: "CONNECTED".
-///
-/// **Returns** the name; "UNKNOWN" for a number that is no state.
-/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-const char *cometd_state_name(cometd_state state);
-
 /// Builds a client. Nothing is started and nothing is sent before cometd_client_connect. The
 /// builder is not used up. Without cometd_client_builder_set_proxy the environment is read for proxies here.
 ///
@@ -1441,81 +1439,6 @@ const char *cometd_state_name(cometd_state state);
 cometd_status cometd_client_builder_build(const cometd_client_builder *builder,
                                           cometd_client **out,
                                           cometd_error **err);
-
-/// Starts the handshake and returns. What comes of it, the events tell.
-///
-/// A client is connected once in its life.
-///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_INVALID_STATE: it
-/// was connected before; COMETD_E_CLOSED: it has been disconnected or has ended;
-/// COMETD_E_SYSTEM: the I/O thread could not be started; COMETD_E_FORKED.
-/// **Threads** any. **Blocks** never. **Since** 0.1.
-cometd_status cometd_client_connect(cometd_client *client,
-                                    cometd_error **err);
-
-/// Waits until the client has reached `state`, or has passed it on its way: a client that is
-/// connected has passed COMETD_STATE_CONNECTING. A state that was entered while this function
-/// waits counts, even when it was left again. COMETD_STATE_UNCONNECTED and
-/// COMETD_STATE_REHANDSHAKING lie beside the way and are only reached.
-///
-/// **Returns** COMETD_OK: reached or passed; COMETD_NONE: not in time; COMETD_CLOSED: the client has
-/// ended and will not reach it; cometd_client_last_error tells why; COMETD_E_INVALID_ARGUMENT: `client` is NULL;
-/// COMETD_E_OUT_OF_RANGE: `state` is none of COMETD_STATE_…, or `timeout_ms` is less than -1;
-/// COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0 inside a callback; COMETD_E_FORKED.
-/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds; 0 does not wait, -1 waits without
-/// limit. **Since** 0.1.
-cometd_status cometd_client_wait(cometd_client *client,
-                                 cometd_state state,
-                                 int32_t timeout_ms);
-
-/// Tells why the client is not connected: the last error of the client itself since it last was, or since it was built.
-/// It is one of those that COMETD_EVENT_ERROR told with the id 0; a program that waits need not read its events for it.
-///
-/// `*out` receives the error.
-///
-/// **Returns** COMETD_OK; COMETD_NONE: there is none; COMETD_E_INVALID_ARGUMENT: `client` or `out` is NULL;
-/// COMETD_E_FORKED.
-/// **Threads** any. **Blocks** never. **Ownership** the error is the caller's, to free with cometd_error_free.
-/// **Since** 0.1.
-cometd_status cometd_client_last_error(cometd_client *client,
-                                       cometd_error **out);
-
-/// What the client is called in errors and log lines: the name of cometd_client_builder_set_name, or "client 3", its
-/// number in the process.
-///
-/// **Returns** the name; NULL for NULL.
-/// **Threads** any. **Blocks** never. **Ownership** the client's. **Since** 0.1.
-const char *cometd_client_name(const cometd_client *client);
-
-/// Writes the id that the server has given the session (the `clientId` of Bayeux), to find it in the server's log. A new
-/// session has another one. Who knows it may be able to speak for the session.
-///
-/// `buf` has room for `cap` bytes and may be NULL when `cap` is 0; the text is written with a NUL, and cut
-/// off where it does not fit. `*needed` (may be NULL) receives how many bytes the whole text needs, NUL
-/// included.
-///
-/// **Returns** COMETD_OK: the whole text was written; COMETD_NONE: there is no session; COMETD_E_OUT_OF_RANGE: `cap` is
-/// less than `*needed`; COMETD_E_INVALID_ARGUMENT: `client` is NULL, or `buf` is NULL and `cap` is not 0; COMETD_E_FORKED.
-/// **Threads** any. **Blocks** never. **Ownership** `buf` is the caller's. **Since** 0.1.
-cometd_status cometd_client_session_id(cometd_client *client,
-                                       char *buf,
-                                       size_t cap,
-                                       size_t *needed);
-
-/// Where the client stands at this moment.
-///
-/// **Returns** one of COMETD_STATE_…; COMETD_STATE_IDLE for NULL, COMETD_STATE_CLOSED for one that
-/// has crossed a fork.
-/// **Threads** any. **Blocks** never. **Since** 0.1.
-cometd_state cometd_client_state(const cometd_client *client);
-
-/// Changes the value of the Authorization header, "Bearer abc", from the next request on.
-///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `header_value` is empty;
-/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: it holds a control character; COMETD_E_FORKED.
-/// **Threads** any. **Blocks** never. **Since** 0.1.
-cometd_status cometd_client_set_authorization(cometd_client *client,
-                                              const char *header_value);
 
 /// Sets over what messages travel (Bayeux 1.0, sections 4.1 and 6.1), in order of preference. Handshakes go over the
 /// first one that is not off, and name all of the list; what the server's reply names decides how it goes on, in the same
@@ -1605,6 +1528,333 @@ cometd_status cometd_client_builder_set_websocket_protocol(cometd_client_builder
 cometd_status cometd_client_builder_set_ping_interval_ms(cometd_client_builder *builder,
                                                          int32_t ping_interval_ms);
 
+/// Sets that the first client which is built goes on with the session of another one, in place of a handshake; those
+/// after it have sessions of their own. Its subscriptions are there without a further subscribe, which may be called all
+/// the same. It starts in COMETD_STATE_CONNECTING with cometd_client_connect. When the server does not know the session
+/// any more, a handshake follows, and the subscriptions are made anew.
+///
+/// `text` is one of cometd_client_export; "" takes it back. Set all URLs before; other options, such as authorization and
+/// cookies that were added, are not in it. Only one client may go on with a session: each text is used once.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `text` is none of cometd_client_export, of
+/// another version of the library, damaged, or of a server that is none of the builder's; COMETD_E_INVALID_UTF8.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_resume(cometd_client_builder *builder,
+                                               const char *text);
+
+/// Turns Salesforce's replay extension on: each subscribe tells the server after which
+/// event it wants to start, and a new session goes on after the newest event of each
+/// channel that was received in the one before, so that nothing of the time between is
+/// lost or comes twice.
+///
+/// `start` is where a channel starts that has no position of its own:
+/// COMETD_REPLAY_NEW, COMETD_REPLAY_ALL, or the id of an event. A position belongs to the
+/// channel without its "?query". Patterns ("/a/*") have none, and are subscribed to
+/// without. From COMETD_REPLAY_NEW on there is a position with the first event; what is
+/// published in a gap before that one is lost.
+///
+/// A server without the extension is told of once, by a COMETD_EVENT_ERROR with
+/// COMETD_E_NEGOTIATION that is not fatal; subscriptions are then made without it.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `start` is less than COMETD_REPLAY_ALL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_replay(cometd_client_builder *builder, int64_t start);
+
+/// Sets where the first subscribe to a channel starts: after this event. It is in force
+/// with cometd_client_builder_set_replay only.
+///
+/// A "?query" of `channel` is ignored. `position` is the id of an event,
+/// COMETD_REPLAY_NEW or COMETD_REPLAY_ALL. Of one channel the last one set counts.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` or `channel` is NULL;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is no channel, a meta
+/// channel, or a pattern; COMETD_E_OUT_OF_RANGE: `position` is less than
+/// COMETD_REPLAY_ALL; COMETD_E_FULL: there are 10000.
+/// **Threads** one at a time. **Blocks** never. **Ownership** the channel is copied.
+/// **Since** 0.1.
+cometd_status cometd_client_builder_set_replay_position(cometd_client_builder *builder,
+                                                        const char *channel,
+                                                        int64_t position);
+
+/// Sets what happens when the server no longer has the event that a subscribe wants to
+/// start after, and refuses it ("400::The replayId … was invalid").
+///
+/// `position` is COMETD_REPLAY_ALL (the default) or COMETD_REPLAY_NEW: the library
+/// subscribes again from there, after a COMETD_EVENT_ERROR with the id 0, the channel, the
+/// server's text, and 0 as its time until the next attempt. Or COMETD_REPLAY_FAIL: the
+/// refusal is the end of the subscribe, as any other.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `position` is none of these.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_replay_fallback(cometd_client_builder *builder,
+                                                        int64_t position);
+
+/// Installs functions that keep positions where they outlive the process, so that the
+/// next one goes on where this one was. They are in force with
+/// cometd_client_builder_set_replay only.
+///
+/// `load` is called by cometd_client_subscribe for each channel of which neither the
+/// client nor the host has a position; an error of it is the error of that call, and
+/// nothing is sent.
+///
+/// `save` is called when the host is done with an event of the client's own receiver, and
+/// of no other (see cometd_client_builder_set_own_receiver): after its callback has returned, on that thread; or inside cometd_event_free, on the
+/// caller's. When several threads work on events of one channel, it is told the newest
+/// one before which all are done, in the order in which they were handed out; so after a
+/// crash none that was not is skipped, and those that were done and not yet saved come
+/// again. An event that is never freed holds its channel back; a retained message does
+/// not, nor do events that were dropped. While one thread saves a position of a channel,
+/// others leave theirs for it and do not wait. When it fails, that is logged, counted in
+/// the statistics' failures as "replay_store", and tried again with the next event. In a
+/// forked child nothing is saved.
+///
+/// Either may be NULL. Without `save` the host saves by itself, when and what it likes,
+/// with cometd_message_replay_id: an event whose handling failed is then one whose
+/// position it does not store. Both NULL removes the functions that were set before. They
+/// serve all clients that the builder builds.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; then `free_user`
+/// is not called.
+/// **Threads** one at a time. **Blocks** never. **Ownership** `user` is the library's
+/// until it calls `free_user` (may be NULL), once: when the builder is gone or has other
+/// functions, and the clients that were built with these are gone with all their events.
+/// **Since** 0.1.
+cometd_status cometd_client_builder_set_replay_store(cometd_client_builder *builder,
+                                                     cometd_replay_load_fn load,
+                                                     cometd_replay_save_fn save,
+                                                     void *user,
+                                                     cometd_free_fn free_user);
+
+/// @}
+
+/// @addtogroup cometd_token
+/// @{
+
+/// Gives the value of the Authorization header, "Bearer abc", from inside a token
+/// provider. It is in force from the next request on. The last call counts.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `header_value`
+/// is empty; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: it holds a control
+/// character.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+cometd_status cometd_token_set_authorization(cometd_token *token, const char *header_value);
+
+/// @}
+
+/// @addtogroup cometd_handshake
+/// @{
+
+/// Which attempt this is: 1 for the first one since the last session that worked, which is
+/// one with a successful connect.
+///
+/// **Returns** the number; 0 for NULL.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+uint32_t cometd_handshake_attempt(const cometd_handshake *handshake);
+
+/// The reply by which the server refused the last handshake that was sent: the whole message, a
+/// JSON object. It may hold a challenge.
+///
+/// `len` (may be NULL) receives its length in bytes. The text may be nested as
+/// deep as the server likes; a parser that recurses should have a limit.
+///
+/// **Returns** the JSON text; NULL when no handshake was sent yet, or the last one was
+/// accepted, or failed without a reply; and for NULL.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// handshake's. **Since** 0.1.
+const char *cometd_handshake_refusal(const cometd_handshake *handshake, size_t *len);
+
+/// Gives the message of this attempt, and of no other, these fields. The last call counts.
+///
+/// `json` is a JSON object of `len` bytes, and is copied. Its fields become fields of the
+/// message, but for those that are the protocol's own: channel, id, version, minimumVersion,
+/// supportedConnectionTypes, clientId and advice. The fields of its ext, an object, join those of
+/// cometd_client_builder_set_handshake_ext and take the place of those of the same name; but not
+/// of what the library puts there itself. All strings in it are secrets: they are kept out of
+/// errors and log lines, even when the server sends them back.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `handshake` or `json` is NULL;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_JSON: it is not JSON, no object, nested more
+/// than 128 levels deep, or its ext is no object. Then all stays as it was.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+cometd_status cometd_handshake_set_fields(cometd_handshake *handshake,
+                                          const char *json,
+                                          size_t len);
+
+/// @}
+
+/// @addtogroup cometd_request
+/// @{
+
+/// What the request is for: COMETD_PHASE_HANDSHAKE, _CONNECT or _DISCONNECT; or
+/// COMETD_PHASE_PUBLISH, also for what is subscribed, unsubscribed and called. The request that
+/// opens a WebSocket is for all of them, and has none. More may come.
+///
+/// **Returns** the phase; 0 for one that opens a WebSocket, and for NULL.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+int32_t cometd_request_phase(const cometd_request *request);
+
+/// The method of the request: "POST", or "GET" where a WebSocket is opened; that has no body.
+///
+/// **Returns** the method, ended by NUL; NULL for NULL.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// request's. **Since** 0.1.
+const char *cometd_request_method(const cometd_request *request);
+
+/// The URL that the request goes to, with its query, and without user and password.
+///
+/// `len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the URL, ended by NUL; NULL for NULL.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// request's. **Since** 0.1.
+const char *cometd_request_url(const cometd_request *request, size_t *len);
+
+/// The body of the request, as its bytes are sent: a JSON array of messages.
+///
+/// `len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the body, ended by NUL; NULL for NULL.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Ownership** the
+/// request's. **Since** 0.1.
+const char *cometd_request_body(const cometd_request *request, size_t *len);
+
+/// Gives this request, and no other, a header, in place of those of the same name that all
+/// requests have: of cometd_client_builder_add_header, of the library, or the authorization in
+/// use. Of one name the last one counts. Values are secrets: they are kept out of errors and log
+/// lines.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, `name` is Cookie or a
+/// header that belongs to the transport, such as Host or Content-Length, or an authorization is
+/// empty; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: `name` is no header name, or `value`
+/// holds a control character; COMETD_E_OUT_OF_RANGE: `value` is longer than 65536 bytes, or
+/// there are 100 headers. Then all stays as it was.
+/// **Threads** the one that the provider was called on. **Blocks** never. **Since** 0.1.
+cometd_status cometd_request_set_header(cometd_request *request,
+                                        const char *name,
+                                        const char *value);
+
+/// @}
+
+/// @addtogroup cometd_extension_message
+/// @{
+
+/// The message: a JSON object.
+///
+/// `len` (may be NULL) receives its length in bytes. The text may be nested as
+/// deep as the server likes; a parser that recurses should have a limit.
+///
+/// **Returns** the JSON text, as the last extension left it; NULL for NULL.
+/// **Threads** the one that the extension was called on. **Blocks** never.
+/// **Ownership** the message's, also after it was replaced. **Since** 0.1.
+const char *cometd_extension_message_json(const cometd_extension_message *message, size_t *len);
+
+/// Replaces the message. What is no part of the new one is gone from it.
+///
+/// `json` is a JSON object of `len` bytes, and is copied.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `message` or `json` is NULL;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_JSON: it is not JSON, no object, or nested more
+/// than 128 levels deep. Then the message stays as it was.
+/// **Threads** the one that the extension was called on. **Blocks** never. **Since** 0.1.
+cometd_status cometd_extension_message_replace(cometd_extension_message *message,
+                                               const char *json,
+                                               size_t len);
+
+/// Drops the message: it goes no further, whatever else is done with it. The extensions
+/// after this one do not see it.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `message` is NULL.
+/// **Threads** the one that the extension was called on. **Blocks** never. **Since** 0.1.
+cometd_status cometd_extension_message_drop(cometd_extension_message *message);
+
+/// @}
+
+/// @addtogroup cometd_client
+/// @{
+
+/// The name of a state, for people to read: "CONNECTED".
+///
+/// **Returns** the name; "UNKNOWN" for a number that is no state.
+/// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
+const char *cometd_state_name(cometd_state state);
+
+/// Starts the handshake and returns. What comes of it, the events tell.
+///
+/// A client is connected once in its life.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_INVALID_STATE: it
+/// was connected before; COMETD_E_CLOSED: it has been disconnected or has ended;
+/// COMETD_E_SYSTEM: the I/O thread could not be started; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_connect(cometd_client *client,
+                                    cometd_error **err);
+
+/// Waits until the client has reached `state`, or has passed it on its way: a client that is
+/// connected has passed COMETD_STATE_CONNECTING. A state that was entered while this function
+/// waits counts, even when it was left again. COMETD_STATE_UNCONNECTED and
+/// COMETD_STATE_REHANDSHAKING lie beside the way and are only reached.
+///
+/// **Returns** COMETD_OK: reached or passed; COMETD_NONE: not in time; COMETD_CLOSED: the client has
+/// ended and will not reach it; cometd_client_last_error tells why; COMETD_E_INVALID_ARGUMENT: `client` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `state` is none of COMETD_STATE_…, or `timeout_ms` is less than -1;
+/// COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0 inside a callback; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds; 0 does not wait, -1 waits without
+/// limit. **Since** 0.1.
+cometd_status cometd_client_wait(cometd_client *client,
+                                 cometd_state state,
+                                 int32_t timeout_ms);
+
+/// Tells why the client is not connected: the last error of the client itself since it last was, or since it was built.
+/// It is one of those that COMETD_EVENT_ERROR told with the id 0; a program that waits need not read its events for it.
+///
+/// `*out` receives the error.
+///
+/// **Returns** COMETD_OK; COMETD_NONE: there is none; COMETD_E_INVALID_ARGUMENT: `client` or `out` is NULL;
+/// COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** the error is the caller's, to free with cometd_error_free.
+/// **Since** 0.1.
+cometd_status cometd_client_last_error(cometd_client *client,
+                                       cometd_error **out);
+
+/// What the client is called in errors and log lines: the name of cometd_client_builder_set_name, or "client 3", its
+/// number in the process.
+///
+/// **Returns** the name; NULL for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the client's. **Since** 0.1.
+const char *cometd_client_name(const cometd_client *client);
+
+/// Writes the id that the server has given the session (the `clientId` of Bayeux), to find it in the server's log. A new
+/// session has another one. Who knows it may be able to speak for the session.
+///
+/// `buf` has room for `cap` bytes and may be NULL when `cap` is 0; the text is written with a NUL, and cut
+/// off where it does not fit. `*needed` (may be NULL) receives how many bytes the whole text needs, NUL
+/// included.
+///
+/// **Returns** COMETD_OK: the whole text was written; COMETD_NONE: there is no session; COMETD_E_OUT_OF_RANGE: `cap` is
+/// less than `*needed`; COMETD_E_INVALID_ARGUMENT: `client` is NULL, or `buf` is NULL and `cap` is not 0; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** `buf` is the caller's. **Since** 0.1.
+cometd_status cometd_client_session_id(cometd_client *client,
+                                       char *buf,
+                                       size_t cap,
+                                       size_t *needed);
+
+/// Where the client stands at this moment.
+///
+/// **Returns** one of COMETD_STATE_…; COMETD_STATE_IDLE for NULL, COMETD_STATE_CLOSED for one that
+/// has crossed a fork.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+cometd_state cometd_client_state(const cometd_client *client);
+
+/// Changes the value of the Authorization header, "Bearer abc", from the next request on.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `header_value` is empty;
+/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_HEADER: it holds a control character; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_set_authorization(cometd_client *client,
+                                              const char *header_value);
+
 /// Over what the last reply of the server came.
 ///
 /// **Returns** one of COMETD_TRANSPORT_…; 0 while no reply has come, for NULL, and for one that has crossed a fork.
@@ -1625,7 +1875,7 @@ int32_t cometd_client_transport(const cometd_client *client);
 ///
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channels` or one of them is
 /// NULL, or `count` is 0; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: one is not a channel
-/// ("foo", "/a//b", "/a/**/b"), is a meta channel, or is longer than 4096 bytes; the error names it,
+/// ("foo", "/a//b", a "**" before the end), is a meta channel, or is longer than 4096 bytes; the error names it,
 /// and none was accepted; COMETD_E_FULL: too many wait for their outcome, or for the program to read it, see
 /// cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or
 /// has ended; COMETD_E_FORKED; with a replay store, the negative status that its function for loading
@@ -1650,7 +1900,7 @@ cometd_status cometd_client_subscribe(cometd_client *client,
 ///
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channels` or one of them is
 /// NULL, or `count` is 0; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: one is not a channel
-/// ("foo", "/a//b", "/a/**/b"), is a meta channel, or is longer than 4096 bytes; the error names it,
+/// ("foo", "/a//b", a "**" before the end), is a meta channel, or is longer than 4096 bytes; the error names it,
 /// and none was accepted; COMETD_E_FULL: too many wait for their outcome, or for the program to read it, see
 /// cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or
 /// has ended; COMETD_E_FORKED.
@@ -1901,20 +2151,6 @@ cometd_status cometd_client_export(cometd_client *client,
                                    const char **text,
                                    cometd_error **err);
 
-/// Sets that the first client which is built goes on with the session of another one, in place of a handshake; those
-/// after it have sessions of their own. Its subscriptions are there without a further subscribe, which may be called all
-/// the same. It starts in COMETD_STATE_CONNECTING with cometd_client_connect. When the server does not know the session
-/// any more, a handshake follows, and the subscriptions are made anew.
-///
-/// `text` is one of cometd_client_export; "" takes it back. Set all URLs before; other options, such as authorization and
-/// cookies that were added, are not in it. Only one client may go on with a session: each text is used once.
-///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or `text` is none of cometd_client_export, of
-/// another version of the library, damaged, or of a server that is none of the builder's; COMETD_E_INVALID_UTF8.
-/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
-cometd_status cometd_client_builder_set_resume(cometd_client_builder *builder,
-                                               const char *text);
-
 /// Takes the oldest event of the client's own receiver, waiting for one up to `timeout_ms`.
 ///
 /// Several threads may wait; each event goes to exactly one of them.
@@ -1976,91 +2212,6 @@ cometd_status cometd_client_set_callback(cometd_client *client,
                                          void *user,
                                          cometd_free_fn free_user);
 
-/// Turns Salesforce's replay extension on: each subscribe tells the server after which
-/// event it wants to start, and a new session goes on after the newest event of each
-/// channel that was received in the one before, so that nothing of the time between is
-/// lost or comes twice.
-///
-/// `start` is where a channel starts that has no position of its own:
-/// COMETD_REPLAY_NEW, COMETD_REPLAY_ALL, or the id of an event. A position belongs to the
-/// channel without its "?query". Patterns ("/a/*") have none, and are subscribed to
-/// without. From COMETD_REPLAY_NEW on there is a position with the first event; what is
-/// published in a gap before that one is lost.
-///
-/// A server without the extension is told of once, by a COMETD_EVENT_ERROR with
-/// COMETD_E_NEGOTIATION that is not fatal; subscriptions are then made without it.
-///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL;
-/// COMETD_E_OUT_OF_RANGE: `start` is less than COMETD_REPLAY_ALL.
-/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
-cometd_status cometd_client_builder_set_replay(cometd_client_builder *builder, int64_t start);
-
-/// Sets where the first subscribe to a channel starts: after this event. It is in force
-/// with cometd_client_builder_set_replay only.
-///
-/// A "?query" of `channel` is ignored. `position` is the id of an event,
-/// COMETD_REPLAY_NEW or COMETD_REPLAY_ALL. Of one channel the last one set counts.
-///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` or `channel` is NULL;
-/// COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: `channel` is no channel, a meta
-/// channel, or a pattern; COMETD_E_OUT_OF_RANGE: `position` is less than
-/// COMETD_REPLAY_ALL; COMETD_E_FULL: there are 10000.
-/// **Threads** one at a time. **Blocks** never. **Ownership** the channel is copied.
-/// **Since** 0.1.
-cometd_status cometd_client_builder_set_replay_position(cometd_client_builder *builder,
-                                                        const char *channel,
-                                                        int64_t position);
-
-/// Sets what happens when the server no longer has the event that a subscribe wants to
-/// start after, and refuses it ("400::The replayId … was invalid").
-///
-/// `position` is COMETD_REPLAY_ALL (the default) or COMETD_REPLAY_NEW: the library
-/// subscribes again from there, after a COMETD_EVENT_ERROR with the id 0, the channel, the
-/// server's text, and 0 as its time until the next attempt. Or COMETD_REPLAY_FAIL: the
-/// refusal is the end of the subscribe, as any other.
-///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL;
-/// COMETD_E_OUT_OF_RANGE: `position` is none of these.
-/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
-cometd_status cometd_client_builder_set_replay_fallback(cometd_client_builder *builder,
-                                                        int64_t position);
-
-/// Installs functions that keep positions where they outlive the process, so that the
-/// next one goes on where this one was. They are in force with
-/// cometd_client_builder_set_replay only.
-///
-/// `load` is called by cometd_client_subscribe for each channel of which neither the
-/// client nor the host has a position; an error of it is the error of that call, and
-/// nothing is sent.
-///
-/// `save` is called when the host is done with an event of the client's own receiver, and
-/// of no other (see cometd_client_builder_set_own_receiver): after its callback has returned, on that thread; or inside cometd_event_free, on the
-/// caller's. When several threads work on events of one channel, it is told the newest
-/// one before which all are done, in the order in which they were handed out; so after a
-/// crash none that was not is skipped, and those that were done and not yet saved come
-/// again. An event that is never freed holds its channel back; a retained message does
-/// not, nor do events that were dropped. While one thread saves a position of a channel,
-/// others leave theirs for it and do not wait. When it fails, that is logged, counted in
-/// the statistics' failures as "replay_store", and tried again with the next event. In a
-/// forked child nothing is saved.
-///
-/// Either may be NULL. Without `save` the host saves by itself, when and what it likes,
-/// with cometd_message_replay_id: an event whose handling failed is then one whose
-/// position it does not store. Both NULL removes the functions that were set before. They
-/// serve all clients that the builder builds.
-///
-/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; then `free_user`
-/// is not called.
-/// **Threads** one at a time. **Blocks** never. **Ownership** `user` is the library's
-/// until it calls `free_user` (may be NULL), once: when the builder is gone or has other
-/// functions, and the clients that were built with these are gone with all their events.
-/// **Since** 0.1.
-cometd_status cometd_client_builder_set_replay_store(cometd_client_builder *builder,
-                                                     cometd_replay_load_fn load,
-                                                     cometd_replay_save_fn save,
-                                                     void *user,
-                                                     cometd_free_fn free_user);
-
 /// Sets where the next cometd_client_subscribe to a channel starts, in the order of the
 /// calls: also one that the client is subscribed to already, whose events then come again
 /// from there.
@@ -2079,6 +2230,11 @@ cometd_status cometd_client_set_replay_position(cometd_client *client,
                                                 const char *channel,
                                                 int64_t position,
                                                 cometd_error **err);
+
+/// @}
+
+/// @addtogroup cometd_receiver
+/// @{
 
 /// Adds a receiver to a client. Each receiver sees every event from its making on; one made before
 /// cometd_client_connect sees all.
@@ -2159,6 +2315,11 @@ cometd_status cometd_receiver_set_callback(cometd_receiver *receiver,
                                            cometd_event_fn fn,
                                            void *user,
                                            cometd_free_fn free_user);
+
+/// @}
+
+/// @addtogroup cometd_event
+/// @{
 
 /// What kind of event it is: one of COMETD_EVENT_…. More may come; a program
 /// passes over those that it does not know.
@@ -2251,6 +2412,11 @@ uint64_t cometd_event_dropped(const cometd_event *event);
 /// **Threads** any. **Blocks** never, except for what the host's own function
 /// does. **Since** 0.1.
 void cometd_event_free(cometd_event *event);
+
+/// @}
+
+/// @addtogroup cometd_message
+/// @{
 
 /// The channel that the message came on. It may be another than was subscribed
 /// to, when that had a wildcard or a filter.
@@ -2359,33 +2525,7 @@ void cometd_message_free(cometd_message *message);
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 bool cometd_channel_matches(const char *pattern, const char *channel);
 
-/// Installs the log sink of the process, in place of the one before; NULL as `fn` removes it. Log lines
-/// never hold tokens, cookies or handshake extensions; the data of messages only those of COMETD_LOG_TRACE do.
-///
-/// `max_level` is COMETD_LOG_OFF to COMETD_LOG_TRACE: what is less important is left out.
-///
-/// **Returns** COMETD_OK; COMETD_E_OUT_OF_RANGE: `max_level` is none of these;
-/// COMETD_E_INVALID_STATE: the library is linked into a Rust program that has a tracing subscriber of its
-/// own, or the process was forked while its first sink was being installed. When it fails, `free_user` is not called.
-/// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls `free_user`
-/// (may be NULL), once: after the sink was replaced or removed, and its last call has returned.
-/// **Since** 0.1.
-cometd_status cometd_log_set(int32_t max_level,
-                             cometd_log_fn fn,
-                             void *user,
-                             cometd_free_fn free_user);
-
-/// Sets how many threads do the I/O of all clients. One, the default, costs the fewest system calls and
-/// serves thousands of clients; more are for those whose events keep one processor busy.
-///
-/// It is in force when the runtime next starts: with the first connect, or the first after all clients
-/// were gone.
-///
-/// `threads` is 1 to 64.
-///
-/// **Returns** COMETD_OK; COMETD_E_OUT_OF_RANGE: `threads` is not in the range.
-/// **Threads** any. **Blocks** never. **Since** 0.1.
-cometd_status cometd_runtime_set_threads(uint32_t threads);
+/// @}
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -49,7 +49,7 @@ unsafe fn channel_list(channels: *const *const c_char, count: usize) -> Result<V
 ///
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channels` or one of them is
 /// NULL, or `count` is 0; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: one is not a channel
-/// ("foo", "/a//b", "/a/**/b"), is a meta channel, or is longer than 4096 bytes; the error names it,
+/// ("foo", "/a//b", a "**" before the end), is a meta channel, or is longer than 4096 bytes; the error names it,
 /// and none was accepted; COMETD_E_FULL: too many wait for their outcome, or for the program to read it, see
 /// cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or
 /// has ended; COMETD_E_FORKED; with a replay store, the negative status that its function for loading
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn cometd_client_subscribe(
 ///
 /// **Returns** COMETD_OK: accepted; COMETD_E_INVALID_ARGUMENT: `client`, `channels` or one of them is
 /// NULL, or `count` is 0; COMETD_E_INVALID_UTF8; COMETD_E_INVALID_CHANNEL: one is not a channel
-/// ("foo", "/a//b", "/a/**/b"), is a meta channel, or is longer than 4096 bytes; the error names it,
+/// ("foo", "/a//b", a "**" before the end), is a meta channel, or is longer than 4096 bytes; the error names it,
 /// and none was accepted; COMETD_E_FULL: too many wait for their outcome, or for the program to read it, see
 /// cometd_client_builder_set_commands_capacity; COMETD_E_CLOSED: the client has been disconnected or
 /// has ended; COMETD_E_FORKED.

@@ -6,7 +6,7 @@ use super::status::cometd_status;
 use crate::client::Builder;
 
 /// As a number of retries: for ever. The default.
-pub const COMETD_RETRY_FOREVER: u32 = 0xFFFF_FFFF;
+pub const COMETD_RETRY_FOREVER: u32 = 0xFFFF_FFFF_u32;
 
 /// Sets for how long the server is asked to hold a connect without events
 /// (advice.timeout of the handshake; Bayeux 1.0, section 3.2). Also how long a hold is

@@ -3,13 +3,12 @@
 use std::ffi::c_char;
 
 /// The version of this header: major, minor and patch in a byte each.
-pub const COMETD_VERSION: u32 = 0x0000_0100;
+pub const COMETD_VERSION: u32 = 0x0000_0100_u32;
 
 /// The version of the library that is loaded.
 ///
 /// Compare it with COMETD_VERSION, the version of the header that a program was
-/// built with: programs work with any library of the same major version that is
-/// not older.
+/// built with: a library that is older may lack functions.
 ///
 /// **Returns** major << 16 | minor << 8 | patch.
 /// **Threads** any. **Blocks** never. **Since** 0.1.

@@ -202,17 +202,17 @@ impl Line {
         begins
     }
 
-    pub fn close(&mut self, socket: SocketId, code: u16) {
-        if self
-            .sockets
-            .as_mut()
-            .is_some_and(|it| it.close(socket, code))
-        {
+    pub fn close(&mut self, socket: SocketId, code: u16, reads: bool) {
+        let sockets = self.sockets.as_mut();
+        if sockets.is_some_and(|it| it.close(socket, code, reads)) {
             // Without a word it looks to the server as if it had broken.
             let told = if code == 0 { ABNORMAL } else { code };
             self.shared.counters.socket_closed(told);
         }
-        self.forget(socket);
+        self.forget_requests(socket);
+        if !reads {
+            self.forget_arrivals(socket);
+        }
     }
 
     pub fn ping(&mut self, socket: SocketId) {
@@ -225,12 +225,20 @@ impl Line {
     /// The socket has ended by itself.
     pub fn ended(&mut self, socket: SocketId, code: u16) {
         self.shared.counters.socket_closed(code);
-        self.forget(socket);
+        self.forget_requests(socket);
+        self.forget_arrivals(socket);
     }
 
-    /// Nothing of a socket may come any more.
-    fn forget(&mut self, socket: SocketId) {
+    /// Nothing may come any more of what came over a socket.
+    fn forget_arrivals(&mut self, socket: SocketId) {
         self.arrivals.forget(Origin::Socket(socket));
+        if let Some(hooks) = &self.hooks {
+            hooks.cancel(Origin::Socket(socket));
+        }
+    }
+
+    /// What was about to leave over a socket leaves no more.
+    fn forget_requests(&mut self, socket: SocketId) {
         let hooks = self.hooks.as_ref();
         self.requests.retain(|request| {
             let is_of_it = request.frame.is_some_and(|it| it.0 == socket);
@@ -239,9 +247,6 @@ impl Line {
             }
             !is_of_it
         });
-        if let Some(hooks) = hooks {
-            hooks.cancel(Origin::Socket(socket));
-        }
     }
 
     /// The response to a request is there. It is given back to be handled at once
@@ -291,13 +296,13 @@ impl Line {
             let origin = Origin::Socket(socket);
             if frame.is_joined() {
                 let Ok(body) = origin.parse(frame.text().to_owned()) else {
-                    self.sockets.as_mut()?.take_apart(&frame);
+                    self.sockets.as_mut()?.take_apart(socket, &frame);
                     continue;
                 };
                 self.received(&frame);
                 match self.arrivals.line_up(origin, Ok(body)) {
                     Some(read) => return Some((origin, read)),
-                    None => self.sockets.as_mut()?.set_aside(),
+                    None => self.sockets.as_mut()?.set_aside(socket),
                 }
                 continue;
             }
@@ -315,7 +320,7 @@ impl Line {
             };
             match read {
                 Some(read) => return Some((origin, read)),
-                None => self.sockets.as_mut()?.set_aside(),
+                None => self.sockets.as_mut()?.set_aside(socket),
             }
         }
     }

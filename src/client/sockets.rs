@@ -84,14 +84,67 @@ struct Open {
 }
 
 struct Left {
+    id: SocketId,
     socket: Socket,
+    /// Texts that have come, and are not handled.
+    frames: Frames,
+    reads: bool,
     until: Pin<Box<Sleep>>,
+    ended: bool,
 }
 
 impl Left {
-    fn new(socket: Socket) -> Self {
-        let until = Box::pin(sleep(GOODBYE));
-        Self { socket, until }
+    fn new(open: Open, reads: bool) -> Self {
+        Self {
+            id: open.id,
+            socket: open.socket,
+            frames: match reads {
+                true => open.frames,
+                false => Frames::new(false),
+            },
+            reads,
+            until: Box::pin(sleep(GOODBYE)),
+            ended: false,
+        }
+    }
+
+    /// Whether something is left to be done about it. With `room` more is read, where
+    /// what comes is to be taken.
+    fn poll(&mut self, context: &mut Context<'_>, room: bool) -> bool {
+        if !self.ended {
+            self.ended = self.has_ended(context, room);
+        }
+        !self.ended || !self.frames.is_empty()
+    }
+
+    /// What comes is passed over from now on.
+    fn passes_over(&mut self) {
+        self.reads = false;
+        self.frames = Frames::new(false);
+    }
+
+    fn has_ended(&mut self, context: &mut Context<'_>, room: bool) -> bool {
+        let flushed = match self.socket.poll_flush(context) {
+            Poll::Ready(Err(_)) => return true,
+            flushed => flushed.is_ready(),
+        };
+        if self.until.as_mut().poll(context).is_ready() {
+            return true;
+        }
+        if self.reads && !(room && self.frames.is_empty()) {
+            return false;
+        }
+        // A flood ends with the time.
+        for _ in 0..FRAMES {
+            match self.socket.poll_text(context) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(text)) if self.reads => self.frames.push(text.as_str()),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return flushed,
+            }
+        }
+        context.waker().wake_by_ref();
+        false
     }
 }
 
@@ -157,8 +210,9 @@ impl Sockets {
     }
 
     /// Leaves it: with 0 at once, otherwise with this code and a moment for the other
-    /// side to close it as well. Whether it was open.
-    pub fn close(&mut self, socket: SocketId, code: u16) -> bool {
+    /// side to close it as well; when it `reads`, what came and still comes can be
+    /// taken. Whether it was open.
+    pub fn close(&mut self, socket: SocketId, code: u16, reads: bool) -> bool {
         let is_it = match &self.stage {
             Stage::None => false,
             Stage::Asking(id, ..) | Stage::Opening(id, _) => *id == socket,
@@ -170,30 +224,38 @@ impl Sockets {
         let Stage::Open(open) = std::mem::replace(&mut self.stage, Stage::None) else {
             return false;
         };
-        let mut socket = open.socket;
-        if code != 0 && open.ended.is_none() && open.broken.is_none() {
-            socket.leave(code);
-            self.left.push(Left::new(socket));
+        if code != 0 {
+            let mut left = Left::new(*open, reads);
+            left.socket.leave(code);
+            self.left.push(left);
         }
         true
     }
 
     /// The next text that has come, and over which socket.
     pub fn take(&mut self) -> Option<(SocketId, Frame)> {
+        for left in &mut self.left {
+            if let Some(frame) = left.frames.take() {
+                return Some((left.id, frame));
+            }
+        }
         let open = self.open_mut().filter(|it| it.backlog < BACKLOG)?;
         Some((open.id, open.frames.take()?))
     }
 
     /// What was taken last is to come again, each of its texts by itself.
-    pub fn take_apart(&mut self, frame: &Frame) {
-        if let Some(open) = self.open_mut() {
+    pub fn take_apart(&mut self, socket: SocketId, frame: &Frame) {
+        let left = self.left.iter_mut().find(|it| it.id == socket);
+        if let Some(left) = left {
+            left.frames.take_apart(frame);
+        } else if let Some(open) = self.current(socket) {
             open.frames.take_apart(frame);
         }
     }
 
     /// What was taken last is not handled at once.
-    pub fn set_aside(&mut self) {
-        if let Some(open) = self.open_mut() {
+    pub fn set_aside(&mut self, socket: SocketId) {
+        if let Some(open) = self.current(socket) {
             open.backlog += 1;
         }
     }
@@ -244,16 +306,17 @@ impl Sockets {
     fn answer(&mut self, ended: Stage, context: &mut Context<'_>) {
         if let Stage::Open(open) = ended {
             if open.socket.is_answering() {
-                self.left.push(Left::new(open.socket));
-                self.poll_left(context);
+                self.left.push(Left::new(*open, false));
+                self.poll_left(context, false);
             }
         }
     }
 
-    /// Waits until those that were left have ended.
+    /// Waits until those that were left have ended. What still comes is passed over.
     pub async fn said_goodbye(&mut self) {
+        self.left.iter_mut().for_each(Left::passes_over);
         std::future::poll_fn(|context| {
-            self.poll_left(context);
+            self.poll_left(context, false);
             match self.left.is_empty() {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
@@ -262,32 +325,17 @@ impl Sockets {
         .await;
     }
 
-    fn poll_left(&mut self, context: &mut Context<'_>) {
-        self.left.retain_mut(|left| {
-            let flushed = match left.socket.poll_flush(context) {
-                Poll::Ready(Err(_)) => return false,
-                flushed => flushed.is_ready(),
-            };
-            if left.until.as_mut().poll(context).is_ready() {
-                return false;
-            }
-            // A flood ends with the time.
-            for _ in 0..FRAMES {
-                match left.socket.poll_message(context) {
-                    Poll::Pending => return true,
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(_)) => return !flushed,
-                }
-            }
-            context.waker().wake_by_ref();
-            true
-        });
+    fn poll_left(&mut self, context: &mut Context<'_>, room: bool) {
+        self.left.retain_mut(|it| it.poll(context, room));
     }
 
     /// What happens next. With `room` more is read.
     pub fn poll(&mut self, context: &mut Context<'_>, room: bool) -> Poll<News> {
         if !self.left.is_empty() {
-            self.poll_left(context);
+            self.poll_left(context, room);
+            if room && self.left.iter().any(|it| !it.frames.is_empty()) {
+                return Poll::Ready(News::Frames);
+            }
         }
         let (id, opened) = match &mut self.stage {
             Stage::None => return Poll::Pending,

@@ -355,7 +355,11 @@ impl Task {
                 }
             }
             Output::Ping(socket) => self.line.ping(socket),
-            Output::CloseSocket { socket, code } => self.line.close(socket, code),
+            Output::CloseSocket {
+                socket,
+                code,
+                reads,
+            } => self.line.close(socket, code, reads),
             // One that is still busy with the last time is not asked
             // again; what it finds out counts.
             Output::RefreshCredentials if credentials.is_some() => {}

@@ -128,8 +128,13 @@ pub enum Output {
     /// Ask the other side of the socket for a byte.
     Ping(SocketId),
     /// Close the socket with this code (RFC 6455, section 7.4), or give up opening
-    /// it; nothing of it may come back. With 0 at once, without a word.
-    CloseSocket { socket: SocketId, code: u16 },
+    /// it. With 0 at once, without a word. Nothing of it may come back, but when
+    /// `reads` what still comes until it has ended: that goes to `handle_frame`.
+    CloseSocket {
+        socket: SocketId,
+        code: u16,
+        reads: bool,
+    },
     /// Tell the host.
     Event(Event),
     /// The server's clock is so many milliseconds since 1970 ahead of the

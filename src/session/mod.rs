@@ -158,6 +158,8 @@ pub struct Session {
     transports: Transports,
     socket: Option<Box<Socket>>,
     last_socket_id: u64,
+    /// The one before it, while what still comes over it counts.
+    left_socket: Option<SocketId>,
     /// The next handshake takes a new socket.
     fresh_socket: bool,
     acknowledgement: Acknowledgement,
@@ -235,6 +237,7 @@ impl Session {
             transports: Transports::new(configuration.transports.clone()),
             socket: None,
             last_socket_id: 0,
+            left_socket: None,
             fresh_socket: false,
             timesync: Timesync::new(configuration.timesync, calendar),
             calendar,

@@ -417,6 +417,21 @@ impl Session {
         }
     }
 
+    /// What came over a socket that was left: its replies are those of what has failed.
+    pub(super) fn handle_late_events(&mut self, body: &Arc<Body>) {
+        if self.state == State::Closed {
+            return;
+        }
+        for (index, message) in (0..).zip(body.messages()) {
+            let is_event = message.channel().is_some_and(|it| !channel::is_meta(it))
+                && message.data().is_some()
+                && message.successful().is_none();
+            if is_event {
+                self.emit_events(body, index, index + 1);
+            }
+        }
+    }
+
     fn emit_events(&mut self, body: &Arc<Body>, start: u32, end: u32) {
         self.emit(Event::Messages {
             body: body.clone(),

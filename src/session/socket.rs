@@ -205,6 +205,7 @@ impl Session {
             self.outputs.push_back(Output::CloseSocket {
                 socket: id,
                 code: AT_ONCE,
+                reads: false,
             });
             self.unopened(now, &failure, !held);
         } else if socket.kept_since.is_some() {
@@ -327,8 +328,12 @@ impl Session {
         }
     }
 
-    /// Messages came over the socket.
+    /// Messages came over the socket, or over one that was left.
     pub fn handle_frame(&mut self, now: Millis, socket: SocketId, body: &Arc<Body>) {
+        if self.left_socket == Some(socket) {
+            self.handle_late_events(body);
+            return;
+        }
         let is_current = |it: &&mut Box<Socket>| it.id == socket && it.open;
         let Some(open) = self.socket.as_mut().filter(is_current) else {
             return;
@@ -342,6 +347,19 @@ impl Session {
         self.handle_said(now, &Source::Socket(socket), body);
         self.forget_answered(socket);
         self.proceed(now);
+    }
+
+    /// The socket is closed by this side. Its events count until it has ended, unless
+    /// they come again.
+    fn leave(&mut self, socket: SocketId, code: u16, reads: bool) {
+        let come_again = self.acknowledgement.batch().is_some() || self.replay.is_wanted();
+        let reads = reads && !come_again;
+        self.left_socket = reads.then_some(socket);
+        self.outputs.push_back(Output::CloseSocket {
+            socket,
+            code,
+            reads,
+        });
     }
 
     /// A reply has come over the socket.
@@ -488,10 +506,9 @@ impl Session {
 
     fn end_socket(&mut self, now: Millis, code: u16, failure: &Failure) {
         if let Some(socket) = &self.socket {
-            self.outputs.push_back(Output::CloseSocket {
-                socket: socket.id,
-                code,
-            });
+            // What the host's code keeps for too long is given up.
+            let reads = socket.kept_since.is_none();
+            self.leave(socket.id, code, reads);
             self.socket_lost(now, failure);
         }
     }
@@ -550,10 +567,7 @@ impl Session {
         let Some(socket) = self.socket.take() else {
             return;
         };
-        self.outputs.push_back(Output::CloseSocket {
-            socket: socket.id,
-            code: NORMAL,
-        });
+        self.leave(socket.id, NORMAL, true);
         let text = "the WebSocket was closed for that of a new session";
         let failure = Failure::new(ErrorKind::ConnectionLost, text);
         for (request, flight) in self.flights.take_of(socket.id) {
@@ -574,6 +588,7 @@ impl Session {
             self.outputs.push_back(Output::CloseSocket {
                 socket: socket.id,
                 code,
+                reads: false,
             });
         }
     }

@@ -5,9 +5,11 @@ set -euo pipefail
 source tests/scripts/helpers.bash
 LIBRARY=$BUILD/lib/libcometd.so.0
 
-printf '#include <cometd/cometd.h>\n#include <cometd/cometd.h>\nint main(void) { return COMETD_VERSION == 0; }\n' >"$WORK/c.c"
+printf '#include <cometd/cometd.h>\n#include <cometd/cometd.h>\nint main(void) { return COMETD_VERSION == 0u; }\n' >"$WORK/c.c"
 cp "$WORK/c.c" "$WORK/c.cpp"
 printf '#include <cometd/cometd.hpp>\n#include <cometd/cometd.hpp>\nint main() {}\n' >"$WORK/cpp.cpp"
+# Programs compile with more warnings than this library.
+STRICT=("${WARNINGS[@]}" -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes)
 # Two units of one program: nothing in it may be defined twice.
 printf '#include <cometd/cometd.hpp>\nint other() { return 0; }\n' >"$WORK/other.cpp"
 
@@ -20,7 +22,7 @@ fi
 for pair in "${compilers[@]}"; do
     c=${pair%:*} cxx=${pair#*:}
     for standard in c99 c11; do
-        "$c" -std=$standard "${WARNINGS[@]}" -Iinclude -c "$WORK/c.c" -o "$WORK/c.o"
+        "$c" -std=$standard "${STRICT[@]}" -Iinclude -c "$WORK/c.c" -o "$WORK/c.o"
     done
     "$cxx" -std=c++17 "${WARNINGS[@]}" -Iinclude -c "$WORK/c.cpp" -o "$WORK/c.o"
     "$cxx" -std=c++17 "${WARNINGS[@]}" -Iinclude "$WORK/cpp.cpp" "$WORK/other.cpp" -o "$WORK/cpp" -L"$BUILD/lib" -lcometd
@@ -31,6 +33,21 @@ for pair in "${compilers[@]}"; do
         "$cxx" -std=c++17 "${WARNINGS[@]}" -Iinclude -c "$source" -o "$WORK/c.o"
     done
 done
+
+if command -v clang-tidy >/dev/null; then
+    # What is left out wants other names, or C++.
+    clang-tidy --quiet --warnings-as-errors='*' --header-filter='.*' \
+        --checks='*,-llvm*-header-guard,-readability-identifier-length,-*-uppercase-literal-suffix' \
+        "$WORK/c.c" -- -std=c99 -Iinclude >"$WORK/tidy.out" 2>&1 || fail "clang-tidy: $(cat "$WORK/tidy.out")"
+else
+    echo "not run: the header with clang-tidy, which is not installed"
+fi
+
+# What is promised of versions stands in both places in the same words.
+words() { tr -s ' \n*' ' ' <"$1"; }
+promise=$(words CHANGELOG.md | grep -oE 'A program works with every library .* only a major version may\.')
+[[ -n $promise ]] || fail "CHANGELOG.md promises nothing of versions"
+contains "$(words include/cometd/cometd.h)" "${promise#A }"
 
 # The functions, without comments and without the types of functions.
 sed 's|//.*||' include/cometd/cometd.h | grep -oE '(^|[ *])cometd_[a-z0-9_]+\(' |

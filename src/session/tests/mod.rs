@@ -587,7 +587,7 @@ impl World {
                     assert_eq!(self.socket, Some(socket));
                     self.pings += 1;
                 }
-                Output::CloseSocket { socket, code } => {
+                Output::CloseSocket { socket, code, .. } => {
                     self.note(|| format!("close {socket:?} {code}"));
                     let opening = self.opening.take().map(|it| it.0);
                     assert_eq!(opening.or(self.socket.take()), Some(socket));

@@ -808,6 +808,48 @@ fn what_comes_over_an_old_socket_is_nobodys() {
 }
 
 #[test]
+fn events_still_come_over_a_socket_that_was_left_unless_they_come_again() {
+    for (acknowledged, replayed) in [(false, false), (true, false), (false, true)] {
+        let mut world = World::with(|it| {
+            it.transports = [WebSocket].into();
+            it.acknowledgement = acknowledged;
+            it.replay = replayed.then_some(ReplayPolicy {
+                start: -1,
+                fallback: None,
+            });
+        });
+        world.connect();
+        world.opens();
+        let handshake = world.request(Endpoint::Handshake);
+        let types = match acknowledged {
+            true => format!(r#"{BOTH},"ext":{{"ack":true}}"#),
+            false => BOTH.to_owned(),
+        };
+        world.answer(&handshake, &accepted("c1", &types));
+        let connect = world.request(Endpoint::Connect);
+        world.answer(&connect, &connect_ok(""));
+        world.events();
+        let socket = world.socket.expect("a socket");
+        let failure = Failure::new(ErrorKind::NotJson, "no messages");
+        world.session.handle_unreadable(world.now, socket, failure);
+        world.collect();
+        world.events();
+        let text = br#"[{"channel":"/a","data":1},{"channel":"/meta/disconnect"},
+            {"channel":"/meta/connect","successful":false},{"channel":"/a","data":2,"successful":true},
+            {"channel":"/b","data":3}]"#;
+        let body = Arc::new(Body::parse(text.to_vec()).unwrap());
+        world.session.handle_frame(world.now, socket, &body);
+        world.collect();
+        let told = world.events();
+        match acknowledged || replayed {
+            true => assert_eq!(told, [""; 0]),
+            false => assert_eq!(told.len(), 2, "{told:?}"),
+        }
+        assert_eq!(world.closings.len(), 1);
+    }
+}
+
+#[test]
 fn the_advice_of_the_connection_type_in_use_counts() {
     let (mut world, held) = connected();
     world.answer(
