@@ -190,6 +190,8 @@ static void handle_client_error(struct session *session, const cometd_error *err
     bool has_provider = session->options->token_command || session->options->token_file;
     bool gives_up = !session->was_connected && is_about_session && !is_at_once && status != COMETD_E_NEGOTIATION &&
                     !session->options->forever && (is_refusal ? !has_provider : !session->options->is_patient);
+    /* A subscription that a later session refused for good. */
+    gives_up |= phase == COMETD_PHASE_SUBSCRIBE && cometd_error_channel(error) && cometd_error_retry_in_ms(error) < 0;
     log_line(is_fatal || gives_up ? PRIORITY_ERROR : PRIORITY_WARNING, "%s", cometd_error_message(error));
     if (is_fatal || gives_up) session_end(session, status_of(error));
 }

@@ -206,6 +206,14 @@ no_proxy='' expect 0 cometd_sub -E -W 60 --cacert ca.pem --cert c.pem --key k.pe
 contains "$(cat connects)" "CONNECT 127.0.0.1:$TLS"
 expect 4 cometd_sub -E --cacert ca.pem "https://127.0.0.1:$TLS/cometd" /x
 
+# What README.md shows, word for word but for the folder and the port.
+start_server --tick-ms 50
+awk '/^## Command line/ { here = 1 } here && /^```$/ { exit } here && shown; here && /^```sh$/ { shown = 1 }' "$OLDPWD/README.md" |
+    sed "s|http://127.0.0.1:8080/cometd|$URL|; s|\$PWD/build/bin:||" >readme.block
+(($(wc -l <readme.block) >= 6)) || fail "README.md shows no commands"
+expect 0 bash -e readme.block
+contains "$OUTPUT" '/ticks 20'
+
 # All options of the library.
 expect 0 cometd_sub -o help
 for name in $(sed -n 's/^\([a-z_]*\)=.*/\1/p' <<<"$OUTPUT"); do grep -q "\`[a-z]*_$name\`" "$OLDPWD/README.md" || fail "README.md does not have $name"; done
