@@ -1,6 +1,6 @@
 # libcometd: build, try, test, install.
 #
-#   make            the library, in build/lib
+#   make            the library, in build/lib, and the tools, in build/bin
 #   make demo       live events in a C program, from the bundled demo server
 #   make check      a developer's loop: format, lint, unit tests; a minute after a build
 #   make test       all tests that need no other server
@@ -59,18 +59,18 @@ RELEASE = $(TARGET)/$(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
 SONAME = libcometd.so.0
 SHARED = libcometd.so.$(VERSION)
 
-.PHONY: all lib demo check test mutants bench soak install uninstall deb tarball symbols clean tools
+.PHONY: all lib tools demo check test mutants bench soak install uninstall deb tarball symbols clean prerequisites
 
-all: lib
+all: lib tools
 
 # One clear line for each tool that is missing.
-tools:
+prerequisites:
 	@command -v $(CARGO) >/dev/null || { echo "missing: cargo, from https://rustup.rs" >&2; exit 1; }
 	@command -v $(CC) >/dev/null || { echo "missing: a C compiler; Debian and Ubuntu: apt install build-essential" >&2; exit 1; }
 	@command -v pkg-config >/dev/null || { echo "missing: pkg-config; Debian and Ubuntu: apt install pkg-config libssl-dev" >&2; exit 1; }
 	@pkg-config --exists openssl || { echo "missing: OpenSSL's headers; Debian and Ubuntu: apt install libssl-dev" >&2; exit 1; }
 
-lib: tools
+lib: prerequisites
 	@CARGO=$(CARGO) sh packaging/build.sh -p cometd -p cometd-demo-server
 	@mkdir -p $(BUILD)/lib $(BUILD)/bin
 	@install -m 755 $(RELEASE)/libcometd.so $(BUILD)/lib/$(SHARED)
@@ -96,16 +96,31 @@ $(BUILD)/bin/%: examples-c/%.c include/cometd/cometd.h $(BUILD)/lib/$(SONAME)
 $(BUILD)/bin/%_cpp: examples-c/%.cpp include/cometd/cometd.h include/cometd/cometd.hpp $(BUILD)/lib/$(SONAME)
 	@$(CXX) -std=c++17 $(WARNINGS) $(CXXFLAGS) -Iinclude $< -o $@ $(LINK)
 
+# The commands, programs of the library's users as well; what they share is in files
+# without a main.
+TOOLS = cometd_sub cometd_pub cometd_rpc cometd_bench
+TOOLS_SHARED = $(patsubst tools/%.c,$(BUILD)/tools/%.o,$(filter-out tools/cometd_%,$(wildcard tools/*.c)))
+
+tools: lib
+	@$(MAKE) --no-print-directory $(TOOLS:%=$(BUILD)/bin/%)
+
+$(BUILD)/tools/%.o: tools/%.c $(wildcard tools/*.h) include/cometd/cometd.h
+	@mkdir -p $(BUILD)/tools
+	@$(CC) -std=c99 -D_POSIX_C_SOURCE=200809L $(WARNINGS) $(CFLAGS) -Iinclude -c $< -o $@
+
+$(TOOLS:%=$(BUILD)/bin/%): $(BUILD)/bin/%: $(BUILD)/tools/%.o $(TOOLS_SHARED) $(BUILD)/lib/$(SONAME)
+	@$(CC) $(CFLAGS) $< $(TOOLS_SHARED) -o $@ -pthread $(LINK)
+
 demo: examples
 	@sh examples-c/demo.sh $(BUILD)
 
 # Of the session's random lives a few; COMETD_SEEDS=1000 for more.
-check: tools
+check: prerequisites
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
 	@COMETD_SEEDS=$${COMETD_SEEDS:-50} $(CARGO) test -p cometd --lib --locked --quiet
 
-test: examples
+test: examples tools
 	@bash tests/run
 
 # Changes one place of the sources at a time, and runs the unit tests: each line
@@ -113,7 +128,7 @@ test: examples
 # all of src, some twenty minutes long; SHARD=7/64 is another one.
 FILE ?=
 SHARD ?= $(if $(FILE),,0/64)
-mutants: tools
+mutants: prerequisites
 	@command -v cargo-mutants >/dev/null || { echo "missing: cargo-mutants; cargo install cargo-mutants --locked" >&2; exit 1; }
 	@mkdir -p $(BUILD)/mutants
 	@COMETD_SEEDS=$${COMETD_SEEDS:-30} $(CARGO) mutants --package cometd --output $(BUILD)/mutants \
@@ -131,7 +146,7 @@ soak: lib
 # What the pages say of their date is the same for the same sources.
 MAN_DATE ?= $(shell git log -1 --format=%cs 2>/dev/null || date -r CHANGELOG.md +%F)
 .PHONY: man html
-man: tools
+man: prerequisites
 	@env -u CARGO_BUILD_TARGET CARGO=$(CARGO) sh packaging/build.sh --quiet -p cometd-manual
 	@$(TARGET)/release/cometd_manual . "$(MAN_DATE)" $(BUILD)/man
 

@@ -72,6 +72,23 @@ fn https_trusts_what_the_system_trusts_and_nothing_else_200() {
 }
 
 #[test]
+fn a_client_that_is_to_trust_anybody_does_201() {
+    trusted();
+    for host in ["127.0.0.1", "elsewhere.example"] {
+        let server = Server::new(&identity(host, None));
+        let insecure = client_with(&server.url, Some(0), |it| it.set_insecure(true));
+        assert_eq!(insecure.wait(State::Connected, LIMIT), Waited::Reached);
+        insecure.disconnect(Duration::from_secs(30)).unwrap();
+        // Of the same builder, and of no other.
+        let careful = client_with(&server.url, Some(0), |it| {
+            it.set_insecure(true);
+            it.set_insecure(false);
+        });
+        assert_eq!(fatal_error(&careful).kind, ErrorKind::Tls);
+    }
+}
+
+#[test]
 fn case_never_works_the_option_ends_it_for_a_certificate_that_nobody_trusts() {
     trusted();
     let server = Server::new(&identity("127.0.0.1", None));

@@ -110,7 +110,8 @@
 /// Each request and each response.
 #define COMETD_LOG_DEBUG 4
 
-/// Everything.
+/// Everything, the bodies of requests and responses among it: up to 4096 bytes of each, of those up to 65536 bytes,
+/// without the session's id.
 #define COMETD_LOG_TRACE 5
 
 /// @}
@@ -587,7 +588,7 @@ uint32_t cometd_version(void);
 const char *cometd_version_string(void);
 
 /// Installs the log sink of the process, in place of the one before; NULL as `fn` removes it. Log lines
-/// never hold tokens, cookies, handshake extensions or the data of messages.
+/// never hold tokens, cookies or handshake extensions; the data of messages only those of COMETD_LOG_TRACE do.
 ///
 /// `max_level` is COMETD_LOG_OFF to COMETD_LOG_TRACE: what is less important is left out.
 ///
@@ -1323,6 +1324,17 @@ cometd_status cometd_client_builder_set_certificate_authorities(cometd_client_bu
                                                                 const char *pem,
                                                                 size_t len,
                                                                 bool with_system);
+
+/// Sets whether the certificates of https servers count for nothing: whoever answers is taken for the server, and hears
+/// all that is sent to it, tokens and passwords among it. Only for tests, on networks that are trusted. Each client that
+/// is built so says it in a line of the log, of COMETD_LOG_WARN.
+///
+/// `enabled` is false by default.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_insecure(cometd_client_builder *builder,
+                                                 bool enabled);
 
 /// Sets the certificate that is shown to https servers that ask for one, and its private key.
 ///

@@ -24,7 +24,8 @@ pub const COMETD_LOG_WARN: i32 = 2;
 pub const COMETD_LOG_INFO: i32 = 3;
 /// Each request and each response.
 pub const COMETD_LOG_DEBUG: i32 = 4;
-/// Everything.
+/// Everything, the bodies of requests and responses among it: up to 4096 bytes of each, of those up to 65536 bytes,
+/// without the session's id.
 pub const COMETD_LOG_TRACE: i32 = 5;
 
 /// Gets each log line: its level, one of COMETD_LOG_…; the part of the library that it comes from,
@@ -43,7 +44,7 @@ pub type cometd_log_fn = Option<
 >;
 
 /// Installs the log sink of the process, in place of the one before; NULL as `fn` removes it. Log lines
-/// never hold tokens, cookies, handshake extensions or the data of messages.
+/// never hold tokens, cookies or handshake extensions; the data of messages only those of COMETD_LOG_TRACE do.
 ///
 /// `max_level` is COMETD_LOG_OFF to COMETD_LOG_TRACE: what is less important is left out.
 ///

@@ -59,6 +59,27 @@ pub unsafe extern "C" fn cometd_client_builder_set_certificate_authorities(
     }
 }
 
+/// Sets whether the certificates of https servers count for nothing: whoever answers is taken for the server, and hears
+/// all that is sent to it, tokens and passwords among it. Only for tests, on networks that are trusted. Each client that
+/// is built so says it in a line of the log, of COMETD_LOG_WARN.
+///
+/// `enabled` is false by default.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_set_insecure(
+    builder: *mut cometd_client_builder,
+    enabled: bool,
+) -> cometd_status {
+    unsafe {
+        set("set_insecure", builder, |it| {
+            it.set_insecure(enabled);
+            Ok(())
+        })
+    }
+}
+
 /// Sets the certificate that is shown to https servers that ask for one, and its private key.
 ///
 /// `pem_chain`, of `chain_len` bytes, holds the client's certificate and behind it those that lead to an authority of the

@@ -478,6 +478,11 @@ impl Builder {
         self.tls.set_identity(chain, key)
     }
 
+    /// Whether certificates of servers count for nothing.
+    pub fn set_insecure(&mut self, insecure: bool) {
+        self.tls.set_insecure(insecure);
+    }
+
     /// Where a new client's channels start, if it takes part in replay.
     fn positions(&self, name: &Arc<str>) -> Option<Positions> {
         self.replay_start.map(|_| {
@@ -525,6 +530,10 @@ impl Builder {
         };
         let client = self.client(settings, secrets)?;
         self.resumes(&client, resumed);
+        if self.tls.is_insecure() {
+            let name = &client.shared.name;
+            tracing::warn!(target: "cometd::client", "{name}: the certificates of servers are not checked: anybody may be the server");
+        }
         Ok(client)
     }
 

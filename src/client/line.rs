@@ -157,6 +157,7 @@ impl Line {
         course: Arc<Course>,
     ) -> Sending {
         tracing::debug!(target: "cometd::client", ?endpoint, bytes = body.len(), "request");
+        self.shared.tell_body("sent", &body);
         self.shared.counters.sent(endpoint, body.len());
         let transport = self.transport.clone();
         Box::pin(async move {
@@ -169,6 +170,7 @@ impl Line {
     /// The session has counted it as so many bytes.
     fn send_frame(&mut self, socket: SocketId, endpoint: Endpoint, body: Vec<u8>, counted: usize) {
         tracing::debug!(target: "cometd::client", ?endpoint, bytes = body.len(), "frame");
+        self.shared.tell_body("sent", &body);
         self.shared.counters.frame_sent(endpoint, body.len());
         if let Some(sockets) = &mut self.sockets {
             sockets.send(socket, body, counted);
@@ -264,6 +266,7 @@ impl Line {
                 let took = now.saturating_sub(request.sent);
                 let counters = &self.shared.counters;
                 counters.replied(request.endpoint, took, body.len());
+                self.shared.tell_body("received", &body);
                 if let Some(hooks) = self.incoming() {
                     session.handle_arrived(now, id);
                     hooks.incoming(origin, body);
@@ -283,6 +286,7 @@ impl Line {
     fn received(&self, frame: &Frame) {
         let (count, bytes) = frame.size();
         self.shared.counters.frames_received(count, bytes);
+        self.shared.tell_body("received", frame.text().as_bytes());
     }
 
     /// The next frame that can be handled at once.

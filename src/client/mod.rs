@@ -3,6 +3,7 @@
 mod arguments;
 mod arrivals;
 mod board;
+mod bodies;
 mod builder;
 mod commands;
 mod disconnect;

@@ -257,7 +257,7 @@ impl Shared {
 
     /// What a server has sent stays as it is but for secrets, however it has
     /// written them.
-    fn redact_json(&self, mut json: String) -> String {
+    pub(super) fn redact_json(&self, mut json: String) -> String {
         self.secrets.redact(&mut json);
         match self.redacted_inside(&json) {
             Some(_) => r#""…""#.to_owned(),

@@ -17,6 +17,8 @@ struct Wanted {
     authorities: Vec<Certificate>,
     /// The system's trust store does not count.
     only_these: bool,
+    /// Anybody may be the server.
+    insecure: bool,
     identity: Option<Identity>,
     /// Reading the system's trust store costs a megabyte and some milliseconds,
     /// so the clients of one builder share it.
@@ -75,9 +77,22 @@ impl Tls {
         Ok(())
     }
 
+    /// No certificate of a server is looked at.
+    pub fn set_insecure(&mut self, insecure: bool) {
+        let wanted = Arc::make_mut(&mut self.0);
+        wanted.insecure = insecure;
+        wanted.made = Arc::default();
+    }
+
+    pub fn is_insecure(&self) -> bool {
+        self.0.insecure
+    }
+
     pub fn connector(&self) -> Result<TlsConnector, Error> {
         static PLAIN: PerProcess<Result<TlsConnector, String>> = PerProcess::new();
-        let is_plain = self.0.authorities.is_empty() && self.0.identity.is_none();
+        let wanted = &self.0;
+        let is_plain =
+            wanted.authorities.is_empty() && wanted.identity.is_none() && !wanted.insecure;
         let made = if is_plain { &PLAIN } else { &*self.0.made };
         let make = || {
             let made = exit::inside(|| self.make().map_err(|error| told(&error)));
@@ -96,7 +111,9 @@ impl Tls {
         let mut builder = TlsConnector::builder();
         builder
             .min_protocol_version(Some(Protocol::Tlsv12))
-            .disable_built_in_roots(self.0.only_these);
+            .disable_built_in_roots(self.0.only_these)
+            .danger_accept_invalid_certs(self.0.insecure)
+            .danger_accept_invalid_hostnames(self.0.insecure);
         for authority in &self.0.authorities {
             builder.add_root_certificate(authority.clone());
         }

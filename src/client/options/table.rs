@@ -223,6 +223,12 @@ pub static OPTIONS: &[ClientOption] = &[
         c"certificates and a key in PKCS #8 without a password, as PEM",
         c"The certificate that is shown to servers that ask for one, those above it, and its private key.",
     )),
+    switch(
+        c"cometd_client_builder_set_insecure",
+        c"false",
+        Builder::set_insecure,
+        c"Whether the certificates of servers count for nothing, so that anybody may be the server; only for tests.",
+    ),
     // What requests show.
     secret(option(
         c"cometd_client_builder_set_bearer_token",
