@@ -13,7 +13,7 @@ home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$("${RUSTC:-rustc}" --print sysroot)
 commit=$("${RUSTC:-rustc}" -vV | sed -n 's/^commit-hash: //p')
 
-# FROM=TO, the outer folders first: the last that fits is taken.
+# FROM=TO.
 maps="$home=/cargo"
 for registry in "$home"/registry/src/*; do
     [ ! -d "$registry" ] || maps="$maps
@@ -27,6 +27,8 @@ case ${CARGO_TARGET_DIR:-} in
 /*) maps="$maps
 $CARGO_TARGET_DIR=/libcometd/target" ;;
 esac
+# The compiler takes the last that fits: a folder comes behind those that it is in.
+maps=$(printf '%s\n' "$maps" | awk -F= '{ print length($1) "\t" $0 }' | sort -n | cut -f 2-)
 
 # A host's RUSTFLAGS come from its environment or from its configuration, and
 # cargo reads one place only: these stand where the others do.
