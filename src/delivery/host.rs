@@ -187,7 +187,8 @@ mod tests {
     #[test]
     fn contract_5_a_free_function_never_runs_on_the_thread_of_everybodys_io() {
         // It lives as long as whatever thread frees it.
-        let freed: &'static Freed = Box::leak(Box::default());
+        static FREED: std::sync::OnceLock<Freed> = std::sync::OnceLock::new();
+        let freed = FREED.get_or_init(Freed::default);
         let data = HostData::new(std::ptr::from_ref(freed).cast_mut().cast(), Some(free));
         let runtime = Process::current().runtime().unwrap();
         runtime.handle().spawn(async move {

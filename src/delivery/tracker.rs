@@ -500,12 +500,12 @@ mod tests {
 
     #[test]
     fn a_topic_whose_position_is_being_saved_is_not_forgotten() {
-        let own = Arc::new(std::sync::OnceLock::<Arc<Tracker>>::new());
+        let own = Arc::new(std::sync::OnceLock::<std::sync::Weak<Tracker>>::new());
         let inside = own.clone();
         let kept = Arc::new(Mutex::new(Vec::new()));
         let seen = kept.clone();
         let save = move |topic: &str, _| {
-            let Some(tracker): Option<&Arc<Tracker>> = inside.get() else {
+            let Some(tracker) = inside.get().and_then(std::sync::Weak::upgrade) else {
                 return Err("too early".to_owned());
             };
             for n in 0..2 * KEPT {
@@ -516,7 +516,7 @@ mod tests {
             Ok(())
         };
         let tracker = Arc::new(Tracker::new(Arc::new(save)));
-        let _ = own.set(tracker.clone());
+        let _ = own.set(Arc::downgrade(&tracker));
         tracker.follow("/e", |_| false);
         let body = events(&[Some(1)]);
         let ticket = tracker.hand_out(&body.message(0).unwrap()).unwrap();

@@ -1,6 +1,7 @@
 /* Disconnect and free. */
 #include "test.h"
 
+#include <dirent.h>
 #include <sched.h>
 
 TEST(the_server_sees_a_clean_disconnect)
@@ -165,6 +166,7 @@ TEST(free_aborts_without_a_word)
 
 static void *poll_until_the_end(void *argument)
 {
+    pthread_setname_np(pthread_self(), "waiter");
     cometd_event *event;
     cometd_status status;
     while ((status = cometd_client_poll(argument, -1, &event)) == COMETD_OK)
@@ -175,6 +177,7 @@ static void *poll_until_the_end(void *argument)
 
 static void *wait_until_the_end(void *argument)
 {
+    pthread_setname_np(pthread_self(), "waiter");
     cometd_status status = cometd_client_wait(argument, COMETD_STATE_UNCONNECTED, -1);
     CHECK_STATUS(status, COMETD_CLOSED);
     return NULL;
@@ -182,6 +185,7 @@ static void *wait_until_the_end(void *argument)
 
 static void *poll_many_until_the_end(void *argument)
 {
+    pthread_setname_np(pthread_self(), "waiter");
     cometd_event *events[4];
     size_t count;
     while ((count = cometd_client_poll_many(argument, -1, events, 4)) > 0)
@@ -190,21 +194,22 @@ static void *poll_many_until_the_end(void *argument)
     return NULL;
 }
 
-/* Whether all threads of the process but this one sleep in a system call. */
-static int all_others_sleep(int count)
+/* Whether so many threads that say that they wait sleep in a system call. */
+static int all_waiters_sleep(int count)
 {
     int sleeping = 0;
-    for (int id = getpid(), end = id + 200; id < end; id++) {
-        char path[64], line[512];
-        snprintf(path, sizeof path, "/proc/self/task/%d/stat", id);
-        FILE *stat = fopen(path, "re");
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *it; (it = readdir(tasks));) {
+        char path[300], line[512];
+        snprintf(path, sizeof path, "/proc/self/task/%s/stat", it->d_name);
+        FILE *stat = it->d_name[0] == '.' ? NULL : fopen(path, "re");
         if (!stat)
             continue;
-        char *state = fgets(line, sizeof line, stat) ? strstr(line, ") ") : NULL;
-        sleeping += state && state[2] == 'S' && !strstr(line, "(cometd-");
+        sleeping += fgets(line, sizeof line, stat) && strstr(line, "(waiter) S");
         fclose(stat);
     }
-    return sleeping >= count;
+    closedir(tasks);
+    return sleeping == count;
 }
 
 TEST(contract_01_free_from_any_thread_wakes_those_that_wait)
@@ -216,7 +221,7 @@ TEST(contract_01_free_from_any_thread_wakes_those_that_wait)
                                thread_start(poll_until_the_end, client),
                                thread_start(poll_many_until_the_end, client),
                                thread_start(wait_until_the_end, client)};
-        WAIT_FOR(all_others_sleep(4));
+        WAIT_FOR(all_waiters_sleep(4));
         cometd_client_free(client);
         for (int i = 0; i < 4; i++)
             thread_join(threads[i]);
@@ -227,6 +232,7 @@ TEST(contract_01_free_from_any_thread_wakes_those_that_wait)
 
 static void *poll_receiver_until_the_end(void *argument)
 {
+    pthread_setname_np(pthread_self(), "waiter");
     cometd_event *event;
     cometd_status status;
     while ((status = cometd_receiver_poll(argument, -1, &event)) == COMETD_OK)
@@ -244,7 +250,7 @@ TEST(contract_01_free_of_a_receiver_wakes_those_that_wait)
         CHECK_OK(cometd_receiver_new(client, &receiver));
         pthread_t threads[] = {thread_start(poll_receiver_until_the_end, receiver),
                                thread_start(poll_receiver_until_the_end, receiver)};
-        WAIT_FOR(all_others_sleep(2));
+        WAIT_FOR(all_waiters_sleep(2));
         cometd_receiver_free(receiver);
         thread_join(threads[0]);
         thread_join(threads[1]);

@@ -6,7 +6,8 @@ typedef struct extension {
     const char *only;     /* messages with this text; NULL: all */
     const char *field;    /* put behind the last field, NULL: nothing */
     const char *instead;  /* replaces the message, NULL: nothing */
-    int drop, slow_ms;
+    int slow_ms;
+    atomic_int drop; /* is changed while extensions run */
     cometd_status result;
     atomic_int calls, inside, freed, gone;
     atomic_int *gate;     /* waits here until it is not 0 */
