@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt::{self, Write};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use tracing::field::{Field, Visit};
@@ -38,6 +38,18 @@ pub enum Unavailable {
     Taken,
     #[error("the process was forked while its first sink was being installed")]
     Forked,
+}
+
+/// Above it there is what travels.
+static BODIES: AtomicBool = AtomicBool::new(false);
+
+/// Whether the log shows what travels.
+pub fn wants_bodies() -> bool {
+    BODIES.load(Ordering::SeqCst)
+}
+
+pub fn want_bodies(wanted: bool) {
+    BODIES.store(wanted, Ordering::SeqCst);
 }
 
 /// Replaces the sink; the one before is dropped when its last call has returned.

@@ -73,7 +73,7 @@ void log_open(const char *program, bool journal, int verbosity) {
     to.verbosity = verbosity;
     to.has_status_line = !journal && verbosity == 0 && isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0;
     /* What it warns of is told by events as well. */
-    int32_t level = verbosity >= 2 ? COMETD_LOG_TRACE : verbosity == 1 ? COMETD_LOG_INFO : COMETD_LOG_ERROR;
+    int32_t level = verbosity >= 2 ? COMETD_LOG_BODIES : verbosity == 1 ? COMETD_LOG_INFO : COMETD_LOG_ERROR;
     cometd_log_set(level, on_library_line, NULL, NULL);
 }
 

@@ -196,6 +196,7 @@ enum class log_level : std::int32_t {
     info = COMETD_LOG_INFO,
     debug = COMETD_LOG_DEBUG,
     trace = COMETD_LOG_TRACE,
+    bodies = COMETD_LOG_BODIES,
 };
 
 static_assert(std::is_same_v<std::underlying_type_t<status>, cometd_status>);

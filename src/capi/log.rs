@@ -24,9 +24,11 @@ pub const COMETD_LOG_WARN: i32 = 2;
 pub const COMETD_LOG_INFO: i32 = 3;
 /// Each request and each response.
 pub const COMETD_LOG_DEBUG: i32 = 4;
-/// Everything, the bodies of requests and responses among it: up to 4096 bytes of each, of those up to 65536 bytes,
-/// without the session's id.
+/// Everything but what travels.
 pub const COMETD_LOG_TRACE: i32 = 5;
+/// The bodies of requests and responses as well, the data of messages among them: up to 4096 bytes of each, of those up
+/// to 65536 bytes, without the session's id. Their lines have the level COMETD_LOG_TRACE.
+pub const COMETD_LOG_BODIES: i32 = 6;
 
 /// Gets each log line: its level, one of COMETD_LOG_…; the part of the library that it comes from,
 /// "cometd::session"; and its text, one line without a newline. Both texts end with the call.
@@ -44,9 +46,9 @@ pub type cometd_log_fn = Option<
 >;
 
 /// Installs the log sink of the process, in place of the one before; NULL as `fn` removes it. Log lines
-/// never hold tokens, cookies or handshake extensions; the data of messages only those of COMETD_LOG_TRACE do.
+/// never hold tokens, cookies or handshake extensions; the data of messages only with COMETD_LOG_BODIES.
 ///
-/// `max_level` is COMETD_LOG_OFF to COMETD_LOG_TRACE: what is less important is left out.
+/// `max_level` is COMETD_LOG_OFF to COMETD_LOG_BODIES: what is less important is left out.
 ///
 /// **Returns** COMETD_OK; COMETD_E_OUT_OF_RANGE: `max_level` is none of these;
 /// COMETD_E_INVALID_STATE: the library is linked into a Rust program that has a tracing subscriber of its
@@ -68,7 +70,7 @@ pub unsafe extern "C" fn cometd_log_set(
             COMETD_LOG_WARN => LevelFilter::WARN,
             COMETD_LOG_INFO => LevelFilter::INFO,
             COMETD_LOG_DEBUG => LevelFilter::DEBUG,
-            COMETD_LOG_TRACE => LevelFilter::TRACE,
+            COMETD_LOG_TRACE | COMETD_LOG_BODIES => LevelFilter::TRACE,
             other => {
                 return Err(Error::call(
                     ErrorKind::OutOfRange,
@@ -91,6 +93,7 @@ pub unsafe extern "C" fn cometd_log_set(
         });
         log::set(sink, maximum)
             .map_err(|error| Error::call(ErrorKind::InvalidState, error.to_string()))?;
+        log::want_bodies(max_level == COMETD_LOG_BODIES);
         data.arm(free_user);
         Ok(COMETD_OK)
     })

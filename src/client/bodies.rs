@@ -1,4 +1,4 @@
-//! What travels, as the log shows it at TRACE: its beginning, and nothing secret.
+//! What travels, as the log shows it to who wants it: its beginning, and nothing secret.
 
 use std::borrow::Cow;
 
@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::shared::Shared;
 use crate::bayeux::error_text::one_line;
 use crate::bayeux::json;
+use crate::log;
 
 /// Longer ones are not shown: looking for secrets in them takes its time.
 const LONGEST: usize = 64 * 1024;
@@ -32,7 +33,7 @@ const HANDSHAKE: &[&str] = &[
 
 impl Shared {
     pub(super) fn tell_body(&self, what: &'static str, body: &[u8]) {
-        if tracing::event_enabled!(target: "cometd::body", tracing::Level::TRACE) {
+        if log::wants_bodies() {
             let shown = self.shown(body);
             tracing::trace!(target: "cometd::body", bytes = body.len(), "{what} {shown}");
         }

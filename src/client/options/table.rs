@@ -466,12 +466,6 @@ pub static OPTIONS: &[ClientOption] = &[
         c"Whether the server keeps events until they are acknowledged, if it can.",
     ),
     switch(
-        c"cometd_client_builder_set_await_credentials",
-        c"false",
-        Builder::set_await_credentials,
-        c"Whether a client whose credentials are refused waits for new ones, and does not end.",
-    ),
-    switch(
         c"cometd_client_builder_set_restart",
         c"false",
         Builder::set_restart,
