@@ -1883,6 +1883,11 @@ public:
     /// The first client that is built goes on with this session, of `client::export_session`; "" takes it back.
     builder &resume(const argument &session) & { return text("resume", cometd_client_builder_set_resume, session); }
     builder &&resume(const argument &session) && { return std::move(resume(session)); }
+    /// true: any certificate of a server will do, so that anybody may be the server; only for tests.
+    builder &insecure(bool enabled) & {
+        return done("insecure", cometd_client_builder_set_insecure(get(), enabled));
+    }
+    builder &&insecure(bool enabled) && { return std::move(insecure(enabled)); }
     /// true: a client ends before its first session when what fails does not pass by itself.
     builder &fail_fast(bool enabled) & {
         return done("fail_fast", cometd_client_builder_set_fail_fast(get(), enabled));

@@ -124,6 +124,8 @@ commands() { # BLOCK
     # A port that nobody has.
     other=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' 2>/dev/null ||
         echo $((port + 1)))
+    # Commands that start no server mean the one that there is.
+    [[ ${ran[*]} == *"--port 8080"* ]] || other=$port
     {
         echo 'set -eo pipefail'
         for line in "${ran[@]}"; do
