@@ -74,8 +74,8 @@ answer : [$ok{"ext":{"replay":true}}]
 expect connect at-once as first
 also messages as subscribe : [{"channel":"/meta/subscribe","subscription":"/event/Order__e","clientId":"$client","id":"$*","ext":{"replay":{"/event/Order__e":9}}}]
 answer first
-answer subscribe : [$no{"error":"400::The channel you requested to subscribe to does not exist {/event/Order__e}"}]
 expect connect
+answer subscribe : [$no{"error":"400::The channel you requested to subscribe to does not exist {/event/Order__e}"}]
 expect disconnect
 answer
 END
