@@ -78,6 +78,7 @@ pub unsafe extern "C" fn cometd_log_set(
                 ))
             }
         };
+        let bodies = max_level == COMETD_LOG_BODIES && r#fn.is_some();
         // Armed only when the sink is in place: a refused one is not freed.
         let data = Arc::new(HostData::unarmed(user));
         let sink: Option<Arc<log::Sink>> = r#fn.map(|function| -> Arc<log::Sink> {
@@ -93,7 +94,7 @@ pub unsafe extern "C" fn cometd_log_set(
         });
         log::set(sink, maximum)
             .map_err(|error| Error::call(ErrorKind::InvalidState, error.to_string()))?;
-        log::want_bodies(max_level == COMETD_LOG_BODIES);
+        log::want_bodies(bodies);
         data.arm(free_user);
         Ok(COMETD_OK)
     })

@@ -46,7 +46,7 @@ if [[ -n $mirror ]]; then
     done
     grep -lsE '^ *Acquire::' /etc/apt/apt.conf.d/* | xargs -r cp -t "$ROOT/etc/apt/apt.conf.d"
 fi
-environment=(HOME=/root LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+environment=(HOME=/home LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     DEBIAN_FRONTEND=noninteractive no_proxy="$no_proxy")
 for variable in http_proxy https_proxy HTTP_PROXY HTTPS_PROXY; do
     [[ -z ${!variable:-} ]] || environment+=("$variable=${!variable}")
@@ -54,13 +54,13 @@ done
 while IFS= read -r variable; do
     environment+=("$variable=${!variable}")
 done < <(compgen -e | grep -E '^CARGO_(NET|HTTP|SOURCE|REGISTRIES|REGISTRY)_' || true)
-mkdir -p "$ROOT/root/.cargo"
-cp "${CARGO_HOME:-$HOME/.cargo}/config.toml" "$ROOT/root/.cargo/" 2>/dev/null || true
+mkdir -p "$ROOT/home/.cargo"
+cp "${CARGO_HOME:-$HOME/.cargo}/config.toml" "$ROOT/home/.cargo/" 2>/dev/null || true
 # Whom this machine trusts.
 authorities=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 if [[ -e $authorities ]]; then
-    cp "$authorities" "$ROOT/root/authorities.crt"
-    environment+=(CARGO_HTTP_CAINFO=/root/authorities.crt)
+    cp "$authorities" "$ROOT/home/authorities.crt"
+    environment+=(CARGO_HTTP_CAINFO=/home/authorities.crt)
 fi
 in_root() { # COMMAND: run in the folder of the clone
     chroot "$ROOT" env -i "${environment[@]}" bash -euc "cd /src; $1" >"$WORK/root.out" 2>&1 || fail "in the root: $1"
@@ -78,7 +78,7 @@ in_root 'make demo'
 contains "$(cat "$WORK/root.out")" 'events arrived'
 
 step "make install, and programs"
-everything='find / -xdev \( -path /proc -o -path /src -o -path /var -o -path /tmp -o -path /root \) -prune -o -print | sort'
+everything='find / -xdev \( -path /proc -o -path /src -o -path /var -o -path /tmp -o -path /home \) -prune -o -print | sort'
 in_root 'apt-get install -y -q --no-install-recommends cmake && mkdir /tmp/program'
 in_root "$everything"
 cp "$WORK/root.out" "$WORK/before.list"

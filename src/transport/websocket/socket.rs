@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{ready, Context, Poll};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tungstenite::error::{CapacityError, Error, ProtocolError};
@@ -98,21 +98,15 @@ impl Socket {
     }
 
     /// Ready when the system has all that was taken. When nothing can be written any
-    /// more it is [`Self::poll_message`] that tells, behind what the server has still
+    /// more it is [`Self::poll_text`] that tells, behind what the server has still
     /// said.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.0.poll_flush(context)
     }
 
     /// The next text message, or how the socket has ended. Pings are answered on the
-    /// way, and other messages passed over.
-    pub fn poll_message(&mut self, context: &mut Context<'_>) -> Poll<Result<String, Failure>> {
-        let text = ready!(self.0.poll_text(context));
-        Poll::Ready(text.map(|it| it.as_str().to_owned()))
-    }
-
-    /// The same as a part of what was read: to be dropped soon, since what it keeps is
-    /// much larger.
+    /// way, and other messages passed over. The text is a part of what was read: to be
+    /// dropped soon, since what it keeps is much larger.
     pub fn poll_text(&mut self, context: &mut Context<'_>) -> Poll<Result<Utf8Bytes, Failure>> {
         self.0.poll_text(context)
     }

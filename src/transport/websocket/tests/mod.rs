@@ -196,7 +196,8 @@ async fn unopened(client: &WebSockets) -> (Failure, bool) {
 }
 
 async fn message(socket: &mut Socket) -> Result<String, Failure> {
-    poll_fn(|context| socket.poll_message(context)).await
+    let text = poll_fn(|context| socket.poll_text(context)).await;
+    text.map(|it| it.as_str().to_owned())
 }
 
 async fn flushed(socket: &mut Socket) {
