@@ -115,7 +115,7 @@
 
 /// The bodies of requests and responses as well, the data of messages among them: up to 4096 bytes of each, of those up
 /// to 65536 bytes, without the session's id. Their lines have the level COMETD_LOG_TRACE.
-#define COMETD_LOG_BODIES 6
+#define COMETD_LOG_BODIES 16
 
 /// @}
 
@@ -593,7 +593,7 @@ const char *cometd_version_string(void);
 /// Installs the log sink of the process, in place of the one before; NULL as `fn` removes it. Log lines
 /// never hold tokens, cookies or handshake extensions; the data of messages only with COMETD_LOG_BODIES.
 ///
-/// `max_level` is COMETD_LOG_OFF to COMETD_LOG_BODIES: what is less important is left out.
+/// `max_level` is COMETD_LOG_OFF to COMETD_LOG_TRACE, or COMETD_LOG_BODIES: what is less important is left out.
 ///
 /// **Returns** COMETD_OK; COMETD_E_OUT_OF_RANGE: `max_level` is none of these;
 /// COMETD_E_INVALID_STATE: the library is linked into a Rust program that has a tracing subscriber of its

@@ -28,7 +28,7 @@ pub const COMETD_LOG_DEBUG: i32 = 4;
 pub const COMETD_LOG_TRACE: i32 = 5;
 /// The bodies of requests and responses as well, the data of messages among them: up to 4096 bytes of each, of those up
 /// to 65536 bytes, without the session's id. Their lines have the level COMETD_LOG_TRACE.
-pub const COMETD_LOG_BODIES: i32 = 6;
+pub const COMETD_LOG_BODIES: i32 = 16;
 
 /// Gets each log line: its level, one of COMETD_LOG_…; the part of the library that it comes from,
 /// "cometd::session"; and its text, one line without a newline. Both texts end with the call.
@@ -48,7 +48,7 @@ pub type cometd_log_fn = Option<
 /// Installs the log sink of the process, in place of the one before; NULL as `fn` removes it. Log lines
 /// never hold tokens, cookies or handshake extensions; the data of messages only with COMETD_LOG_BODIES.
 ///
-/// `max_level` is COMETD_LOG_OFF to COMETD_LOG_BODIES: what is less important is left out.
+/// `max_level` is COMETD_LOG_OFF to COMETD_LOG_TRACE, or COMETD_LOG_BODIES: what is less important is left out.
 ///
 /// **Returns** COMETD_OK; COMETD_E_OUT_OF_RANGE: `max_level` is none of these;
 /// COMETD_E_INVALID_STATE: the library is linked into a Rust program that has a tracing subscriber of its

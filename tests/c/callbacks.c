@@ -96,15 +96,15 @@ TEST(contract_02_events_from_before_are_given_to_it)
 TEST(contract_02_not_before_set_callback_has_returned)
 {
     peer *peer = peer_start(bayeux);
+    /* One for each client: the last events of one may come after its end. */
+    static record records[50];
     for (int i = 0; i < 50; i++) {
-        static record record;
-        memset(&record, 0, sizeof record);
         cometd_client *client = client_connected(peer_url(peer)); /* three events wait */
-        CHECK_OK(cometd_client_set_callback(client, not_early, &record, NULL));
-        int calls = record.calls;
-        record.armed = 1;
+        CHECK_OK(cometd_client_set_callback(client, not_early, &records[i], NULL));
+        int calls = records[i].calls;
+        records[i].armed = 1;
         CHECK_INT(calls, ==, 0);
-        WAIT_FOR(record.calls == 3);
+        WAIT_FOR(records[i].calls >= 3);
         client_end(client);
     }
     peer_stop(peer);

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 static atomic_int calls;
-static int number;
+static volatile int number;
 
 static void run(void *user, const cometd_event *event)
 {
@@ -28,7 +28,7 @@ int main(int argc, char **argv)
     else if (!strcmp(fault, "use"))
         cometd_client_builder_free(builder); /* and again below */
     else if (!strcmp(fault, "undefined"))
-        number = INT_MAX - 2 + argc;
+        number = INT_MAX - 2, number += argc;
     else if (cometd_client_set_callback(client, run, NULL, NULL) || cometd_client_connect(client, NULL))
         return 1;
     while (calls < 3 && !strcmp(fault, "none"))
