@@ -35,6 +35,7 @@ pub mod host;
 pub mod log;
 pub mod message;
 pub mod network;
+pub mod opaque;
 pub mod option;
 pub mod own_receiver;
 pub mod process;
