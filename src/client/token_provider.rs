@@ -1,5 +1,6 @@
 //! The program's function that fetches new credentials.
 
+use std::io;
 use std::sync::Arc;
 
 use hyper::header::HeaderValue;
@@ -65,11 +66,11 @@ impl Token {
 pub(super) type Credentials = oneshot::Receiver<Answer<HeaderValue>>;
 
 /// Asks it on a thread of its own: it may block for as long as it likes.
-pub(super) fn ask(provider: &Arc<TokenProvider>, client: &Arc<Shared>) -> Credentials {
+pub(super) fn ask(provider: &Arc<TokenProvider>, client: &Arc<Shared>) -> io::Result<Credentials> {
     let (send, receive) = oneshot::channel();
     let provider = provider.clone();
     let token = Arc::new(Token::new(client, send));
-    let started = runtime::spawn("cometd-token", move || {
+    runtime::spawn("cometd-token", move || {
         let result = {
             let _host = HostCode::enter();
             provider(TokenReason::Refused, &token)
@@ -77,11 +78,6 @@ pub(super) fn ask(provider: &Arc<TokenProvider>, client: &Arc<Shared>) -> Creden
         // Before the client learns of it: it may be the last one.
         drop(provider);
         token.0.returned(result);
-    });
-    if let Err(error) = started {
-        let (send, receive) = oneshot::channel();
-        let _ = send.send(Err(format!("no thread could be started for it: {error}")));
-        return receive;
-    }
-    receive
+    })?;
+    Ok(receive)
 }
