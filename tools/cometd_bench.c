@@ -217,10 +217,19 @@ static void publish(cometd_client *publisher, const struct options *options, cha
     size_t size = (size_t)options->size > (size_t)length + 2 ? (size_t)options->size : (size_t)length + 2;
     memset(data + length, 'x', size - (size_t)length - 2);
     memcpy(data + size - 2, "\"}", 3);
-    if (cometd_client_publish(publisher, options->publish, data, size, NULL, NULL) == COMETD_OK) return;
+    cometd_error *error = NULL;
+    cometd_status status = cometd_client_publish(publisher, options->publish, data, size, NULL, &error);
+    if (status == COMETD_OK) return;
     pthread_mutex_lock(&bench.lock);
     bench.second.refused++;
+    /* None will be any better. */
+    if (status != COMETD_E_FULL && !stopped) {
+        log_line(PRIORITY_ERROR, "%s", cometd_error_message(error));
+        fail(status == COMETD_E_CLOSED ? EXIT_FAILED : EXIT_USAGE);
+        stopped = 1;
+    }
     pthread_mutex_unlock(&bench.lock);
+    cometd_error_free(error);
 }
 
 static void measure(const struct options *options, cometd_client *publisher) {
@@ -230,7 +239,7 @@ static void measure(const struct options *options, cometd_client *publisher) {
     long second = 0;
     while (!stopped && data) {
         int64_t now = now_us();
-        for (; publisher && now < end && sent < (double)(now - start) / 1e6 * options->rate; sent++) publish(publisher, options, data);
+        for (; publisher && now < end && !stopped && sent < (double)(now - start) / 1e6 * options->rate; sent++) publish(publisher, options, data);
         if (now - printed >= 1000000 || now >= end) {
             struct counts counts = take_second();
             char name[24];
@@ -244,8 +253,11 @@ static void measure(const struct options *options, cometd_client *publisher) {
         nanosleep(&pause, NULL);
     }
     free(data);
+    double seconds = (double)(now_us() - start) / 1e6;
+    /* What is still under way counts as well. */
+    if (publisher && !stopped) cometd_client_flush(publisher, 3000, NULL);
     take_second();
-    print_row("all", options, &bench.all, (double)(now_us() - start) / 1e6);
+    print_row("all", options, &bench.all, seconds);
 }
 
 int main(int argc, char **argv) {
@@ -272,7 +284,7 @@ int main(int argc, char **argv) {
     if (is_good && await_subscriptions() && (!publisher || cometd_client_wait(publisher, COMETD_STATE_CONNECTED, START_LIMIT_MS) == COMETD_OK)) {
         print_header(options.csv);
         measure(&options, publisher);
-        bench.status = fflush(stdout) == 0 || errno == EPIPE ? EXIT_AS_ASKED : EXIT_FAILED;
+        if (bench.status < 0) bench.status = output_is_written() ? EXIT_AS_ASKED : EXIT_FAILED;
     }
     stopped = 1;
     /* All at once, and each as it can. */

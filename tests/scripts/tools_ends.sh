@@ -61,6 +61,46 @@ expect 2 cometd_sub "$URL" a
 expect 2 cometd_pub "$URL" '/a/*' 1
 expect 2 cometd_pub -l "$URL" /a 1
 expect 1 cometd_sub --oauth-token-file /nonexistent "$URL" /a
+for arguments in "-u :x" "--replay-file=" "-o own_receiver=false" "-o commands_capacity=0"; do
+    # shellcheck disable=SC2086
+    expect 2 cometd_sub $arguments "$URL" /a
+done
+expect 1 cometd_sub --replay-file /nonexistent/positions "$URL" /a
+contains "$ERRORS" "/nonexistent/positions: No such file"
+expect 2 cometd_bench -d 60 --publish /meta/x "$URL" /a
+# What is no UTF-8, and what has a NUL in it.
+expect 2 cometd_sub "$URL" $'/\377'
+expect 2 cometd_pub "$URL" $'/\377' 1
+expect 2 cometd_pub -l "$URL" $'/\377' < <(seq 3)
+expect 2 cometd_pub "$URL" /a < <(printf '"\377"')
+for tool in cometd_pub cometd_rpc; do expect 2 "$tool" "$URL" /service/echo < <(printf '1\0x'); done
+printf 'secret-token-1\0x' >nul
+expect 1 cometd_sub --oauth-token-file nul "$URL" /a
+contains "$ERRORS" "nul: there is a NUL in it"
+expect 2 cometd_sub --config nul "$URL" /a
+# A file that is no certificate is not shown: it may be a key.
+echo key-word >no.pem
+expect 2 cometd_sub --cacert no.pem "$URL" /a
+contains "$ERRORS" "no.pem: there is no certificate in it"
+[[ $ERRORS != *key-word* ]] || fail "a file is shown: $ERRORS"
+# The time counts while the input is waited for as well.
+mkfifo silent
+exec {SILENT}<>silent
+for tool in cometd_pub cometd_rpc; do expect 3 "$tool" -W 0.5 "$URL" /service/echo <silent; done
+exec {SILENT}>&-
+
+# Streams that are closed are not taken for others.
+expect 1 bash -c 'cometd_sub -C 1 "$0" /ticks <&- >&-' "$URL"
+contains "$ERRORS" "standard output: Bad file descriptor"
+expect 1 bash -c 'cometd_sub -C 1 "$0" /ticks <&- >&- 2>&-' "$URL"
+expect 1 bash -c 'cometd_pub -l "$0" /a <&-' "$URL"
+contains "$ERRORS" "standard input: Bad file descriptor"
+expect 0 bash -c 'cometd_sub -C 1 "$0" /ticks <&- 2>&-' "$URL"
+[[ $OUTPUT == *tick* ]] || fail "there is no event: $OUTPUT"
+for arguments in --help --version "-o help" "--check $URL"; do
+    expect 1 bash -c "cometd_sub $arguments >/dev/full"
+    contains "$ERRORS" "standard output: No space left"
+done
 
 # A refusal, no connection, no such host.
 expect 1 cometd_sub -E "$URL" /ticks /denied/x
@@ -92,6 +132,20 @@ exec {READER}<&-
 ended "$QUIET" 0
 expect 1 bash -c 'cometd_sub -C 1 "$0" /ticks >/dev/full' "$URL"
 contains "$ERRORS" "No space left"
+
+# A signal also ends it while nobody reads what it writes.
+mkfifo slow.pipe
+exec {SLOW}<>slow.pipe
+start blocked bash -c 'exec cometd_sub -F "$1" "$0" /ticks >slow.pipe' "$URL" "$(printf 'x%.0s' {1..60000})"
+BLOCKED=$STARTED
+seen blocked "subscribed /ticks"
+read -r -t 60 -n 1 -u "$SLOW" || fail "nothing came through the pipe"
+ticks=$(stat_of connects)
+wait_until 60 "further events" eval '(($(stat_of connects) >= ticks + 4))'
+kill -TERM "$BLOCKED"
+ended "$BLOCKED" 0
+! has blocked "standard output" || fail "a signal is no error"
+exec {SLOW}>&-
 
 # Each event is there at once: whoever reads them need not wait for more.
 : >events.err
