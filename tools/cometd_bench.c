@@ -196,20 +196,34 @@ static cometd_client *start(const cometd_client_builder *builder, const struct o
     return NULL;
 }
 
-static bool await_subscriptions(void) {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += START_LIMIT_MS / 1000;
+/* Waits for it, for as long as no signal comes. */
+static bool await(bool (*is_there)(cometd_client *), cometd_client *client, const char *what) {
+    int64_t end = now_us() + (int64_t)START_LIMIT_MS * 1000;
+    bool is_good = false;
     pthread_mutex_lock(&bench.lock);
-    while (bench.subscribed < bench.wanted && bench.status < 0 && !stopped)
-        if (pthread_cond_timedwait(&bench.changed, &bench.lock, &until) == ETIMEDOUT) {
-            log_line(PRIORITY_ERROR, "%zu of %zu subscriptions are there", bench.subscribed, bench.wanted);
+    while (bench.status < 0 && !stopped && !(is_good = is_there(client))) {
+        if (now_us() >= end) {
+            log_line(PRIORITY_ERROR, "%zu of %zu subscriptions are there, %s", bench.subscribed, bench.wanted, what);
             fail(EXIT_NO_CONNECTION);
         }
-    bench.is_measuring = bench.status < 0 && !stopped;
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 50000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_cond_timedwait(&bench.changed, &bench.lock, &until);
+    }
+    if (stopped && bench.status < 0) log_line(PRIORITY_ERROR, "ended by a signal: %zu of %zu subscriptions are there", bench.subscribed, bench.wanted);
     pthread_mutex_unlock(&bench.lock);
-    return bench.is_measuring;
+    return is_good;
 }
+
+static bool are_subscribed(cometd_client *client) {
+    (void)client;
+    return bench.subscribed >= bench.wanted;
+}
+
+static bool is_connected(cometd_client *client) { return !client || cometd_client_state(client) == COMETD_STATE_CONNECTED; }
 
 /* One message. What the client has no room for is not sent later: it would say that it was sent now. */
 static void publish(cometd_client *publisher, const struct options *options, char *data) {
@@ -279,9 +293,12 @@ int main(int argc, char **argv) {
     bool is_good = all != NULL;
     for (; is_good && started < clients && !stopped; started++) is_good = (all[started] = start(builder, &options, true)) != NULL;
     if (is_good && options.publish) is_good = (publisher = start(builder, &options, false)) != NULL;
-    if (!is_good) bench.status = EXIT_FAILED;
+    if (!is_good) fail(EXIT_FAILED);
     cometd_client_builder_free(builder);
-    if (is_good && await_subscriptions() && (!publisher || cometd_client_wait(publisher, COMETD_STATE_CONNECTED, START_LIMIT_MS) == COMETD_OK)) {
+    if (is_good && await(are_subscribed, NULL, "and no more come") && await(is_connected, publisher, "the publisher is not connected")) {
+        pthread_mutex_lock(&bench.lock);
+        bench.is_measuring = true;
+        pthread_mutex_unlock(&bench.lock);
         print_header(options.csv);
         measure(&options, publisher);
         if (bench.status < 0) bench.status = output_is_written() ? EXIT_AS_ASKED : EXIT_FAILED;

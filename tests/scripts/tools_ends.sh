@@ -166,6 +166,25 @@ kill -INT "$STARTED"
 ended "$STARTED" 1
 seen unmet "ended by a signal: 0 of 1 events came"
 
+# Nor while a server says nothing.
+SILENT_PORT=$(free_port)
+socat -u "TCP-LISTEN:$SILENT_PORT,bind=127.0.0.1,fork,reuseaddr" OPEN:asked,creat,append 2>>socat.err &
+PROCESSES+=($!)
+wait_until 60 "a silent server" listens "$SILENT_PORT"
+for tool in cometd_sub cometd_pub cometd_rpc "cometd_bench --publish /service/a"; do
+    : >asked
+    message=(1)
+    [[ $tool != cometd_sub && $tool != cometd_bench* ]] || message=()
+    # shellcheck disable=SC2086
+    start unanswered $tool "http://127.0.0.1:$SILENT_PORT/" /service/a "${message[@]}"
+    wait_until 60 "a request of $tool" test -s asked
+    kill -INT "$STARTED"
+    wait_until 10 "the end of $tool" gone "$STARTED"
+    status=0
+    wait "$STARTED" || status=$?
+    [[ $status == 1 || $tool == cometd_sub ]] || fail "$tool ended with $status"
+done
+
 # Where the standard error is a terminal, a line of status.
 TERM=xterm script -qec "cometd_sub -C 20 $URL /ticks >/dev/null" terminal.out </dev/null >/dev/null 2>&1 || fail "it does not run on a terminal"
 grep -qE $'\033\\[KCONNECTED  [0-9]+ events  1 subscriptions' terminal.out || fail "there is no line of status: $(cat -v terminal.out)"
