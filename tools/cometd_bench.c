@@ -1,4 +1,5 @@
 /* How fast events are; see cometd_bench.1. */
+#include "command.h"
 #include "log.h"
 #include "options.h"
 #include "session.h"
@@ -312,6 +313,7 @@ int main(int argc, char **argv) {
         if (all[at]) cometd_client_wait(all[at], COMETD_STATE_CLOSED, 3000);
     cometd_client_free(publisher);
     for (size_t at = 0; at < started; at++) cometd_client_free(all[at]);
+    commands_end();
     free(all);
     options_free(&options);
     log_close();

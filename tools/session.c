@@ -1,5 +1,6 @@
 #include "session.h"
 
+#include "command.h"
 #include "credentials.h"
 #include "log.h"
 #include "positions.h"
@@ -170,9 +171,17 @@ static void tell_watchdog(void) {
     service_manager_tell("WATCHDOG=1");
 }
 
+static void see_to_the_time(struct session *session) {
+    if (session->deadline < 0 || session->status >= 0 || now_ms() < session->deadline) return;
+    const char *missing = session->missing ? session->missing(session) : NULL;
+    if (missing || !session->was_connected) say_missing(session, "the time is up", missing);
+    session_end(session, EXIT_TIME);
+}
+
 bool session_goes_on(void *user) {
     struct session *session = user;
     read_signals(session);
+    see_to_the_time(session);
     if (session->options->notify) tell_watchdog();
     return session->status < 0;
 }
@@ -279,13 +288,6 @@ static int next_wait(const struct session *session) {
     return wait < 0 ? 0 : (int)wait;
 }
 
-static void see_to_the_time(struct session *session) {
-    if (session->deadline < 0 || session->status >= 0 || now_ms() < session->deadline) return;
-    const char *missing = session->missing ? session->missing(session) : NULL;
-    if (missing || !session->was_connected) say_missing(session, "the time is up", missing);
-    session_end(session, EXIT_TIME);
-}
-
 /* A pipe that has room takes so much without waiting. */
 static size_t takes_at_once(void) {
     static size_t length;
@@ -309,7 +311,6 @@ bool session_write(struct session *session, const char *bytes, size_t length) {
             if (written > 0) bytes += written;
             if (written > 0) length -= (size_t)written;
         }
-        if (length > 0) see_to_the_time(session);
         if (length > 0 && !error) session_goes_on(session);
     }
     if (length == 0) return true;
@@ -372,6 +373,7 @@ int session_close(struct session *session) {
     }
     positions_write(session->positions, true);
     cometd_client_free(session->client);
+    commands_end();
     positions_close(session->positions);
     log_close();
     free(session->last_error);

@@ -270,6 +270,17 @@ expect 0 cometd_sub -C 1 --exec 'cat >eaten' --config cometd.conf
 contains "$(cat eaten)" '"replayId":3'
 [[ $(cat positions) == "3 /event/x" ]] || fail "an event that was handled is not done with"
 
+# The time counts meanwhile, and a command that finds a token does not outlive the tool.
+control "/publish?channel=/event/x" >/dev/null
+expect 3 cometd_sub -W 2 --forever --exec false --config cometd.conf
+contains "$ERRORS" "--exec: ended with status 1"
+COMETD_TOKEN='' start orphan cometd_sub --forever \
+    --token-command 'trap "echo >its.end; exit" TERM; echo >its.begin; sleep 600 & wait' "$URL" /a
+wait_until 60 "the command" test -e its.begin
+kill -TERM "$STARTED"
+ended "$STARTED" 0
+wait_until 60 "the end of the command" test -e its.end
+
 # A file of positions that is none is no first start.
 echo rubbish >positions
 expect 1 cometd_sub -C 1 --config cometd.conf
