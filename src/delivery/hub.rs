@@ -269,13 +269,14 @@ impl Hub {
     }
 
     /// Tells every receiver of room for calls when it is there, with so many under
-    /// way; whether it did.
-    pub fn keep_promise(&self, outstanding: usize) -> bool {
+    /// way; whether it did. `first` is called before anybody can have heard of it.
+    pub fn keep_promise(&self, outstanding: usize, first: impl FnOnce()) -> bool {
         let taken = outstanding.saturating_add(self.unread_outcomes());
         let state = lock(&self.state);
         if state.closed || !self.room.keep_promise(taken) {
             return false;
         }
+        first();
         let notice = Arc::new(Notice::Room);
         for queue in &state.queues {
             queue.push_notice(&notice, None);
