@@ -520,6 +520,15 @@ typedef cometd_status (*cometd_request_fn)(void *user, cometd_request *request);
 /// @ingroup cometd_client
 typedef int32_t cometd_state;
 
+/// A descriptor that the system can wait for: on Windows what a HANDLE or a SOCKET is there, elsewhere a file descriptor.
+/// Where there is none it is -1.
+/// @ingroup cometd_receiver
+#ifdef _WIN32
+typedef uintptr_t cometd_fd;
+#else
+typedef int cometd_fd;
+#endif
+
 /// Gets each event of a receiver.
 ///
 /// `user` is what was given to _set_callback. `event` belongs to the library and
@@ -2353,7 +2362,7 @@ size_t cometd_client_poll_many(cometd_client *client,
 /// **Returns** the descriptor; -1 when `client` is NULL, has crossed a fork, was built without a receiver of
 /// its own, or the system has no descriptor left.
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-ptrdiff_t cometd_client_fd(cometd_client *client);
+cometd_fd cometd_client_fd(cometd_client *client);
 
 /// Has each event given to a function instead of to cometd_client_poll, from the oldest on
 /// that was not taken yet; see cometd_event_fn. NULL as `fn` removes it again.
@@ -2458,7 +2467,7 @@ size_t cometd_receiver_poll_many(cometd_receiver *receiver,
 ///
 /// **Returns** the descriptor; -1 when `receiver` is NULL, has crossed a fork, or the system has no descriptor left.
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-ptrdiff_t cometd_receiver_fd(cometd_receiver *receiver);
+cometd_fd cometd_receiver_fd(cometd_receiver *receiver);
 
 /// Has each event given to a function instead of to cometd_receiver_poll, from the oldest on
 /// that was not taken yet; see cometd_event_fn. NULL as `fn` removes it again.

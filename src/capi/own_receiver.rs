@@ -1,6 +1,6 @@
 //! The events of a client's own receiver.
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 
 use super::boundary::{act, required, write};
@@ -12,6 +12,10 @@ use super::reading::{clear, poll, poll_many, set_callback};
 use super::status::cometd_status;
 use crate::delivery::Queue;
 use crate::error::{Error, ErrorKind};
+
+/// A descriptor that the system can wait for: on Windows what a HANDLE or a SOCKET is there, elsewhere a file descriptor.
+/// Where there is none it is -1.
+pub type cometd_fd = c_int;
 
 /// The queue of the client's own receiver.
 unsafe fn own_queue(client: *const cometd_client) -> Result<Arc<Queue>, Error> {
@@ -93,9 +97,9 @@ pub unsafe extern "C" fn cometd_client_poll_many(
 /// its own, or the system has no descriptor left.
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 #[no_mangle]
-pub unsafe extern "C" fn cometd_client_fd(client: *mut cometd_client) -> isize {
+pub unsafe extern "C" fn cometd_client_fd(client: *mut cometd_client) -> cometd_fd {
     act(-1, || match unsafe { own_queue(client) } {
-        Ok(queue) => queue.fd().map_or(-1, |fd| fd as isize),
+        Ok(queue) => queue.fd().unwrap_or(-1),
         Err(_) => -1,
     })
 }

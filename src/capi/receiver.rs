@@ -8,6 +8,7 @@ use super::call::call_plain;
 use super::client::cometd_client;
 use super::event::{cometd_event, cometd_event_fn};
 use super::host::cometd_free_fn;
+use super::own_receiver::cometd_fd;
 use super::reading::{clear, poll, poll_many, set_callback};
 use super::status::{cometd_status, COMETD_OK};
 use crate::client::Receiver;
@@ -141,9 +142,9 @@ pub unsafe extern "C" fn cometd_receiver_poll_many(
 /// **Returns** the descriptor; -1 when `receiver` is NULL, has crossed a fork, or the system has no descriptor left.
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 #[no_mangle]
-pub unsafe extern "C" fn cometd_receiver_fd(receiver: *mut cometd_receiver) -> isize {
+pub unsafe extern "C" fn cometd_receiver_fd(receiver: *mut cometd_receiver) -> cometd_fd {
     act(-1, || match unsafe { cometd_receiver::queue(receiver) } {
-        Ok(queue) => queue.fd().map_or(-1, |fd| fd as isize),
+        Ok(queue) => queue.fd().unwrap_or(-1),
         Err(_) => -1,
     })
 }

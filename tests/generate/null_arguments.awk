@@ -68,7 +68,7 @@ function neutral(type) {
     if (fn == "cometd_error_retry_in_ms") return "-1"
     if (fn == "cometd_error_status") return "COMETD_OK"
     if (type == "cometd_status") return "COMETD_E_INVALID_ARGUMENT"
-    if (type == "ptrdiff_t") return "-1"
+    if (type == "cometd_fd") return "-1"
     if (type ~ /\*$/) return "NULL"
     if (type ~ /^(size_t|bool|int32_t|uint32_t|uint64_t|cometd_state)$/) return "0"
     if (type == "void") return "nothing"
