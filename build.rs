@@ -131,6 +131,7 @@ fn main() {
         "replay",
         "receiver",
         "event",
+        "event_view",
         "message",
         "log",
         "process",
@@ -216,8 +217,12 @@ fn arrange(header: &str) -> String {
                 .sum();
             let (comment, declaration) = item.split_at(declaration);
             let declaration = match declaration {
-                "typedef int cometd_fd;" => DESCRIPTOR,
-                other => other,
+                "typedef int cometd_fd;" => DESCRIPTOR.to_string(),
+                // With a tag, it can be declared before.
+                other => other.replace(
+                    "typedef struct {",
+                    &format!("typedef struct {} {{", name(item)),
+                ),
             };
             types.push(format!(
                 "{comment}/// @ingroup {}\n{declaration}",

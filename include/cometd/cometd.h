@@ -568,6 +568,63 @@ typedef cometd_status (*cometd_replay_load_fn)(void *user,
 /// @ingroup cometd_client_builder
 typedef cometd_status (*cometd_replay_save_fn)(void *user, const char *channel, int64_t position);
 
+/// What an event holds, by cometd_event_look. What it does not have is 0 or NULL. Texts end in NUL; their lengths do not
+/// count it.
+///
+/// What would have to be parsed first is not here: the replay id and the bytes of a binary message, which the functions
+/// of `message` give.
+///
+/// Later versions of the library add fields at the end.
+/// @ingroup cometd_event
+typedef struct cometd_event_view {
+  /// One of COMETD_EVENT_…, as cometd_event_type.
+  int32_t type;
+  /// Of a COMETD_EVENT_STATE, as cometd_event_state.
+  cometd_state state;
+  /// The state before.
+  cometd_state previous;
+  /// 1 when a COMETD_EVENT_SUBSCRIBED is a renewal, as cometd_event_is_renewed.
+  int32_t is_renewed;
+  /// Of `error`, as cometd_error_status.
+  cometd_status error_status;
+  /// Of `error`, as cometd_error_phase.
+  int32_t error_phase;
+  /// Of the call that the event ends, as cometd_event_id.
+  uint64_t id;
+  /// Of a COMETD_EVENT_DROPPED, as cometd_event_dropped.
+  uint64_t dropped;
+  /// What the program has given to the call that the event ends.
+  void *opaque;
+  /// As cometd_event_channel.
+  const char *channel;
+  /// Of `channel`, in bytes.
+  size_t channel_len;
+  /// The JSON of `message`, as cometd_message_data.
+  const char *data;
+  /// Of `data`, in bytes.
+  size_t data_len;
+  /// JSON: of a COMETD_EVENT_MESSAGE as cometd_message_ext, of others as cometd_event_ext.
+  const char *ext;
+  /// Of `ext`, in bytes.
+  size_t ext_len;
+  /// The JSON of the id of `message`, as cometd_message_id.
+  const char *message_id;
+  /// Of `message_id`, in bytes.
+  size_t message_id_len;
+  /// The JSON of a COMETD_EVENT_ADVICE, as cometd_event_advice.
+  const char *advice;
+  /// Of `advice`, in bytes.
+  size_t advice_len;
+  /// Of `error`, as cometd_error_message.
+  const char *error_message;
+  /// Of `error_message`, in bytes.
+  size_t error_message_len;
+  /// As cometd_event_message.
+  const cometd_message *message;
+  /// As cometd_event_error.
+  const cometd_error *error;
+} cometd_event_view;
+
 /// Gets each log line: its level, one of COMETD_LOG_…; the part of the library that it comes from,
 /// "cometd::session"; and its text, one line without a newline. Both texts end with the call.
 ///
@@ -2581,6 +2638,31 @@ uint64_t cometd_event_dropped(const cometd_event *event);
 /// **Threads** any. **Blocks** never, except for what the host's own function
 /// does. **Since** 0.1.
 void cometd_event_free(cometd_event *event);
+
+/// Gives all that an event holds in one call: what many calls of the functions of cometd_event and of its message and
+/// error give. It parses nothing.
+///
+/// `view` receives it. `size` is sizeof(cometd_event_view), by which the library knows which fields the program has: what
+/// is behind `size` is not written, and fields that the library does not have become 0.
+///
+/// ```c
+/// cometd_event_view view;
+/// if (cometd_event_look(event, &view, sizeof view) == COMETD_OK && view.type == COMETD_EVENT_MESSAGE)
+///     printf("%s %s\n", view.channel, view.data);
+/// ```
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `event` or `view` is NULL, or `size` is less than the first field.
+/// **Threads** any. **Blocks** never. **Ownership** all texts and objects are the event's. **Since** 0.1.
+cometd_status cometd_event_look(const cometd_event *event,
+                                cometd_event_view *view,
+                                size_t size);
+
+/// Frees `count` events that a _poll gave, each as cometd_event_free does, in their order. Those that are NULL are passed
+/// over.
+///
+/// **Threads** any. **Blocks** never, except for what the host's own function does; see cometd_event_free. **Since** 0.1.
+void cometd_events_free(cometd_event **events,
+                        size_t count);
 
 /// @}
 

@@ -773,56 +773,55 @@ private:
 
 inline message message_view::retain() const noexcept { return message(cometd_message_retain(message_)); }
 
-/// An event inside a callback, with which it ends, or of an owner.
+/// An event inside a callback, with which it ends, or of an owner. It is read by one call when it is made.
 class event_view {
 public:
     event_view() noexcept = default;
-    explicit event_view(const cometd_event *event) noexcept : event_(event) {}
+    explicit event_view(const cometd_event *event) noexcept : event_(event) {
+        if (event != nullptr) {
+            static_cast<void>(cometd_event_look(event, &seen_, sizeof seen_));
+        }
+    }
 
     /// Whether there is one; of none the type is 0.
     [[nodiscard]] explicit operator bool() const noexcept { return event_ != nullptr; }
-    [[nodiscard]] event_type type() const noexcept { return static_cast<event_type>(cometd_event_type(event_)); }
+    [[nodiscard]] event_type type() const noexcept { return static_cast<event_type>(seen_.type); }
     [[nodiscard]] std::optional<message_view> message() const noexcept {
-        const cometd_message *message = cometd_event_message(event_);
-        return message == nullptr ? std::nullopt : std::optional(message_view(message));
+        return seen_.message == nullptr ? std::nullopt : std::optional(message_view(seen_.message));
     }
     [[nodiscard]] std::optional<error_view> error() const noexcept {
-        const cometd_error *error = cometd_event_error(event_);
-        return error == nullptr ? std::nullopt : std::optional(error_view(error));
+        return seen_.error == nullptr ? std::nullopt : std::optional(error_view(seen_.error));
     }
     /// The new state of an event_type::state.
-    [[nodiscard]] cometd::state state() const noexcept {
-        return static_cast<cometd::state>(cometd_event_state(event_, nullptr));
-    }
+    [[nodiscard]] cometd::state state() const noexcept { return static_cast<cometd::state>(seen_.state); }
     /// The one before.
-    [[nodiscard]] cometd::state previous_state() const noexcept {
-        cometd_state previous = COMETD_STATE_IDLE;
-        cometd_event_state(event_, &previous);
-        return static_cast<cometd::state>(previous);
-    }
+    [[nodiscard]] cometd::state previous_state() const noexcept { return static_cast<cometd::state>(seen_.previous); }
     /// What `subscribe`, `unsubscribe`, `publish` or `remote_call` returned; 0 when it is about none.
-    [[nodiscard]] std::uint64_t id() const noexcept { return cometd_event_id(event_); }
+    [[nodiscard]] std::uint64_t id() const noexcept { return seen_.id; }
     [[nodiscard]] std::optional<std::string_view> channel() const noexcept {
-        return detail::view(cometd_event_channel(event_));
+        return detail::view(seen_.channel, seen_.channel_len);
     }
     /// The JSON of the message; empty without one.
-    [[nodiscard]] std::string_view data() const noexcept { return message_view(cometd_event_message(event_)).data(); }
+    [[nodiscard]] std::string_view data() const noexcept {
+        return detail::view(seen_.data, seen_.data_len).value_or("");
+    }
     /// The JSON of an event_type::advice.
     [[nodiscard]] std::optional<std::string_view> advice() const noexcept {
-        return detail::part(cometd_event_advice, event_);
+        return detail::view(seen_.advice, seen_.advice_len);
     }
-    /// The JSON of the ext of the reply that the event is of.
+    /// The JSON of the ext of the message, or of the reply that the event is of.
     [[nodiscard]] std::optional<std::string_view> ext() const noexcept {
-        return detail::part(cometd_event_ext, event_);
+        return detail::view(seen_.ext, seen_.ext_len);
     }
     /// Whether an event_type::subscribed tells of a subscription made again, in a new session.
-    [[nodiscard]] bool is_renewed() const noexcept { return cometd_event_is_renewed(event_); }
+    [[nodiscard]] bool is_renewed() const noexcept { return seen_.is_renewed != 0; }
     /// How many messages an event_type::dropped stands for.
-    [[nodiscard]] std::uint64_t dropped() const noexcept { return cometd_event_dropped(event_); }
+    [[nodiscard]] std::uint64_t dropped() const noexcept { return seen_.dropped; }
     [[nodiscard]] const cometd_event *get() const noexcept { return event_; }
 
 private:
     const cometd_event *event_ = nullptr;
+    cometd_event_view seen_{};
 };
 
 /// An event that was polled.
@@ -934,9 +933,7 @@ public:
     [[nodiscard]] event take(std::size_t index) noexcept { return event(std::exchange(events_[index], nullptr)); }
     /// Frees them all. The room for them stays.
     void clear() noexcept {
-        while (count_ > 0) {
-            cometd_event_free(events_[--count_]);
-        }
+        cometd_events_free(events_.data(), std::exchange(count_, 0));
     }
     /// Takes the place of what it held: `poll` is given the room and tells how many it has put there.
     template <class Poll>
