@@ -542,6 +542,24 @@ typedef int cometd_fd;
 /// @ingroup cometd_event
 typedef void (*cometd_event_fn)(void *user, const cometd_event *event);
 
+/// Gets up to 256 events of a receiver at once, the oldest first.
+///
+/// `user` is what was given to _set_events_callback. `events` and each of its `count` events, at least one, belong to
+/// the library and end with the call; cometd_message_retain keeps a message.
+///
+/// What holds for cometd_event_fn holds here as well. The program is done with all events of a call when it has
+/// returned: then their replay positions are saved, in their order, and with COMETD_OVERFLOW_BLOCK they no longer take
+/// room.
+/// @ingroup cometd_event
+typedef void (*cometd_events_fn)(void *user, const cometd_event *const *events, size_t count);
+
+/// Tells that there is something to poll.
+///
+/// `user` is what was given to _set_wake. Inside it, what holds inside a callback holds; for one receiver one call runs
+/// at a time. It gets no event: what it does is to wake who polls.
+/// @ingroup cometd_receiver
+typedef void (*cometd_wake_fn)(void *user);
+
 /// Looks up the position that the host has stored for a channel; see
 /// cometd_client_builder_set_replay_store.
 ///
@@ -2428,8 +2446,9 @@ cometd_fd cometd_client_fd(cometd_client *client);
 /// when the callback is replaced or removed is not waited for; `free_user` tells when none is.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL;
-/// COMETD_E_INVALID_STATE: the client was built without a receiver of its own; COMETD_E_SYSTEM: no
-/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// COMETD_E_INVALID_STATE: the client was built without a receiver of its own, or has a callback of
+/// another kind (cometd_client_set_events_callback, _set_wake); COMETD_E_SYSTEM: no thread
+/// could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
 /// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
 /// `free_user` (may be NULL), once: after the callback was replaced or removed, or the
 /// client was freed. **Since** 0.1.
@@ -2437,6 +2456,48 @@ cometd_status cometd_client_set_callback(cometd_client *client,
                                          cometd_event_fn fn,
                                          void *user,
                                          cometd_free_fn free_user);
+
+/// Has events given to a function many at a time instead of to cometd_client_poll, from the oldest on
+/// that was not taken yet; see cometd_events_fn. NULL as `fn` removes it again.
+///
+/// It takes the place of one that was set by this function. While another kind is installed, by
+/// cometd_client_set_callback or cometd_client_set_wake, it is refused. For the rest it is as
+/// cometd_client_set_callback.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_INVALID_STATE: a callback of another
+/// kind is installed, or the client was built without a receiver of its own; COMETD_E_SYSTEM: no
+/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
+/// `free_user` (may be NULL), once: after the callback was replaced or removed, or the
+/// client was freed. **Since** 0.1.
+cometd_status cometd_client_set_events_callback(cometd_client *client,
+                                                cometd_events_fn fn,
+                                                void *user,
+                                                cometd_free_fn free_user);
+
+/// Has a function called when there is something to poll: for hosts that can watch no descriptor.
+/// NULL as `fn` removes it again.
+///
+/// It is called once when something comes to a receiver that was empty, COMETD_EVENT_CLOSED too,
+/// and once soon after this call when there is something already, or nothing comes any more. The
+/// next call comes after a poll has taken the last event, or has found none; so whoever is woken
+/// polls, on any thread, until COMETD_NONE or COMETD_CLOSED (of _poll_many: until there are none).
+/// It may find nothing, when somebody else has polled meanwhile.
+///
+/// It takes the place of one that was set by this function. While another kind is installed, by
+/// cometd_client_set_callback or cometd_client_set_events_callback, it is refused, and so
+/// are these while it is installed. The descriptor works beside it.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_INVALID_STATE: a callback of another
+/// kind is installed, or the client was built without a receiver of its own; COMETD_E_SYSTEM: no
+/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
+/// `free_user` (may be NULL), once: after the function was replaced or removed, or the
+/// client was freed. **Since** 0.1.
+cometd_status cometd_client_set_wake(cometd_client *client,
+                                     cometd_wake_fn fn,
+                                     void *user,
+                                     cometd_free_fn free_user);
 
 /// Sets where the next cometd_client_subscribe to a channel starts, in the order of the
 /// calls: also one that the client is subscribed to already, whose events then come again
@@ -2533,6 +2594,7 @@ cometd_fd cometd_receiver_fd(cometd_receiver *receiver);
 /// when the callback is replaced or removed is not waited for; `free_user` tells when none is.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `receiver` is NULL;
+/// COMETD_E_INVALID_STATE: a callback of another kind is installed (cometd_receiver_set_events_callback, _set_wake);
 /// COMETD_E_SYSTEM: no thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
 /// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
 /// `free_user` (may be NULL), once: after the callback was replaced or removed, or the
@@ -2541,6 +2603,48 @@ cometd_status cometd_receiver_set_callback(cometd_receiver *receiver,
                                            cometd_event_fn fn,
                                            void *user,
                                            cometd_free_fn free_user);
+
+/// Has events given to a function many at a time instead of to cometd_receiver_poll, from the oldest on
+/// that was not taken yet; see cometd_events_fn. NULL as `fn` removes it again.
+///
+/// It takes the place of one that was set by this function. While another kind is installed, by
+/// cometd_receiver_set_callback or cometd_receiver_set_wake, it is refused. For the rest it is as
+/// cometd_receiver_set_callback.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `receiver` is NULL; COMETD_E_INVALID_STATE: a callback of another
+/// kind is installed; COMETD_E_SYSTEM: no
+/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
+/// `free_user` (may be NULL), once: after the callback was replaced or removed, or the
+/// receiver was freed. **Since** 0.1.
+cometd_status cometd_receiver_set_events_callback(cometd_receiver *receiver,
+                                                  cometd_events_fn fn,
+                                                  void *user,
+                                                  cometd_free_fn free_user);
+
+/// Has a function called when there is something to poll: for hosts that can watch no descriptor.
+/// NULL as `fn` removes it again.
+///
+/// It is called once when something comes to a receiver that was empty, COMETD_EVENT_CLOSED too,
+/// and once soon after this call when there is something already, or nothing comes any more. The
+/// next call comes after a poll has taken the last event, or has found none; so whoever is woken
+/// polls, on any thread, until COMETD_NONE or COMETD_CLOSED (of _poll_many: until there are none).
+/// It may find nothing, when somebody else has polled meanwhile.
+///
+/// It takes the place of one that was set by this function. While another kind is installed, by
+/// cometd_receiver_set_callback or cometd_receiver_set_events_callback, it is refused, and so
+/// are these while it is installed. The descriptor works beside it.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `receiver` is NULL; COMETD_E_INVALID_STATE: a callback of another
+/// kind is installed; COMETD_E_SYSTEM: no
+/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
+/// `free_user` (may be NULL), once: after the function was replaced or removed, or the
+/// receiver was freed. **Since** 0.1.
+cometd_status cometd_receiver_set_wake(cometd_receiver *receiver,
+                                       cometd_wake_fn fn,
+                                       void *user,
+                                       cometd_free_fn free_user);
 
 /// @}
 

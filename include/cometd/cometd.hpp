@@ -951,6 +951,28 @@ private:
     std::size_t count_ = 0;
 };
 
+/// Events inside a callback that gets several, with which they end; `for (auto event : events)` gives each as a view.
+class event_span {
+public:
+    using iterator = detail::event_iterator<const cometd_event *>;
+
+    event_span(const cometd_event *const *events, std::size_t count) noexcept : events_(events), count_(count) {}
+
+    [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+    [[nodiscard]] std::size_t size() const noexcept { return count_; }
+    [[nodiscard]] event_view operator[](std::size_t index) const noexcept {
+        return event_view(*std::next(events_, static_cast<std::ptrdiff_t>(index)));
+    }
+    [[nodiscard]] iterator begin() const noexcept { return iterator(events_); }
+    [[nodiscard]] iterator end() const noexcept {
+        return iterator(std::next(events_, static_cast<std::ptrdiff_t>(count_)));
+    }
+
+private:
+    const cometd_event *const *events_;
+    std::size_t count_;
+};
+
 /// All events of a client or receiver: `for (auto &event : client.events())` ends when none comes any
 /// more, or when none comes in time.
 template <class Source>
@@ -997,12 +1019,28 @@ private:
 };
 
 using event_callback = move_only_function<void(const event_view &)>;
+using events_callback = move_only_function<void(const event_span &)>;
+using wake_callback = move_only_function<void()>;
 
 namespace detail {
 
 inline void call_event(void *user, const cometd_event *event) {
     guarded<event_callback>(user, COMETD_OK, [event](event_callback &function) {
         function(event_view(event));
+        return COMETD_OK;
+    });
+}
+
+inline void call_events(void *user, const cometd_event *const *events, std::size_t count) {
+    guarded<events_callback>(user, COMETD_OK, [events, count](events_callback &function) {
+        function(event_span(events, count));
+        return COMETD_OK;
+    });
+}
+
+inline void call_wake(void *user) {
+    guarded<wake_callback>(user, COMETD_OK, [](wake_callback &function) {
+        function();
         return COMETD_OK;
     });
 }
@@ -1017,6 +1055,8 @@ struct source_functions<cometd_client> {
     static constexpr auto poll_many = cometd_client_poll_many;
     static constexpr auto fd = cometd_client_fd;
     static constexpr auto set_callback = cometd_client_set_callback;
+    static constexpr auto set_events_callback = cometd_client_set_events_callback;
+    static constexpr auto set_wake = cometd_client_set_wake;
 };
 
 template <>
@@ -1025,6 +1065,8 @@ struct source_functions<cometd_receiver> {
     static constexpr auto poll_many = cometd_receiver_poll_many;
     static constexpr auto fd = cometd_receiver_fd;
     static constexpr auto set_callback = cometd_receiver_set_callback;
+    static constexpr auto set_events_callback = cometd_receiver_set_events_callback;
+    static constexpr auto set_wake = cometd_receiver_set_wake;
 };
 
 /// What clients and receivers have in common.
@@ -1082,6 +1124,18 @@ public:
     }
     /// Removes the callback; a call that is running is not waited for.
     [[nodiscard]] result<void> try_remove_callback() { return try_set_callback(nullptr); }
+    /// The same with many events at a time. One of these three functions is installed at a time.
+    [[nodiscard]] result<void> try_set_events_callback(events_callback function, exception_handler on_exception = {}) {
+        return set<events_callback>("set_events_callback", functions::set_events_callback, call_events,
+            std::move(function), std::move(on_exception));
+    }
+    [[nodiscard]] result<void> try_remove_events_callback() { return try_set_events_callback(nullptr); }
+    /// Has `function` called once when there is something to poll, and again after a poll has left nothing.
+    [[nodiscard]] result<void> try_set_wake(wake_callback function, exception_handler on_exception = {}) {
+        return set<wake_callback>(
+            "set_wake", functions::set_wake, call_wake, std::move(function), std::move(on_exception));
+    }
+    [[nodiscard]] result<void> try_remove_wake() { return try_set_wake(nullptr); }
 #if COMETD_EXCEPTIONS
     [[nodiscard]] std::optional<event> poll(duration timeout = forever) { return try_poll(timeout).value(); }
     [[nodiscard]] status poll(event &out, duration timeout = forever) { return try_poll(out, timeout).value(); }
@@ -1089,6 +1143,14 @@ public:
         try_set_callback(std::move(function), std::move(on_exception)).value();
     }
     void remove_callback() { try_remove_callback().value(); }
+    void set_events_callback(events_callback function, exception_handler on_exception = {}) {
+        try_set_events_callback(std::move(function), std::move(on_exception)).value();
+    }
+    void remove_events_callback() { try_remove_events_callback().value(); }
+    void set_wake(wake_callback function, exception_handler on_exception = {}) {
+        try_set_wake(std::move(function), std::move(on_exception)).value();
+    }
+    void remove_wake() { try_remove_wake().value(); }
 #endif
 
 protected:

@@ -40,7 +40,7 @@ function good(type, name) {
     if (type == "int64_t *" && name == "id") return "&f.replay_id"
     if (type == "int64_t") return "-1"
     if (type == "cometd_state *" && name == "previous") return "&f.previous"
-    if (type ~ /^cometd_(event|free|token|log|replay_load|replay_save|extension|handshake|request)_fn$/ || type == "void *") return "NULL"
+    if (type ~ /^cometd_(event|events|wake|free|token|log|replay_load|replay_save|extension|handshake|request)_fn$/ || type == "void *") return "NULL"
     if (type == "size_t" && name ~ /^(meta_)?len$/) return "2"
     if (type == "size_t" && name == "cap" && types[i - 1] == "char *") return "sizeof f.buffer"
     if (type == "cometd_event_view *") return "&f.view"
