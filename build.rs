@@ -124,6 +124,7 @@ fn main() {
         "transport",
         "subscription",
         "publish",
+        "opaque",
         "statistics",
         "disconnect",
         "handover",

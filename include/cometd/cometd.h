@@ -611,7 +611,7 @@ typedef struct cometd_event_view {
   uint64_t id;
   /// Of a COMETD_EVENT_DROPPED, as cometd_event_dropped.
   uint64_t dropped;
-  /// What the program has given to the call that the event ends.
+  /// What the program gave to that call, as cometd_event_opaque.
   void *opaque;
   /// As cometd_event_channel.
   const char *channel;
@@ -2286,6 +2286,140 @@ cometd_status cometd_client_flush(cometd_client *client,
                                   int32_t timeout_ms,
                                   cometd_error **err);
 
+/// As cometd_client_subscribe, with a value of the program's that cometd_event_opaque gives back: with
+/// each event that has the call's id, also when the library has subscribed again, and with each
+/// COMETD_EVENT_ERROR without an id that tells of such an attempt. So an event that comes before the call has
+/// returned finds its caller.
+///
+/// Where several calls subscribe to one channel, each outcome has the value of its own call; what the library
+/// does by itself has that of the first of them that gave one. Messages have none. After
+/// cometd_client_resume no event has a value that was given before.
+///
+/// `opaque` is any value, NULL for none. The library neither looks at it nor frees it. `*id` (may be NULL)
+/// receives the id, never 0.
+///
+/// **Returns** as cometd_client_subscribe; when it is not COMETD_OK, no event has the value.
+/// **Threads** any. **Blocks** never, except for what the host's own function for loading does.
+/// **Ownership** `opaque` stays the program's. The last event with it is: where the subscribe failed, that
+/// COMETD_EVENT_ERROR; else what ends the subscription, which is COMETD_EVENT_UNSUBSCRIBED or
+/// COMETD_EVENT_ERROR of a cometd_client_unsubscribe, a COMETD_EVENT_ERROR of the library's own attempt
+/// without cometd_error_retry_in, or COMETD_EVENT_CLOSED; for a call with several channels when that
+/// holds for each. **Since** 0.1.
+cometd_status cometd_client_subscribe_opaque(cometd_client *client,
+                                             const char *const *channels,
+                                             size_t count,
+                                             void *opaque,
+                                             uint64_t *id,
+                                             cometd_error **err);
+
+/// As cometd_client_unsubscribe, with a value of the program's that cometd_event_opaque gives back with
+/// each event that has the call's id. So an event that comes before the call has returned finds its caller.
+///
+/// `opaque` is any value, NULL for none. The library neither looks at it nor frees it. `*id` (may be NULL)
+/// receives the id, never 0.
+///
+/// **Returns** as cometd_client_unsubscribe; when it is not COMETD_OK, no event has the value.
+/// **Threads** any. **Blocks** never. **Ownership** `opaque` stays the program's; each channel has one event
+/// with it. **Since** 0.1.
+cometd_status cometd_client_unsubscribe_opaque(cometd_client *client,
+                                               const char *const *channels,
+                                               size_t count,
+                                               void *opaque,
+                                               uint64_t *id,
+                                               cometd_error **err);
+
+/// As cometd_client_publish, with a value of the program's that cometd_event_opaque gives back with
+/// the event that has the call's id. So an event that comes before the call has returned finds its caller.
+///
+/// `opaque` is any value, NULL for none. The library neither looks at it nor frees it. `*id` (may be NULL)
+/// receives the id, never 0.
+///
+/// **Returns** as cometd_client_publish; when it is not COMETD_OK, no event has the value.
+/// **Threads** any. **Blocks** never. **Ownership** `opaque` stays the program's; one event has it. **Since** 0.1.
+cometd_status cometd_client_publish_opaque(cometd_client *client,
+                                           const char *channel,
+                                           const char *json,
+                                           size_t len,
+                                           void *opaque,
+                                           uint64_t *id,
+                                           cometd_error **err);
+
+/// As cometd_client_publish_binary, with a value of the program's that cometd_event_opaque gives back with
+/// the event that has the call's id. So an event that comes before the call has returned finds its caller.
+///
+/// `opaque` is any value, NULL for none. The library neither looks at it nor frees it. `*id` (may be NULL)
+/// receives the id, never 0.
+///
+/// **Returns** as cometd_client_publish_binary; when it is not COMETD_OK, no event has the value.
+/// **Threads** any. **Blocks** never. **Ownership** `opaque` stays the program's; one event has it. **Since** 0.1.
+cometd_status cometd_client_publish_binary_opaque(cometd_client *client,
+                                                  const char *channel,
+                                                  const void *bytes,
+                                                  size_t len,
+                                                  bool last,
+                                                  const char *meta,
+                                                  size_t meta_len,
+                                                  void *opaque,
+                                                  uint64_t *id,
+                                                  cometd_error **err);
+
+/// As cometd_client_publish_with_retries, with a value of the program's that cometd_event_opaque gives back with
+/// the event that has the call's id. So an event that comes before the call has returned finds its caller.
+///
+/// `opaque` is any value, NULL for none. The library neither looks at it nor frees it. `*id` (may be NULL)
+/// receives the id, never 0.
+///
+/// **Returns** as cometd_client_publish_with_retries; when it is not COMETD_OK, no event has the value.
+/// **Threads** any. **Blocks** never. **Ownership** `opaque` stays the program's; one event has it. **Since** 0.1.
+cometd_status cometd_client_publish_with_retries_opaque(cometd_client *client,
+                                                        const char *channel,
+                                                        const char *json,
+                                                        size_t len,
+                                                        int32_t timeout_ms,
+                                                        uint32_t attempts,
+                                                        void *opaque,
+                                                        uint64_t *id,
+                                                        cometd_error **err);
+
+/// As cometd_client_remote_call, with a value of the program's that cometd_event_opaque gives back with
+/// the event that has the call's id. So an event that comes before the call has returned finds its caller.
+///
+/// `opaque` is any value, NULL for none. The library neither looks at it nor frees it. `*id` (may be NULL)
+/// receives the id, never 0.
+///
+/// **Returns** as cometd_client_remote_call; when it is not COMETD_OK, no event has the value.
+/// **Threads** any. **Blocks** never. **Ownership** `opaque` stays the program's; one event has it. **Since** 0.1.
+cometd_status cometd_client_remote_call_opaque(cometd_client *client,
+                                               const char *channel,
+                                               const char *json,
+                                               size_t len,
+                                               int32_t timeout_ms,
+                                               void *opaque,
+                                               uint64_t *id,
+                                               cometd_error **err);
+
+/// As cometd_client_subscribe_opaque, for one channel.
+///
+/// **Returns** as cometd_client_subscribe.
+/// **Threads** any. **Blocks** as cometd_client_subscribe. **Ownership** the channel is copied; `opaque` stays the
+/// program's. **Since** 0.1.
+cometd_status cometd_client_subscribe_one(cometd_client *client,
+                                          const char *channel,
+                                          void *opaque,
+                                          uint64_t *id,
+                                          cometd_error **err);
+
+/// As cometd_client_unsubscribe_opaque, for one channel.
+///
+/// **Returns** as cometd_client_unsubscribe.
+/// **Threads** any. **Blocks** as cometd_client_unsubscribe. **Ownership** the channel is copied; `opaque` stays the
+/// program's. **Since** 0.1.
+cometd_status cometd_client_unsubscribe_one(cometd_client *client,
+                                            const char *channel,
+                                            void *opaque,
+                                            uint64_t *id,
+                                            cometd_error **err);
+
 /// Tells what the server's clock says now, as the timesync extension has found out; see
 /// cometd_client_builder_set_timesync. It is exact to about half the time that a message and its reply are on their
 /// way, goes on by the client's own clock, and does not jump when somebody sets that.
@@ -2688,6 +2822,14 @@ cometd_state cometd_event_state(const cometd_event *event, cometd_state *previou
 /// called, and for NULL.
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 uint64_t cometd_event_id(const cometd_event *event);
+
+/// The value that the program gave with the subscribe, unsubscribe, publish or remote call that the event
+/// belongs to; see cometd_client_subscribe_opaque and the like. Where the id is 0 because the library has tried
+/// to subscribe again by itself, it is that of the first subscribe to the channel that gave one.
+///
+/// **Returns** the value; NULL when there is none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the program's. **Since** 0.1.
+void *cometd_event_opaque(const cometd_event *event);
 
 /// The channel that the event is about: of a message, a subscription, a publish,
 /// or an error of one of these.

@@ -798,6 +798,8 @@ public:
     [[nodiscard]] cometd::state previous_state() const noexcept { return static_cast<cometd::state>(seen_.previous); }
     /// What `subscribe`, `unsubscribe`, `publish` or `remote_call` returned; 0 when it is about none.
     [[nodiscard]] std::uint64_t id() const noexcept { return seen_.id; }
+    /// What the program gave with that call; null for none.
+    [[nodiscard]] void *opaque() const noexcept { return seen_.opaque; }
     [[nodiscard]] std::optional<std::string_view> channel() const noexcept {
         return detail::view(seen_.channel, seen_.channel_len);
     }
@@ -852,6 +854,7 @@ public:
     [[nodiscard]] cometd::state state() const noexcept { return view_.state(); }
     [[nodiscard]] cometd::state previous_state() const noexcept { return view_.previous_state(); }
     [[nodiscard]] std::uint64_t id() const noexcept { return view_.id(); }
+    [[nodiscard]] void *opaque() const noexcept { return view_.opaque(); }
     [[nodiscard]] std::optional<std::string_view> channel() const & noexcept { return view_.channel(); }
     [[nodiscard]] std::optional<std::string_view> channel() const && = delete;
     [[nodiscard]] std::string_view data() const & noexcept { return view_.data(); }
@@ -1230,57 +1233,62 @@ public:
     [[nodiscard]] result<std::optional<std::string>> try_session_id() {
         return copied("session_id", cometd_client_session_id);
     }
-    /// Subscribes to channels; one event follows for each, with the id returned.
-    [[nodiscard]] result<std::uint64_t> try_subscribe(const argument &channel) {
+    /// Subscribes to channels; one event follows for each, with the id returned. `opaque`, here and below, is any
+    /// value of the program's: `event_view::opaque` gives it back, also before the call has returned.
+    [[nodiscard]] result<std::uint64_t> try_subscribe(const argument &channel, void *opaque = nullptr) {
         return numbered("subscribe", channel, [&](const char *name, std::uint64_t *id, cometd_error **err) {
-            return cometd_client_subscribe(get(), &name, 1, id, err);
+            return cometd_client_subscribe_one(get(), name, opaque, id, err);
         });
     }
-    [[nodiscard]] result<std::uint64_t> try_subscribe(std::initializer_list<argument> channels) {
-        return on_channels("subscribe", cometd_client_subscribe, channels);
+    [[nodiscard]] result<std::uint64_t> try_subscribe(std::initializer_list<argument> channels, void *opaque = nullptr) {
+        return on_channels("subscribe", cometd_client_subscribe_opaque, channels, opaque);
     }
-    [[nodiscard]] result<std::uint64_t> try_subscribe(const std::vector<std::string> &channels) {
-        return on_channels("subscribe", cometd_client_subscribe, channels);
+    [[nodiscard]] result<std::uint64_t> try_subscribe(const std::vector<std::string> &channels, void *opaque = nullptr) {
+        return on_channels("subscribe", cometd_client_subscribe_opaque, channels, opaque);
     }
     /// Ends subscriptions; one event follows for each, with the id returned.
-    [[nodiscard]] result<std::uint64_t> try_unsubscribe(const argument &channel) {
+    [[nodiscard]] result<std::uint64_t> try_unsubscribe(const argument &channel, void *opaque = nullptr) {
         return numbered("unsubscribe", channel, [&](const char *name, std::uint64_t *id, cometd_error **err) {
-            return cometd_client_unsubscribe(get(), &name, 1, id, err);
+            return cometd_client_unsubscribe_one(get(), name, opaque, id, err);
         });
     }
-    [[nodiscard]] result<std::uint64_t> try_unsubscribe(std::initializer_list<argument> channels) {
-        return on_channels("unsubscribe", cometd_client_unsubscribe, channels);
+    [[nodiscard]] result<std::uint64_t> try_unsubscribe(std::initializer_list<argument> channels, void *opaque = nullptr) {
+        return on_channels("unsubscribe", cometd_client_unsubscribe_opaque, channels, opaque);
     }
-    [[nodiscard]] result<std::uint64_t> try_unsubscribe(const std::vector<std::string> &channels) {
-        return on_channels("unsubscribe", cometd_client_unsubscribe, channels);
+    [[nodiscard]] result<std::uint64_t> try_unsubscribe(const std::vector<std::string> &channels, void *opaque = nullptr) {
+        return on_channels("unsubscribe", cometd_client_unsubscribe_opaque, channels, opaque);
     }
     /// Publishes one JSON value; one event follows, with the id returned.
-    [[nodiscard]] result<std::uint64_t> try_publish(const argument &channel, std::string_view json) {
+    [[nodiscard]] result<std::uint64_t> try_publish(
+        const argument &channel, std::string_view json, void *opaque = nullptr) {
         return numbered("publish", channel, [&](const char *name, std::uint64_t *id, cometd_error **err) {
-            return cometd_client_publish(get(), name, detail::address(json), json.size(), id, err);
+            return cometd_client_publish_opaque(get(), name, detail::address(json), json.size(), opaque, id, err);
         });
     }
     /// Publishes bytes. `last` is false for a part after which others belong; `meta` is a JSON object, or empty for none.
     [[nodiscard]] result<std::uint64_t> try_publish_binary(
-        const argument &channel, std::string_view bytes, bool last = true, std::string_view meta = {}) {
+        const argument &channel, std::string_view bytes, bool last = true, std::string_view meta = {},
+        void *opaque = nullptr) {
         return numbered("publish_binary", channel, [&](const char *name, std::uint64_t *id, cometd_error **err) {
-            return cometd_client_publish_binary(get(), name, bytes.data(), bytes.size(), last,
-                meta.empty() ? nullptr : meta.data(), meta.size(), id, err);
+            return cometd_client_publish_binary_opaque(get(), name, bytes.data(), bytes.size(), last,
+                meta.empty() ? nullptr : meta.data(), meta.size(), opaque, id, err);
         });
     }
     /// Publishes, and sends again until the server has answered: at least once.
     [[nodiscard]] result<std::uint64_t> try_publish_with_retries(
-        const argument &channel, std::string_view json, duration timeout, std::uint32_t attempts = retry_forever) {
+        const argument &channel, std::string_view json, duration timeout, std::uint32_t attempts = retry_forever,
+        void *opaque = nullptr) {
         return numbered("publish_with_retries", channel, [&](const char *name, std::uint64_t *id, cometd_error **err) {
-            return cometd_client_publish_with_retries(
-                get(), name, detail::address(json), json.size(), timeout.count(), attempts, id, err);
+            return cometd_client_publish_with_retries_opaque(
+                get(), name, detail::address(json), json.size(), timeout.count(), attempts, opaque, id, err);
         });
     }
     /// Calls a service, "/service/…"; event_type::result or an error follows, with the id returned.
     [[nodiscard]] result<std::uint64_t> try_remote_call(
-        const argument &channel, std::string_view json, duration timeout) {
+        const argument &channel, std::string_view json, duration timeout, void *opaque = nullptr) {
         return numbered("remote_call", channel, [&](const char *name, std::uint64_t *id, cometd_error **err) {
-            return cometd_client_remote_call(get(), name, detail::address(json), json.size(), timeout.count(), id, err);
+            return cometd_client_remote_call_opaque(
+                get(), name, detail::address(json), json.size(), timeout.count(), opaque, id, err);
         });
     }
     /// Begins a batch: what is called from here on is sent in one request at its end.
@@ -1353,23 +1361,40 @@ public:
     [[nodiscard]] status wait(cometd::state reached, duration timeout) { return try_wait(reached, timeout).value(); }
     [[nodiscard]] std::optional<error> last_error() { return try_last_error().value(); }
     [[nodiscard]] std::optional<std::string> session_id() { return try_session_id().value(); }
-    std::uint64_t subscribe(const argument &channel) { return try_subscribe(channel).value(); }
-    std::uint64_t subscribe(std::initializer_list<argument> channels) { return try_subscribe(channels).value(); }
-    std::uint64_t subscribe(const std::vector<std::string> &channels) { return try_subscribe(channels).value(); }
-    std::uint64_t unsubscribe(const argument &channel) { return try_unsubscribe(channel).value(); }
-    std::uint64_t unsubscribe(std::initializer_list<argument> channels) { return try_unsubscribe(channels).value(); }
-    std::uint64_t unsubscribe(const std::vector<std::string> &channels) { return try_unsubscribe(channels).value(); }
-    std::uint64_t publish(const argument &channel, std::string_view json) { return try_publish(channel, json).value(); }
+    std::uint64_t subscribe(const argument &channel, void *opaque = nullptr) {
+        return try_subscribe(channel, opaque).value();
+    }
+    std::uint64_t subscribe(std::initializer_list<argument> channels, void *opaque = nullptr) {
+        return try_subscribe(channels, opaque).value();
+    }
+    std::uint64_t subscribe(const std::vector<std::string> &channels, void *opaque = nullptr) {
+        return try_subscribe(channels, opaque).value();
+    }
+    std::uint64_t unsubscribe(const argument &channel, void *opaque = nullptr) {
+        return try_unsubscribe(channel, opaque).value();
+    }
+    std::uint64_t unsubscribe(std::initializer_list<argument> channels, void *opaque = nullptr) {
+        return try_unsubscribe(channels, opaque).value();
+    }
+    std::uint64_t unsubscribe(const std::vector<std::string> &channels, void *opaque = nullptr) {
+        return try_unsubscribe(channels, opaque).value();
+    }
+    std::uint64_t publish(const argument &channel, std::string_view json, void *opaque = nullptr) {
+        return try_publish(channel, json, opaque).value();
+    }
     std::uint64_t publish_binary(
-        const argument &channel, std::string_view bytes, bool last = true, std::string_view meta = {}) {
-        return try_publish_binary(channel, bytes, last, meta).value();
+        const argument &channel, std::string_view bytes, bool last = true, std::string_view meta = {},
+        void *opaque = nullptr) {
+        return try_publish_binary(channel, bytes, last, meta, opaque).value();
     }
     std::uint64_t publish_with_retries(
-        const argument &channel, std::string_view json, duration timeout, std::uint32_t attempts = retry_forever) {
-        return try_publish_with_retries(channel, json, timeout, attempts).value();
+        const argument &channel, std::string_view json, duration timeout, std::uint32_t attempts = retry_forever,
+        void *opaque = nullptr) {
+        return try_publish_with_retries(channel, json, timeout, attempts, opaque).value();
     }
-    std::uint64_t remote_call(const argument &channel, std::string_view json, duration timeout) {
-        return try_remote_call(channel, json, timeout).value();
+    std::uint64_t remote_call(
+        const argument &channel, std::string_view json, duration timeout, void *opaque = nullptr) {
+        return try_remote_call(channel, json, timeout, opaque).value();
     }
     void batch_begin() { try_batch_begin().value(); }
     void batch_end() { try_batch_end().value(); }
@@ -1386,7 +1411,7 @@ public:
 
 private:
     using channels_function = cometd_status (*)(
-        cometd_client *, const char *const *, std::size_t, std::uint64_t *, cometd_error **);
+        cometd_client *, const char *const *, std::size_t, void *, std::uint64_t *, cometd_error **);
     using copy_function = cometd_status (*)(cometd_client *, char *, std::size_t, std::size_t *);
 
     /// A call that gives an id.
@@ -1404,7 +1429,7 @@ private:
     /// On a range of what an `argument` can be made of.
     template <class Channels>
     [[nodiscard]] result<std::uint64_t> on_channels(
-        const char *what, channels_function function, const Channels &channels) {
+        const char *what, channels_function function, const Channels &channels, void *opaque) {
         std::vector<const char *> names;
         names.reserve(channels.size() + 1);
         for (const auto &channel : channels) {
@@ -1417,8 +1442,8 @@ private:
         const std::size_t count = names.size();
         names.push_back(nullptr);  // Never empty: the address of none is no NULL.
         std::uint64_t id = 0;
-        const result<void> done =
-            detail::checked(what, [&](cometd_error **err) { return function(get(), names.data(), count, &id, err); });
+        const result<void> done = detail::checked(
+            what, [&](cometd_error **err) { return function(get(), names.data(), count, opaque, &id, err); });
         return done ? result<std::uint64_t>(id) : result<std::uint64_t>(done.error());
     }
 

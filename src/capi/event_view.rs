@@ -10,8 +10,8 @@ use super::error::{cometd_error, cometd_error_message, cometd_error_phase, comet
 use super::event::{
     cometd_event, cometd_event_advice, cometd_event_channel, cometd_event_dropped,
     cometd_event_error, cometd_event_ext, cometd_event_free, cometd_event_id,
-    cometd_event_is_renewed, cometd_event_message, cometd_event_state, cometd_event_type,
-    COMETD_EVENT_MESSAGE,
+    cometd_event_is_renewed, cometd_event_message, cometd_event_opaque, cometd_event_state,
+    cometd_event_type, COMETD_EVENT_MESSAGE,
 };
 use super::message::{cometd_message, parts};
 use super::state::cometd_state;
@@ -43,7 +43,7 @@ pub struct cometd_event_view {
     pub id: u64,
     /// Of a COMETD_EVENT_DROPPED, as cometd_event_dropped.
     pub dropped: u64,
-    /// What the program has given to the call that the event ends.
+    /// What the program gave to that call, as cometd_event_opaque.
     pub opaque: *mut c_void,
     /// As cometd_event_channel.
     pub channel: *const c_char,
@@ -107,6 +107,7 @@ impl cometd_event_view {
             self.state = cometd_event_state(event, &mut self.previous);
             self.is_renewed = cometd_event_is_renewed(event).into();
             self.id = cometd_event_id(event);
+            self.opaque = cometd_event_opaque(event);
             self.dropped = cometd_event_dropped(event);
             self.channel = cometd_event_channel(event);
             self.channel_len = length(self.channel);
@@ -324,12 +325,14 @@ mod tests {
         with(
             notice(Notice::Subscribed {
                 id: 5,
+                opaque: 8,
                 channel: "/a".into(),
                 ext: None,
                 renewed: true,
             }),
             |view| {
                 assert_eq!((view.id, view.is_renewed), (5, 1));
+                assert_eq!(view.opaque as usize, 8);
                 assert_eq!(texts(view)[0], some("/a"));
             },
         );
@@ -338,6 +341,7 @@ mod tests {
         with(
             notice(Notice::Result {
                 id: 6,
+                opaque: 0,
                 message: message(r#"{"channel":"/service/r","data":2,"id":"3"}"#),
                 error: Some(error.clone()),
                 ext: ext(),
@@ -350,8 +354,13 @@ mod tests {
                 assert!(!view.error.is_null() && !view.message.is_null());
             },
         );
-        with(notice(Notice::Error { id: 7, error }), |view| {
-            assert_eq!(view.id, 7);
+        let failed = Notice::Error {
+            id: 7,
+            opaque: 9,
+            error,
+        };
+        with(notice(failed), |view| {
+            assert_eq!((view.id, view.opaque as usize), (7, 9));
             assert_eq!(texts(view)[0], some("/p"));
             assert_eq!(texts(view)[5], some("publish: no"));
             assert!(view.error_phase != 0 && view.message.is_null());

@@ -36,6 +36,7 @@ pub mod host;
 pub mod log;
 pub mod message;
 pub mod network;
+pub mod opaque;
 pub mod option;
 pub mod own_receiver;
 pub mod process;

@@ -18,6 +18,7 @@ static void check_view(const cometd_event *event)
     CHECK_INT(view.previous, ==, previous);
     CHECK_INT(view.is_renewed, ==, cometd_event_is_renewed(event));
     CHECK_INT(view.id, ==, cometd_event_id(event));
+    CHECK(view.opaque == cometd_event_opaque(event));
     CHECK_INT(view.dropped, ==, cometd_event_dropped(event));
     CHECK(view.message == message && view.error == error);
     CHECK(view.channel == cometd_event_channel(event));
@@ -61,7 +62,7 @@ TEST(a_look_sees_what_the_accessors_see)
     peer *peer = peer_start(refuse);
     cometd_client *client = client_start(peer_url(peer));
     look_up_to(client, COMETD_EVENT_STATE);
-    subscribe(client, "/yes");
+    CHECK_OK(cometd_client_subscribe_one(client, "/yes", peer, NULL, NULL));
     look_up_to(client, COMETD_EVENT_SUBSCRIBED);
     subscribe(client, "/no");
     look_up_to(client, COMETD_EVENT_ERROR);

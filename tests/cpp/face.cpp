@@ -230,6 +230,12 @@ static void polls_and_receivers() {
     next(client, cometd::event_type::message);
     const std::uint64_t published = client.publish("/chat", "{\"a\":[1]}");
     assert(next(receiver, cometd::event_type::published).id() == published);
+    int caller = 0;
+    client.publish("/chat", "0", &caller);
+    assert(next(receiver, cometd::event_type::published).opaque() == &caller);
+    client.subscribe({"/chat/a", "/chat/b"}, &caller);
+    assert(next(receiver, cometd::event_type::subscribed).opaque() == &caller);
+    assert(next(receiver, cometd::event_type::subscribed).opaque() == &caller);
     {
         cometd::batch batch(client), moved = std::move(batch);
         client.publish("/chat", "1");

@@ -61,7 +61,7 @@ function is_pointer(type) {
 
 # Whether the header lets this one be NULL.
 function is_optional(type, name) {
-    return name ~ /^(err|id|len|needed|code|previous|password|why|meta|fn|load|save|outgoing|incoming|user|free_user)$/ && \
+    return name ~ /^(err|id|len|needed|code|previous|password|why|meta|fn|load|save|outgoing|incoming|user|free_user|opaque)$/ && \
            !(name == "user" && type == "const char *")
 }
 

@@ -144,6 +144,7 @@ fn case_unread_outcomes_never_hold_up_the_client() {
         let queue = queue(overflow, 2, 100);
         let published = Arc::new(Notice::Published {
             id: 1,
+            opaque: 0,
             channel: "/x".into(),
             ext: None,
         });
