@@ -414,15 +414,10 @@ static void callbacks_may_throw() {
 }
 
 static void wakes_and_many_events() {
-    std::atomic<int> woken{0}, alive{0}, reported{0}, messages{0};
-    struct counted {
-        std::atomic<int> *alive;
-        explicit counted(std::atomic<int> &of) : alive(&of) { ++*alive; }
-        counted(counted &&other) noexcept : alive(other.alive) { ++*alive; }
-        ~counted() { --*alive; }
-    };
+    auto alive = std::make_shared<std::atomic<int>>(0);
+    std::atomic<int> woken{0}, reported{0}, messages{0};
     cometd::client client = cometd::builder(url).bearer_token("T").build();
-    client.set_wake([&, kept = counted{alive}] { woken++; });
+    client.set_wake([&woken, kept = counted{alive}] { woken++; });
     assert(client.try_set_callback([](cometd::event_view) {}).error().status() == cometd::status::invalid_state);
     client.subscribe("/ticks");
     client.connect();
@@ -433,7 +428,7 @@ static void wakes_and_many_events() {
         std::this_thread::yield();
     }
     client.remove_wake();
-    while (alive != 0) {
+    while (alive.use_count() != 1) {
         assert(std::chrono::steady_clock::now() < end);
         std::this_thread::yield();
     }
