@@ -331,7 +331,7 @@ void session_run(struct session *session) {
     while (session->status < 0) {
         /* Nobody reads: that is seen without writing. */
         struct pollfd watched[] = {
-            {.fd = (int)cometd_client_fd(session->client), .events = POLLIN},
+            {.fd = cometd_client_fd(session->client), .events = POLLIN},
             {.fd = signals[0], .events = POLLIN},
             {.fd = -1},
             {.fd = session->writes ? STDOUT_FILENO : -1},
@@ -366,7 +366,7 @@ int session_close(struct session *session) {
             log_line(PRIORITY_WARNING, "%s", cometd_error_message(error));
         cometd_error_free(error);
         while (!session->is_closed) {
-            struct pollfd watched = {.fd = (int)cometd_client_fd(session->client), .events = POLLIN};
+            struct pollfd watched = {.fd = cometd_client_fd(session->client), .events = POLLIN};
             if (poll(&watched, 1, 1000) <= 0) break;
             read_some(session);
         }

@@ -57,6 +57,28 @@ pub const COMETD_EVENT_ROOM: i32 = 11;
 pub type cometd_event_fn =
     Option<unsafe extern "C-unwind" fn(user: *mut c_void, event: *const cometd_event)>;
 
+/// Gets up to 256 events of a receiver at once, the oldest first.
+///
+/// `user` is what was given to _set_events_callback. `events` and each of its `count` events, at least one, belong to
+/// the library and end with the call; cometd_message_retain keeps a message.
+///
+/// What holds for cometd_event_fn holds here as well. The program is done with all events of a call when it has
+/// returned: then their replay positions are saved, in their order, and with COMETD_OVERFLOW_BLOCK they no longer take
+/// room.
+pub type cometd_events_fn = Option<
+    unsafe extern "C-unwind" fn(
+        user: *mut c_void,
+        events: *const *const cometd_event,
+        count: usize,
+    ),
+>;
+
+/// Tells that there is something to poll.
+///
+/// `user` is what was given to _set_wake. Inside it, what holds inside a callback holds; for one receiver one call runs
+/// at a time. It gets no event: what it does is to wake who polls.
+pub type cometd_wake_fn = Option<unsafe extern "C-unwind" fn(user: *mut c_void)>;
+
 /// Something that happened to a client.
 ///
 /// One from a _poll is freed by cometd_event_free. Freeing it ends its message

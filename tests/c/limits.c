@@ -45,7 +45,7 @@ TEST(limit_descriptors_above_1024)
     fill_descriptors(1100);
     cometd_client *client = client_connected(server->url);
     subscribed(client, "/a");
-    int fd = (int)cometd_client_fd(client);
+    int fd = cometd_client_fd(client);
     CHECK_INT(fd, >, 1100);
     cometd_event *event;
     while (cometd_client_poll(client, 0, &event) == COMETD_OK)
