@@ -359,7 +359,7 @@ public:
         call_ = call<Held>;
     }
 
-    [[nodiscard]] explicit operator bool() const noexcept { return call_ != nullptr; }
+    [[nodiscard]] explicit operator bool() const noexcept { return held_ != nullptr; }
     /// Not of an empty one.
     Result operator()(Arguments... arguments) { return call_(held_.get(), std::forward<Arguments>(arguments)...); }
 
@@ -1469,7 +1469,7 @@ private:
 };
 
 /// A batch from its making to its end, which its destructor is the latest moment
-/// for. It must not outlive its client.
+/// for. It must not outlive its client, which may be moved meanwhile.
 class [[nodiscard]] batch {
     struct begun {};
 
@@ -1479,7 +1479,7 @@ public:
         return done ? result<batch>(batch(of, begun())) : result<batch>(done.error());
     }
 #if COMETD_EXCEPTIONS
-    [[nodiscard]] explicit batch(client &of) : client_(&of) { of.batch_begin(); }
+    [[nodiscard]] explicit batch(client &of) : client_(of.get()) { of.batch_begin(); }
 #endif
     batch(batch &&other) noexcept : client_(std::exchange(other.client_, nullptr)) {}
     batch &operator=(batch &&other) noexcept {
@@ -1490,21 +1490,23 @@ public:
     batch &operator=(const batch &) = delete;
     ~batch() {
         // Its error has nobody to go to: it fails only where there is nothing left to send.
-        static_cast<void>(client_ != nullptr && cometd_client_batch_end(client_->get(), nullptr) == COMETD_OK);
+        static_cast<void>(client_ != nullptr && cometd_client_batch_end(client_, nullptr) == COMETD_OK);
     }
     /// Ends it here, and tells when that fails.
     [[nodiscard]] result<void> try_end() {
-        client *const of = std::exchange(client_, nullptr);
-        return of == nullptr ? result<void>() : of->try_batch_end();
+        cometd_client *const of = std::exchange(client_, nullptr);
+        return of == nullptr
+                   ? result<void>()
+                   : detail::checked("batch_end", [of](cometd_error **err) { return cometd_client_batch_end(of, err); });
     }
 #if COMETD_EXCEPTIONS
     void end() { try_end().value(); }
 #endif
 
 private:
-    batch(client &of, begun /*already*/) noexcept : client_(&of) {}
+    batch(client &of, begun /*already*/) noexcept : client_(of.get()) {}
 
-    client *client_;
+    cometd_client *client_;
 };
 
 /// A further receiver of a client: it sees every event from its making on, and

@@ -245,6 +245,17 @@ static void polls_and_receivers() {
     }
     next(receiver, cometd::event_type::published);
     next(receiver, cometd::event_type::published);
+    {
+        cometd::batch batch(client);
+        cometd::client elsewhere = std::move(client);
+        elsewhere.publish("/chat", "3");
+        batch.end();
+        cometd::batch last(elsewhere);
+        client = std::move(elsewhere);
+        client.publish("/chat", "4");
+    }
+    next(receiver, cometd::event_type::published);
+    next(receiver, cometd::event_type::published);
     assert(thrown([&] { client.batch_end(); }).status() == cometd::status::invalid_state);
     const std::string statistics = client.statistics();
     assert(statistics.front() == '{' && statistics.back() == '}' && statistics.find("\"requests\":") != std::string::npos);
@@ -335,6 +346,10 @@ static void functions_that_are_only_moved() {
     function adds = [one = std::make_unique<int>(1)](int to) { return to + *one; };
     function moved = std::move(adds);
     assert(moved && moved(2) == 3);
+    adds = nullptr;
+    adds = std::move(moved);
+    // NOLINTNEXTLINE(bugprone-use-after-move): it says so
+    assert(adds && !moved && adds(3) == 4);
     assert(!function() && !function(nullptr) && !function(std::function<int(int)>()) && !function(static_cast<int (*)(int)>(nullptr)));
     // One without a result has succeeded.
     cometd::move_only_function<cometd::status()> silent = [] {};
