@@ -415,20 +415,35 @@ static void check(const struct options *options, const cometd_client_builder *bu
     if (error) options_wrong(options, "%s", cometd_error_message(error));
 }
 
-static void set_credentials(const struct options *options, cometd_client_builder *builder) {
+char *options_token(const struct options *options, bool (*goes_on)(void *user), void *user) {
+    return options->token_command ? bearer_of_command(options->token_command, goes_on, user)
+                                  : bearer_of_file(options->token_file);
+}
+
+/* New credentials for a refused client, on a thread of the library's. */
+static cometd_status provide_token(void *user, int32_t reason, cometd_token *token) {
+    (void)reason;
+    char *value = options_token(user, NULL, NULL);
+    cometd_status status = value ? cometd_token_set_authorization(token, value) : COMETD_E_CREDENTIALS;
+    if (value) star(value);
+    free(value);
+    return status;
+}
+
+static void set_credentials(struct options *options, cometd_client_builder *builder) {
     const char *token = getenv("COMETD_TOKEN");
-    char *value = NULL, *user = options->user ? copy(options->user) : NULL;
+    char *value = NULL;
+    if (options->token_command || options->token_file)
+        cometd_client_builder_set_token_provider(builder, provide_token, options, NULL);
     if (options->token_file) {
         value = bearer_of_file(options->token_file);
         /* A command may have one. */
         if (!value && !options->token_command) exit(EXIT_FAILED);
-    } else if (user || options->from_netrc) {
-        char *password = options->password ? copy(options->password)
-                                           : find_password(options->url, &user, options->from_netrc);
-        if (!password) exit(EXIT_FAILED);
-        cometd_client_builder_set_basic_auth(builder, user, password);
-        star(password);
-        free(password);
+    } else if (options->user || options->from_netrc) {
+        if (!options->password)
+            options->password = find_password(options->url, &options->user, options->from_netrc);
+        if (!options->password) exit(EXIT_FAILED);
+        cometd_client_builder_set_basic_auth(builder, options->user, options->password);
     } else if (token && *token && !options->token_command) {
         cometd_client_builder_set_bearer_token(builder, token);
     }
@@ -437,7 +452,6 @@ static void set_credentials(const struct options *options, cometd_client_builder
         star(value);
     }
     free(value);
-    free(user);
 }
 
 static void set_certificate(const struct options *options, cometd_client_builder *builder) {
@@ -485,6 +499,7 @@ void options_free(struct options *options) {
         star(options->library[at].value);
         free(options->library[at].value);
     }
+    if (options->password) star(options->password);
     char *texts[] = {options->url,  options->user,   options->password,    options->token_file, options->token_command,
                      options->key,  options->format, options->replay_file, options->exec,       options->publish,
                      options->certificate};

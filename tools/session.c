@@ -79,29 +79,24 @@ int status_of(const cometd_error *error) {
     }
 }
 
-/* New credentials for a refused client, on a thread of the library's. */
-static char *new_credentials(const struct options *options) {
-    return options->token_command ? bearer_of_command(options->token_command) : bearer_of_file(options->token_file);
-}
-
-static cometd_status provide_token(void *user, int32_t reason, cometd_token *token) {
-    (void)reason;
-    char *value = new_credentials(user);
-    cometd_status status = value ? cometd_token_set_authorization(token, value) : COMETD_E_CREDENTIALS;
-    if (value) star(value);
-    free(value);
-    return status;
-}
-
-static void reread_token(const struct session *session) {
-    const struct options *options = session->options;
+static void reread_token(struct session *session) {
+    static bool is_reading, is_asked_again;
+    if (is_reading) {
+        is_asked_again = true;
+        return;
+    }
+    is_reading = true;
     service_manager_tell_reloading();
-    char *value = new_credentials(options);
-    if (value && cometd_client_set_authorization(session->client, value) == COMETD_OK)
-        log_line(PRIORITY_INFO, "the token was read again");
-    if (value) star(value);
-    free(value);
-    service_manager_tell("READY=1");
+    do {
+        is_asked_again = false;
+        char *value = options_token(session->options, session_goes_on, session);
+        if (value && cometd_client_set_authorization(session->client, value) == COMETD_OK)
+            log_line(PRIORITY_INFO, "the token was read again");
+        if (value) star(value);
+        free(value);
+    } while (is_asked_again && session->status < 0);
+    is_reading = false;
+    if (session->status < 0) service_manager_tell("READY=1");
 }
 
 bool session_open(struct session *session, struct options *options, struct positions *positions) {
@@ -111,7 +106,6 @@ bool session_open(struct session *session, struct options *options, struct posit
     cometd_client_builder *builder = options_builder(options);
     cometd_error *error = NULL;
     bool has_token = options->token_command || options->token_file;
-    if (has_token) cometd_client_builder_set_token_provider(builder, provide_token, options, NULL);
     if (positions) {
         /* The program can do nothing but go on after what it has done. */
         if (!options_has(options, "replay")) cometd_client_builder_set_replay(builder, COMETD_REPLAY_NEW);
@@ -144,11 +138,11 @@ static void say_missing(const struct session *session, const char *why, const ch
 }
 
 static void take_signal(struct session *session, int number) {
+    if (session->status >= 0) return;
     if (number == SIGHUP) {
         reread_token(session);
         return;
     }
-    if (session->status >= 0) return;
     if (session->settle) session->settle(session);
     const char *missing = session->missing ? session->missing(session) : NULL;
     if (missing) say_missing(session, "ended by a signal", missing);

@@ -68,6 +68,9 @@ PATH=$WORK/bin:$PATH expect 0 cometd_sub -E -W 60 --token-command 'sf org displa
 [[ $(cat sf.calls) == asked ]] || fail "the command was not run once"
 PATH=$WORK/bin:$PATH expect 1 cometd_sub -E -W 60 --token-command 'echo wrong-token' "$URL" /data/ChangeEvents
 contains "$ERRORS" 403
+expect 0 cometd_sub --check --token-command 'echo secret-2' "$URL"
+contains "$OUTPUT" "credentials        accepted"
+expect 0 cometd_bench -d 1 --token-command 'echo secret-2' "$URL" /ticks
 
 # The password is in ~/.netrc; ext and header reach the server.
 manual "cometd_sub -u me -n --ext '{\"a\":true}' -H 'X-UserToken: t' URL '/rw/default/incident/*'"
@@ -84,6 +87,17 @@ contains "$requests" '\"ext\":{\"a\":true}'
 contains "$(cat typed.out)" "Password of me at 127.0.0.1"
 contains "$(cat typed.out)" "status 0"
 [[ $(cat typed.out) != *pass-word* ]] || fail "the password was shown"
+# Whoever thinks better of it has the terminal as it was.
+: >typed.out
+{ wait_until 60 "the prompt" grep -q "Password of" typed.out; printf '\003'; } |
+    HOME=/nonexistent script -qec "sh -c 'trap : INT; cometd_sub -E -u me -n $URL /a; echo status \$?; stty -a'" /dev/null >typed.out 2>&1 || true
+contains "$(cat typed.out)" "status 130"
+[[ $(cat typed.out) == *" echo "* ]] || fail "the terminal shows nothing any more: $(cat -v typed.out)"
+# It is asked for once.
+: >typed.out
+{ wait_until 60 "the prompt" grep -q "Password of" typed.out; echo pass-word; wait_until 60 "the end" grep -q "status" typed.out; } |
+    HOME=/nonexistent script -qec "cometd_sub --check -u me -n $URL; echo status \$?" /dev/null >typed.out 2>&1 || true
+contains "$(cat typed.out)" "status 0"
 
 # Formats.
 start_server --tick-ms 50 --timeout-ms 2000

@@ -281,6 +281,16 @@ kill -TERM "$STARTED"
 ended "$STARTED" 0
 wait_until 60 "the end of the command" test -e its.end
 
+# A signal counts while the token is read again.
+COMETD_TOKEN='' start slow cometd_sub --forever --token-command 'test ! -e slow || { echo >slow.begin; sleep 600; }; echo secret-token-1' "$URL" /a
+seen slow "subscribed /a"
+touch slow
+kill -HUP "$STARTED"
+wait_until 60 "the command" test -e slow.begin
+kill -TERM "$STARTED"
+wait_until 20 "the end" gone "$STARTED"
+ended "$STARTED" 0
+
 # A file of positions that is none is no first start.
 echo rubbish >positions
 expect 1 cometd_sub -C 1 --config cometd.conf
