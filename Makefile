@@ -170,14 +170,19 @@ CMAKE_DIR = $(libdir)/cmake/cometd
 COMPLETION_DIR = $(datadir)/bash-completion/completions
 PC_PREFIX = $(PREFIX)
 # Where gdb looks, by the build id of the library.
-BUILD_ID = readelf -n $(BUILD)/lib/$(SHARED) | sed -n 's/.*Build ID: \(..\)\(.*\)/\1\/\2/p'
+BUILD_ID_OF = sed -n 's/.*Build ID: \(..\)\(.*\)/\1\/\2/p'
+BUILD_ID = readelf -n $(BUILD)/lib/$(SHARED) | $(BUILD_ID_OF)
 DEBUG_DIR = $(PREFIX)/lib/debug/.build-id
+# That of the library which is installed now.
+FORGET_DEBUG = id=$$(readelf -n "$(DESTDIR)$(libdir)/$(SHARED)" 2>/dev/null | $(BUILD_ID_OF)); [ -z "$$id" ] || \
+	    { rm -f "$(DESTDIR)$(DEBUG_DIR)/$$id.debug"; rmdir "$(DESTDIR)$(DEBUG_DIR)/$${id%/*}" 2>/dev/null || :; }
 
 install:
 	@for file in $(SHARED) libcometd.a; do \
 	    [ -e "$(BUILD)/lib/$$file" ] || { echo "missing: $(BUILD)/lib/$$file; run make first" >&2; exit 1; }; \
 	done
 	$(INSTALL) -d "$(DESTDIR)$(libdir)" "$(DESTDIR)$(PC_DIR)" "$(DESTDIR)$(CMAKE_DIR)" "$(DESTDIR)$(includedir)/cometd"
+	$(FORGET_DEBUG)
 	$(INSTALL) -m 755 $(BUILD)/lib/$(SHARED) "$(DESTDIR)$(libdir)/$(SHARED)"
 	$(INSTALL) -m 644 $(BUILD)/lib/libcometd.a "$(DESTDIR)$(libdir)/libcometd.a"
 ifneq ($(STRIP),)
@@ -215,15 +220,17 @@ endif
 	    $(INSTALL) -D -m 644 tools/completions/$$completion "$(DESTDIR)$(COMPLETION_DIR)/$$completion" || exit 1; \
 	done
 
-# What is somebody else's stays; folders that are empty and our own go.
+# What is somebody else's stays; folders that are empty and our own go. It asks for no
+# build: what has a name of ours is ours.
 uninstall:
+	$(FORGET_DEBUG)
+	rmdir "$(DESTDIR)$(DEBUG_DIR)" "$(DESTDIR)$(PREFIX)/lib/debug" 2>/dev/null || :
 	rm -f "$(DESTDIR)$(libdir)/$(SHARED)" "$(DESTDIR)$(libdir)/$(SONAME)" "$(DESTDIR)$(libdir)/libcometd.so" \
 	    "$(DESTDIR)$(libdir)/libcometd.a"
 	rm -f "$(DESTDIR)$(PC_DIR)/cometd.pc" $(HEADERS:%="$(DESTDIR)$(includedir)/%") \
-	    $(CMAKE_FILES:%="$(DESTDIR)$(CMAKE_DIR)/%") $(MANUAL:%="$(DESTDIR)$(mandir)/%") \
-	    $(COMMANDS:%="$(DESTDIR)$(bindir)/%") $(COMPLETIONS:%="$(DESTDIR)$(COMPLETION_DIR)/%")
-	id=$$($(BUILD_ID)); [ -z "$$id" ] || { rm -f "$(DESTDIR)$(DEBUG_DIR)/$$id.debug"; \
-	    rmdir "$(DESTDIR)$(DEBUG_DIR)/$${id%/*}" "$(DESTDIR)$(DEBUG_DIR)" "$(DESTDIR)$(PREFIX)/lib/debug" 2>/dev/null || :; }
+	    $(CMAKE_FILES:%="$(DESTDIR)$(CMAKE_DIR)/%") $(TOOLS:%="$(DESTDIR)$(mandir)/man1/%.1") \
+	    "$(DESTDIR)$(mandir)"/man3/cometd.3 "$(DESTDIR)$(mandir)"/man3/cometd_*.3 "$(DESTDIR)$(mandir)"/man7/cometd-*.7 \
+	    $(TOOLS:%="$(DESTDIR)$(bindir)/%") $(COMPLETIONS:%="$(DESTDIR)$(COMPLETION_DIR)/%")
 	for folder in "$(DESTDIR)$(includedir)/cometd" "$(DESTDIR)$(CMAKE_DIR)"; do \
 	    [ ! -d "$$folder" ] || rmdir "$$folder" || :; \
 	done
