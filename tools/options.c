@@ -284,13 +284,13 @@ static void star_argument(int letter, char *value) {
 /* One line of a file: a long name, and behind spaces, '=' or ':' its value, in quotes or without. */
 static void apply_line(struct options *options, const char *path, long number, char *line) {
     line += strspn(line, " \t");
+    for (size_t end = strlen(line); end > 0 && strchr(" \t\r", line[end - 1]);) line[--end] = 0;
     if (!*line || *line == '#') return;
     if (strncmp(line, "--", 2) == 0) line += 2;
     char *name = line, *value = line + strcspn(line, " \t=:");
     if (*value) *value++ = 0;
     value += strspn(value, " \t=:");
     size_t length = strlen(value);
-    while (length > 0 && strchr(" \t\r", value[length - 1])) value[--length] = 0;
     if (length >= 2 && *value == '"' && value[length - 1] == '"') {
         char *to = ++value;
         value[length - 2] = 0;

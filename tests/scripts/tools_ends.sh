@@ -215,6 +215,10 @@ expect 0 cometd_sub --config options.conf
 [[ $OUTPUT == $'/ticks\n/ticks\n/ticks' ]] || fail "the file does not count: $OUTPUT"
 expect 0 cometd_sub -C 1 --config=options.conf -F '%l\n'
 [[ $OUTPUT =~ ^[0-9]+$ ]] || fail "the command line does not count: $OUTPUT"
+# As other systems write it.
+sed -e 's/$/\r/' -e '1s/.*/\r\n  \r\nwebsocket\r/' options.conf >other.conf
+expect 0 cometd_sub --config other.conf
+[[ $OUTPUT == $'/ticks\n/ticks\n/ticks' ]] || fail "the file does not count: $OUTPUT"
 echo "no-such-option = 1" >wrong.conf
 expect 2 cometd_sub --config wrong.conf
 contains "$ERRORS" "wrong.conf, line 1: no-such-option"
