@@ -133,8 +133,13 @@ static int attend(struct command *command, struct running *running, int *input, 
     int status, rounds = 0;
     pid_t child = running->child;
     for (;;) {
+        /* Of one that was ended all are to be gone; its group has its number as long as nobody has waited for it. */
+        siginfo_t about = {0};
+        bool has_ended = waitid(P_PID, (id_t)child, &about, WEXITED | WNOHANG | WNOWAIT) == 0 && about.si_pid == child;
+        bool is_followed = has_ended && is_ended_here && is_alive && now_ms() < kill_at;
+        if (has_ended && is_ended_here && is_alive && !is_followed) kill(-child, SIGKILL);
         pthread_mutex_lock(&commands.lock);
-        pid_t waited = waitpid(child, &status, WNOHANG);
+        pid_t waited = is_followed ? 0 : waitpid(child, &status, WNOHANG);
         if (waited == child || (waited < 0 && errno != EINTR)) forget(running);
         pthread_mutex_unlock(&commands.lock);
         if (waited == child) {

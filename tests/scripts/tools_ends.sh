@@ -270,6 +270,11 @@ expect 1 cometd_sub --exec ./handle --config cometd.conf
 expect 1 cometd_sub --exec 'sleep 600' --exec-timeout 0.5 --config cometd.conf
 contains "$ERRORS" "its time is up"
 [[ $(cat positions) == "2 /event/x" ]] || fail "an event that was not handled is done with"
+# So is all that it has started, also what does not want to.
+expect 1 cometd_sub --exec '(trap "" TERM; echo >stays.begin; exec sleep 601) & echo $! >stays; wait' --exec-timeout 1 --config cometd.conf
+[[ -e stays.begin ]] || fail "it was not started"
+# Whoever has inherited it may leave it as a zombie.
+wait_until 10 "its end" eval '[[ ! -e /proc/$(cat stays) ]] || grep -q "^State:.Z" "/proc/$(cat stays)/status"'
 expect 0 cometd_sub -C 1 --exec 'cat >eaten' --config cometd.conf
 contains "$(cat eaten)" '"replayId":3'
 [[ $(cat positions) == "3 /event/x" ]] || fail "an event that was handled is not done with"
