@@ -142,8 +142,9 @@ unsafe fn length(text: *const c_char) -> usize {
 ///
 /// ```c
 /// cometd_event_view view;
-/// if (cometd_event_look(event, &view, sizeof view) == COMETD_OK && view.type == COMETD_EVENT_MESSAGE)
+/// if (cometd_event_look(event, &view, sizeof view) == COMETD_OK && view.type == COMETD_EVENT_MESSAGE) {
 ///     printf("%s %s\n", view.channel, view.data);
+/// }
 /// ```
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `event` or `view` is NULL, or `size` is less than the first field.

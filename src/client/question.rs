@@ -149,9 +149,12 @@ impl<A> Question<A> {
             return Err(Error::forked());
         }
         let refuse = |kind, why: &str| Err(Error::call(kind, format!("{}: {why}", self.name)));
+        // Not under the lock: the last who lets go of a client runs functions of the
+        // host's that may let go of this question.
+        let client_lives = self.client_lives();
         let stage = lock(&self.stage);
         if stage.was_retained {
-            if !self.client_lives() {
+            if !client_lives {
                 return refuse(ErrorKind::Closed, "its client has ended");
             }
             if clock::now() >= self.until {
