@@ -147,7 +147,7 @@ soak: lib
 MAN_DATE ?= $(shell git log -1 --format=%cs 2>/dev/null || date -r CHANGELOG.md +%F)
 .PHONY: man html
 man: prerequisites
-	@env -u CARGO_BUILD_TARGET CARGO=$(CARGO) sh packaging/build.sh --quiet -p cometd-manual
+	@env -u CARGO_BUILD_TARGET CARGO=$(CARGO) sh packaging/build.sh --quiet -p cometd -p cometd-demo-server -p cometd-manual
 	@$(TARGET)/release/cometd_manual . "$(MAN_DATE)" $(BUILD)/man
 
 html:
@@ -228,11 +228,12 @@ uninstall:
 	    [ ! -d "$$folder" ] || rmdir "$$folder" || :; \
 	done
 
-# From what `make` has built: they have the same bytes whenever they are made.
-deb:
+# From what `make` has built, and the manual: they have the same bytes whenever they
+# are made.
+deb: man
 	@BUILD=$(BUILD) sh packaging/debian/build.sh
 
-tarball:
+tarball: man
 	@BUILD=$(BUILD) sh packaging/tarball.sh
 
 # Writes symbols.txt anew, when functions have come.
