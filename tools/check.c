@@ -143,6 +143,7 @@ int check_server(struct options *options) {
     free(reply.json);
     int ended = works ? EXIT_AS_ASKED : error ? status_of(error) : EXIT_TIME;
     cometd_error_free(error);
+    if (!output_is_written()) ended = EXIT_FAILED;
     log_close();
-    return fflush(stdout) == 0 ? ended : EXIT_FAILED;
+    return ended;
 }

@@ -61,7 +61,14 @@ char *read_file(const char *path, size_t *length) {
     }
     fclose(file);
     text[size] = 0;
-    if (length) *length = size;
+    if (length) {
+        *length = size;
+    } else if (strlen(text) < size) {
+        log_line(PRIORITY_ERROR, "%s: there is a NUL in it", path);
+        star(text);
+        free(text);
+        return NULL;
+    }
     return text;
 }
 

@@ -5,12 +5,14 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     CACERT = 256, CERT, CHECK, CONFIG, CSV, EXEC, EXEC_TIMEOUT, EXT, FOREVER, INSECURE, KEY, LOG, NOTIFY, PUBLISH, RATE,
@@ -154,13 +156,14 @@ static void print_library_options(void) {
 static void library_option(struct options *options, const char *value) {
     if (strcmp(value, "help") == 0) {
         print_library_options();
-        exit(fflush(stdout) == 0 ? EXIT_AS_ASKED : EXIT_FAILED);
+        exit(output_is_written() ? EXIT_AS_ASKED : EXIT_FAILED);
     }
     const char *equals = strchr(value, '=');
     if (!equals) options_wrong(options, "-o \"%s\" is not NAME=VALUE; -o help lists the names", value);
     char *name = copy(value), *meant = or_file(equals + 1);
     name[equals - value] = 0;
     if (!cometd_option_find(name)) options_wrong(options, "there is no option \"%s\" of the library; -o help lists them", name);
+    if (strcmp(name, "own_receiver") == 0) options_wrong(options, "-o own_receiver: it is what the program itself reads");
     /* The end of a file's last line is not meant. */
     for (size_t end = strlen(meant); equals[1] == '@' && end > 0 && strchr("\r\n", meant[end - 1]);) meant[--end] = 0;
     options_set(options, name, meant);
@@ -196,6 +199,7 @@ static void apply(struct options *options, int letter, const char *name, const c
             star(text + 1);
             *text = 0;
         }
+        if (!*options->user) options_wrong(options, "%s: there is no user", name);
         break;
     case 'v': options->verbosity = options->verbosity < 0 ? 1 : options->verbosity + 1; break;
     case 'w': options_set(options, "transports", "websocket,long-polling"); break;
@@ -204,6 +208,9 @@ static void apply(struct options *options, int letter, const char *name, const c
     case CACERT:
         text = read_file(value, NULL);
         if (!text) exit(EXIT_USAGE);
+        /* What is there may be a key, and is not shown. */
+        if (!strstr(text, "-----BEGIN CERTIFICATE-----") && !strstr(text, "-----BEGIN TRUSTED CERTIFICATE-----"))
+            options_wrong(options, "%s: %s: there is no certificate in it", name, value);
         char *only = checked(malloc(strlen(text) + sizeof "only,"));
         sprintf(only, "only,%s", text);
         options_set(options, "certificate_authorities", only);
@@ -334,11 +341,19 @@ static const char *name_of(int letter, int index) {
     return name;
 }
 
+/* What is opened later would be taken for what is closed. */
+static void open_standard_streams(void) {
+    for (int descriptor = 0; descriptor <= STDERR_FILENO; descriptor++)
+        /* So that it cannot be read, or written, as before. */
+        if (fcntl(descriptor, F_GETFD) < 0) open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 void options_read(struct options *options, enum tool tool, int argc, char **argv, const char *help) {
     struct option table[ROWS + 1];
     int index_of[ROWS], count = 0, letter, index;
     char letters[3 * ROWS + 1], *to = letters;
     const char *slash = strrchr(argv[0], '/');
+    open_standard_streams();
     *options = (struct options){.tool = tool, .program = slash ? slash + 1 : argv[0], .limit_ms = -1, .count = -1,
                                 .retries = -1, .exec_limit_ms = 60000, .clients = 1, .seconds = 10, .size = 100, .rate = 10};
     log_open(options->program, false, 0);
@@ -365,11 +380,11 @@ void options_read(struct options *options, enum tool tool, int argc, char **argv
             if (letter == '?') options_wrong(options, "see above");
             if (letter == 'h') {
                 fputs(help, stdout);
-                exit(fflush(stdout) == 0 ? EXIT_AS_ASKED : EXIT_FAILED);
+                exit(output_is_written() ? EXIT_AS_ASKED : EXIT_FAILED);
             }
             if (letter == 'V') {
                 printf("%s %s\n", options->program, cometd_version_string());
-                exit(fflush(stdout) == 0 ? EXIT_AS_ASKED : EXIT_FAILED);
+                exit(output_is_written() ? EXIT_AS_ASKED : EXIT_FAILED);
             }
             apply(options, letter, name, optarg);
             if (optarg) star_argument(letter, optarg);

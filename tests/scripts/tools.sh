@@ -125,6 +125,33 @@ contains "$(cat pub.err)" "2 of 3 messages were accepted"
 expect 1 cometd_pub "$URL" /denied/x 1
 expect 2 cometd_pub "$URL" /a '{'
 expect 0 cometd_pub -l -o commands_capacity=3 "$URL" /import < <(seq 100)
+# One at a time: each of the others is refused once, and sent when there is room. The server may take its time.
+start single cometd_sub -C 2000 "$URL" /single
+SUBSCRIBER=$STARTED
+seen single "subscribed /single"
+INPUT=<(seq 2000) start room cometd_pub -l -v -o commands_capacity=1 "$URL" /single
+PUBLISHER=$STARTED
+wait_until 60 "the first ones" eval '(($(lines_of single) >= 10))'
+kill -STOP "$SERVER"
+refused_so_far() { grep -c "room for calls again refused=1$" room.err || true; }
+wait_until 60 "a standstill" eval 'before=$(refused_so_far); sleep 0.3; (($(refused_so_far) == before))'
+kill -CONT "$SERVER"
+ended "$PUBLISHER" 0
+ended "$SUBSCRIBER" 0
+[[ $(cat single.out) == "$(seq 2000)" ]] || fail "not all was published one at a time, in order"
+(($(grep -c "room for calls again" room.err) == 1999 && $(refused_so_far) == 1999)) || fail "calls were tried again without room"
+# What is under way when a signal comes is counted.
+mkfifo some
+INPUT=some start some cometd_pub -l "$URL" /import
+exec {SOME}>some
+before=$(stat_of publishes)
+seq 50 >&"$SOME"
+wait_until 60 "the first of them" eval '(($(stat_of publishes) > before))'
+kill -INT "$STARTED"
+ended "$STARTED" 1
+exec {SOME}>&-
+[[ $(cat some.err) =~ "ended by a signal: "([0-9]+)" of "([0-9]+)" messages were accepted, and the input was not read" ]] || fail "what was accepted is not said"
+[[ ${BASH_REMATCH[1]} == "${BASH_REMATCH[2]}" ]] || fail "what was under way is not counted: $(cat some.err)"
 
 manual "cometd_rpc -W 5 URL /service/echo '{\"a\":1}'"
 expect 0 cometd_rpc -W 60 "$URL" /service/echo '{"a":1}'
