@@ -13,7 +13,8 @@
 #   make deb        libcometd0, libcometd-dev, cometd-tools, in build/deb
 #   make tarball    library, headers, manual and examples for machines without Rust, in build
 #
-# CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu builds for another machine.
+# CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu builds for another machine, in
+# build/aarch64-unknown-linux-gnu.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -52,7 +53,7 @@ CFLAGS ?= -O2 -g
 CXXFLAGS ?= -O2 -g
 WARNINGS = -Wall -Wextra -Wpedantic -Werror
 
-BUILD = build
+BUILD = build$(CARGO_BUILD_TARGET:%=/%)
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 RELEASE = $(TARGET)/$(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
@@ -147,7 +148,8 @@ soak: lib
 MAN_DATE ?= $(shell git log -1 --format=%cs 2>/dev/null || date -r CHANGELOG.md +%F)
 .PHONY: man html
 man: prerequisites
-	@env -u CARGO_BUILD_TARGET CARGO=$(CARGO) sh packaging/build.sh --quiet -p cometd-manual
+	@env -u CARGO_BUILD_TARGET $(if $(CARGO_BUILD_TARGET),-u PKG_CONFIG_LIBDIR -u PKG_CONFIG_ALLOW_CROSS) \
+	    CARGO=$(CARGO) sh packaging/build.sh --quiet -p cometd -p cometd-demo-server -p cometd-manual
 	@$(TARGET)/release/cometd_manual . "$(MAN_DATE)" $(BUILD)/man
 
 html:
@@ -235,11 +237,12 @@ uninstall:
 	    [ ! -d "$$folder" ] || rmdir "$$folder" || :; \
 	done
 
-# From what `make` has built: they have the same bytes whenever they are made.
-deb:
+# From what `make` has built, and the manual: they have the same bytes whenever they
+# are made.
+deb: man
 	@BUILD=$(BUILD) sh packaging/debian/build.sh
 
-tarball:
+tarball: man
 	@BUILD=$(BUILD) sh packaging/tarball.sh
 
 # Writes symbols.txt anew, when functions have come.
