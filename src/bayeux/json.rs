@@ -491,6 +491,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "so many bytes take too long")]
     fn of_a_list_of_millions_only_the_first_are_read() {
         let wanted = |strings_only| Wanted {
             most: 2,
