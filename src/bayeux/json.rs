@@ -394,6 +394,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "so many bytes take too long")]
     fn depth_is_limited_and_brackets_in_strings_do_not_count() {
         let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
         assert!(parse(deep(MAXIMUM_DEPTH).as_bytes()).is_ok());

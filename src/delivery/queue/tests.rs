@@ -281,7 +281,7 @@ fn a_body_is_counted_with_all_that_it_keeps_in_memory_contract_8() {
 #[test]
 fn callbacks_that_are_set_and_removed_at_once_leave_a_clear_state() {
     let dispatcher = Arc::new(Dispatcher::start().unwrap());
-    for _ in 0..200 {
+    for _ in 0..if cfg!(miri) { 5 } else { 200 } {
         let queue = queue(Overflow::Block, 10, 10_000);
         let threads: Vec<_> = (0..4)
             .map(|n| {
