@@ -14,7 +14,8 @@
 #   make deb        libcometd0, libcometd-dev, cometd-tools, in build/deb
 #   make tarball    library, headers, manual and examples for machines without Rust, in build
 #
-# CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu builds for another machine.
+# CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu builds for another machine, in
+# build/aarch64-unknown-linux-gnu.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -53,7 +54,7 @@ CFLAGS ?= -O2 -g
 CXXFLAGS ?= -O2 -g
 WARNINGS = -Wall -Wextra -Wpedantic -Werror
 
-BUILD = build
+BUILD = build$(CARGO_BUILD_TARGET:%=/%)
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 RELEASE = $(TARGET)/$(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
@@ -151,7 +152,8 @@ soak: lib
 MAN_DATE ?= $(shell git log -1 --format=%cs 2>/dev/null || date -r CHANGELOG.md +%F)
 .PHONY: man html
 man: prerequisites
-	@env -u CARGO_BUILD_TARGET CARGO=$(CARGO) sh packaging/build.sh --quiet -p cometd-manual
+	@env -u CARGO_BUILD_TARGET $(if $(CARGO_BUILD_TARGET),-u PKG_CONFIG_LIBDIR -u PKG_CONFIG_ALLOW_CROSS) \
+	    CARGO=$(CARGO) sh packaging/build.sh --quiet -p cometd -p cometd-demo-server -p cometd-manual
 	@$(TARGET)/release/cometd_manual . "$(MAN_DATE)" $(BUILD)/man
 
 html:
@@ -174,14 +176,19 @@ CMAKE_DIR = $(libdir)/cmake/cometd
 COMPLETION_DIR = $(datadir)/bash-completion/completions
 PC_PREFIX = $(PREFIX)
 # Where gdb looks, by the build id of the library.
-BUILD_ID = readelf -n $(BUILD)/lib/$(SHARED) | sed -n 's/.*Build ID: \(..\)\(.*\)/\1\/\2/p'
+BUILD_ID_OF = sed -n 's/.*Build ID: \(..\)\(.*\)/\1\/\2/p'
+BUILD_ID = readelf -n $(BUILD)/lib/$(SHARED) | $(BUILD_ID_OF)
 DEBUG_DIR = $(PREFIX)/lib/debug/.build-id
+# That of the library which is installed now.
+FORGET_DEBUG = id=$$(readelf -n "$(DESTDIR)$(libdir)/$(SHARED)" 2>/dev/null | $(BUILD_ID_OF)); [ -z "$$id" ] || \
+	    { rm -f "$(DESTDIR)$(DEBUG_DIR)/$$id.debug"; rmdir "$(DESTDIR)$(DEBUG_DIR)/$${id%/*}" 2>/dev/null || :; }
 
 install:
 	@for file in $(SHARED) libcometd.a; do \
 	    [ -e "$(BUILD)/lib/$$file" ] || { echo "missing: $(BUILD)/lib/$$file; run make first" >&2; exit 1; }; \
 	done
 	$(INSTALL) -d "$(DESTDIR)$(libdir)" "$(DESTDIR)$(PC_DIR)" "$(DESTDIR)$(CMAKE_DIR)" "$(DESTDIR)$(includedir)/cometd"
+	$(FORGET_DEBUG)
 	$(INSTALL) -m 755 $(BUILD)/lib/$(SHARED) "$(DESTDIR)$(libdir)/$(SHARED)"
 	$(INSTALL) -m 644 $(BUILD)/lib/libcometd.a "$(DESTDIR)$(libdir)/libcometd.a"
 ifneq ($(STRIP),)
@@ -219,24 +226,27 @@ endif
 	    $(INSTALL) -D -m 644 tools/completions/$$completion "$(DESTDIR)$(COMPLETION_DIR)/$$completion" || exit 1; \
 	done
 
-# What is somebody else's stays; folders that are empty and our own go.
+# What is somebody else's stays; folders that are empty and our own go. It asks for no
+# build: what has a name of ours is ours.
 uninstall:
+	$(FORGET_DEBUG)
+	rmdir "$(DESTDIR)$(DEBUG_DIR)" "$(DESTDIR)$(PREFIX)/lib/debug" 2>/dev/null || :
 	rm -f "$(DESTDIR)$(libdir)/$(SHARED)" "$(DESTDIR)$(libdir)/$(SONAME)" "$(DESTDIR)$(libdir)/libcometd.so" \
 	    "$(DESTDIR)$(libdir)/libcometd.a"
 	rm -f "$(DESTDIR)$(PC_DIR)/cometd.pc" $(HEADERS:%="$(DESTDIR)$(includedir)/%") \
-	    $(CMAKE_FILES:%="$(DESTDIR)$(CMAKE_DIR)/%") $(MANUAL:%="$(DESTDIR)$(mandir)/%") \
-	    $(COMMANDS:%="$(DESTDIR)$(bindir)/%") $(COMPLETIONS:%="$(DESTDIR)$(COMPLETION_DIR)/%")
-	id=$$($(BUILD_ID)); [ -z "$$id" ] || { rm -f "$(DESTDIR)$(DEBUG_DIR)/$$id.debug"; \
-	    rmdir "$(DESTDIR)$(DEBUG_DIR)/$${id%/*}" "$(DESTDIR)$(DEBUG_DIR)" "$(DESTDIR)$(PREFIX)/lib/debug" 2>/dev/null || :; }
+	    $(CMAKE_FILES:%="$(DESTDIR)$(CMAKE_DIR)/%") $(TOOLS:%="$(DESTDIR)$(mandir)/man1/%.1") \
+	    "$(DESTDIR)$(mandir)"/man3/cometd.3 "$(DESTDIR)$(mandir)"/man3/cometd_*.3 "$(DESTDIR)$(mandir)"/man7/cometd-*.7 \
+	    $(TOOLS:%="$(DESTDIR)$(bindir)/%") $(COMPLETIONS:%="$(DESTDIR)$(COMPLETION_DIR)/%")
 	for folder in "$(DESTDIR)$(includedir)/cometd" "$(DESTDIR)$(CMAKE_DIR)"; do \
 	    [ ! -d "$$folder" ] || rmdir "$$folder" || :; \
 	done
 
-# From what `make` has built: they have the same bytes whenever they are made.
-deb:
+# From what `make` has built, and the manual: they have the same bytes whenever they
+# are made.
+deb: man
 	@BUILD=$(BUILD) sh packaging/debian/build.sh
 
-tarball:
+tarball: man
 	@BUILD=$(BUILD) sh packaging/tarball.sh
 
 # Writes symbols.txt anew, when functions have come.

@@ -124,6 +124,7 @@ fn main() {
         "transport",
         "subscription",
         "publish",
+        "opaque",
         "statistics",
         "disconnect",
         "handover",
@@ -131,6 +132,7 @@ fn main() {
         "replay",
         "receiver",
         "event",
+        "event_view",
         "message",
         "log",
         "process",
@@ -188,6 +190,13 @@ fn name(item: &str) -> &str {
         .unwrap_or_default()
 }
 
+/// What cbindgen cannot say of a type.
+const DESCRIPTOR: &str = "#ifdef _WIN32
+typedef uintptr_t cometd_fd;
+#else
+typedef int cometd_fd;
+#endif";
+
 /// Negative constants in parentheses; constants and functions by their groups, in cbindgen's order; and all that as
 /// Doxygen reads it.
 fn arrange(header: &str) -> String {
@@ -208,6 +217,14 @@ fn arrange(header: &str) -> String {
                 .map(|line| line.len() + 1)
                 .sum();
             let (comment, declaration) = item.split_at(declaration);
+            let declaration = match declaration {
+                "typedef int cometd_fd;" => DESCRIPTOR.to_string(),
+                // With a tag, it can be declared before.
+                other => other.replace(
+                    "typedef struct {",
+                    &format!("typedef struct {} {{", name(item)),
+                ),
+            };
             types.push(format!(
                 "{comment}/// @ingroup {}\n{declaration}",
                 GROUPS[group(name(item))].0

@@ -91,7 +91,7 @@ int main(int argc, char **argv) {
         return report(error);
     }
 
-    struct pollfd watched[] = {{(int)cometd_client_fd(client), POLLIN, 0}, {-1, POLLIN, 0}, {wake[0], POLLIN, 0}};
+    struct pollfd watched[] = {{cometd_client_fd(client), POLLIN, 0}, {-1, POLLIN, 0}, {wake[0], POLLIN, 0}};
     for (int leaving = 0;;) {
         watched[1].fd = connected && !leaving ? STDIN_FILENO : -1;
         if (poll(watched, 3, -1) < 0) continue; /* interrupted by a signal */

@@ -12,6 +12,9 @@ root=$(pwd -P)
 home=${CARGO_HOME:-$HOME/.cargo}
 sysroot=$("${RUSTC:-rustc}" --print sysroot)
 commit=$("${RUSTC:-rustc}" -vV | sed -n 's/^commit-hash: //p')
+# What the folder of the crates is called is known when there are some.
+[ -d "$home/registry/src" ] || "$cargo" fetch --locked \
+    --target "${CARGO_BUILD_TARGET:-$("${RUSTC:-rustc}" -vV | sed -n 's/^host: //p')}"
 
 # FROM=TO.
 maps="$home=/cargo"

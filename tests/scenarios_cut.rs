@@ -291,7 +291,7 @@ impl Host {
             | Notice::Published { id, .. } => {
                 *self.outcomes.entry(*id).or_default() += 1;
             }
-            Notice::Error { id, error } => {
+            Notice::Error { id, error, .. } => {
                 if *id == 0 {
                     self.told.push((error.phase, error.kind));
                 } else {

@@ -365,8 +365,8 @@ static bool read_stream(struct stream *stream, int32_t timeout_ms) {
         timeout_ms = 0;
     } else if (stream->way == BY_FD) {
         struct pollfd readable = {.events = POLLIN};
-        readable.fd = (int)(stream->receiver != NULL ? cometd_receiver_fd(stream->receiver)
-                                                     : cometd_client_fd(stream->peer->client));
+        readable.fd = stream->receiver != NULL ? cometd_receiver_fd(stream->receiver)
+                                               : cometd_client_fd(stream->peer->client);
         CHECK(readable.fd >= 0);
         /* CLOSED, once taken, makes nothing readable. */
         bool is_readable = poll(&readable, 1, stream->closed > 0 ? 0 : timeout_ms) == 1;

@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include "command.h"
 #include "json.h"
 #include "log.h"
 #include "session.h"
@@ -106,7 +107,7 @@ static void check_websocket(struct options *options) {
 
 int check_server(struct options *options) {
     cometd_error *error = NULL;
-    bool has_credentials = options->user || options->from_netrc || options->token_file || getenv("COMETD_TOKEN") ||
+    bool has_credentials = options->user || options->from_netrc || options->token_file || options->token_command || getenv("COMETD_TOKEN") ||
                            options_has(options, "authorization") || options_has(options, "bearer_token") ||
                            options_has(options, "handshake_ext");
     cometd_client *client = connected(options, "long-polling", &error);
@@ -140,9 +141,11 @@ int check_server(struct options *options) {
     } else {
         cometd_client_free(client);
     }
+    commands_end();
     free(reply.json);
     int ended = works ? EXIT_AS_ASKED : error ? status_of(error) : EXIT_TIME;
     cometd_error_free(error);
+    if (!output_is_written()) ended = EXIT_FAILED;
     log_close();
-    return fflush(stdout) == 0 ? ended : EXIT_FAILED;
+    return ended;
 }

@@ -1,4 +1,5 @@
 /* How fast events are; see cometd_bench.1. */
+#include "command.h"
 #include "log.h"
 #include "options.h"
 #include "session.h"
@@ -196,20 +197,34 @@ static cometd_client *start(const cometd_client_builder *builder, const struct o
     return NULL;
 }
 
-static bool await_subscriptions(void) {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += START_LIMIT_MS / 1000;
+/* Waits for it, for as long as no signal comes. */
+static bool await(bool (*is_there)(cometd_client *), cometd_client *client, const char *what) {
+    int64_t end = now_us() + (int64_t)START_LIMIT_MS * 1000;
+    bool is_good = false;
     pthread_mutex_lock(&bench.lock);
-    while (bench.subscribed < bench.wanted && bench.status < 0 && !stopped)
-        if (pthread_cond_timedwait(&bench.changed, &bench.lock, &until) == ETIMEDOUT) {
-            log_line(PRIORITY_ERROR, "%zu of %zu subscriptions are there", bench.subscribed, bench.wanted);
+    while (bench.status < 0 && !stopped && !(is_good = is_there(client))) {
+        if (now_us() >= end) {
+            log_line(PRIORITY_ERROR, "%zu of %zu subscriptions are there, %s", bench.subscribed, bench.wanted, what);
             fail(EXIT_NO_CONNECTION);
         }
-    bench.is_measuring = bench.status < 0 && !stopped;
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 50000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_cond_timedwait(&bench.changed, &bench.lock, &until);
+    }
+    if (stopped && bench.status < 0) log_line(PRIORITY_ERROR, "ended by a signal: %zu of %zu subscriptions are there", bench.subscribed, bench.wanted);
     pthread_mutex_unlock(&bench.lock);
-    return bench.is_measuring;
+    return is_good;
 }
+
+static bool are_subscribed(cometd_client *client) {
+    (void)client;
+    return bench.subscribed >= bench.wanted;
+}
+
+static bool is_connected(cometd_client *client) { return !client || cometd_client_state(client) == COMETD_STATE_CONNECTED; }
 
 /* One message. What the client has no room for is not sent later: it would say that it was sent now. */
 static void publish(cometd_client *publisher, const struct options *options, char *data) {
@@ -217,10 +232,19 @@ static void publish(cometd_client *publisher, const struct options *options, cha
     size_t size = (size_t)options->size > (size_t)length + 2 ? (size_t)options->size : (size_t)length + 2;
     memset(data + length, 'x', size - (size_t)length - 2);
     memcpy(data + size - 2, "\"}", 3);
-    if (cometd_client_publish(publisher, options->publish, data, size, NULL, NULL) == COMETD_OK) return;
+    cometd_error *error = NULL;
+    cometd_status status = cometd_client_publish(publisher, options->publish, data, size, NULL, &error);
+    if (status == COMETD_OK) return;
     pthread_mutex_lock(&bench.lock);
     bench.second.refused++;
+    /* None will be any better. */
+    if (status != COMETD_E_FULL && !stopped) {
+        log_line(PRIORITY_ERROR, "%s", cometd_error_message(error));
+        fail(status == COMETD_E_CLOSED ? EXIT_FAILED : EXIT_USAGE);
+        stopped = 1;
+    }
     pthread_mutex_unlock(&bench.lock);
+    cometd_error_free(error);
 }
 
 static void measure(const struct options *options, cometd_client *publisher) {
@@ -230,7 +254,7 @@ static void measure(const struct options *options, cometd_client *publisher) {
     long second = 0;
     while (!stopped && data) {
         int64_t now = now_us();
-        for (; publisher && now < end && sent < (double)(now - start) / 1e6 * options->rate; sent++) publish(publisher, options, data);
+        for (; publisher && now < end && !stopped && sent < (double)(now - start) / 1e6 * options->rate; sent++) publish(publisher, options, data);
         if (now - printed >= 1000000 || now >= end) {
             struct counts counts = take_second();
             char name[24];
@@ -244,8 +268,11 @@ static void measure(const struct options *options, cometd_client *publisher) {
         nanosleep(&pause, NULL);
     }
     free(data);
+    double seconds = (double)(now_us() - start) / 1e6;
+    /* What is still under way counts as well. */
+    if (publisher && !stopped) cometd_client_flush(publisher, 3000, NULL);
     take_second();
-    print_row("all", options, &bench.all, (double)(now_us() - start) / 1e6);
+    print_row("all", options, &bench.all, seconds);
 }
 
 int main(int argc, char **argv) {
@@ -267,12 +294,15 @@ int main(int argc, char **argv) {
     bool is_good = all != NULL;
     for (; is_good && started < clients && !stopped; started++) is_good = (all[started] = start(builder, &options, true)) != NULL;
     if (is_good && options.publish) is_good = (publisher = start(builder, &options, false)) != NULL;
-    if (!is_good) bench.status = EXIT_FAILED;
+    if (!is_good) fail(EXIT_FAILED);
     cometd_client_builder_free(builder);
-    if (is_good && await_subscriptions() && (!publisher || cometd_client_wait(publisher, COMETD_STATE_CONNECTED, START_LIMIT_MS) == COMETD_OK)) {
+    if (is_good && await(are_subscribed, NULL, "and no more come") && await(is_connected, publisher, "the publisher is not connected")) {
+        pthread_mutex_lock(&bench.lock);
+        bench.is_measuring = true;
+        pthread_mutex_unlock(&bench.lock);
         print_header(options.csv);
         measure(&options, publisher);
-        bench.status = fflush(stdout) == 0 || errno == EPIPE ? EXIT_AS_ASKED : EXIT_FAILED;
+        if (bench.status < 0) bench.status = output_is_written() ? EXIT_AS_ASKED : EXIT_FAILED;
     }
     stopped = 1;
     /* All at once, and each as it can. */
@@ -283,6 +313,7 @@ int main(int argc, char **argv) {
         if (all[at]) cometd_client_wait(all[at], COMETD_STATE_CLOSED, 3000);
     cometd_client_free(publisher);
     for (size_t at = 0; at < started; at++) cometd_client_free(all[at]);
+    commands_end();
     free(all);
     options_free(&options);
     log_close();

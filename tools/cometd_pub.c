@@ -28,15 +28,16 @@ static const char help[] =
     "COMETD_URL and COMETD_TOKEN count where the command line has none.\n"
     "Exit: 0 all accepted, 1 some not, 2 usage, 3 time is up, 4 no connection\n";
 
-/* So many wait for their outcome at most. */
-enum { MOST_UNDER_WAY = 1000 };
+/* So many wait for their outcome at most, unless the user says otherwise; and what is under way when a signal comes has
+ * so long for it. */
+#define MOST_UNDER_WAY "1000"
+enum { GOODBYE_MS = 3000 };
 
 static struct {
     const char *channel;
     struct lines lines;
-    size_t under_way;
-    unsigned long long sent, accepted, refused;
-    /* There is no room for more until something happens. */
+    unsigned long long sent, accepted, failed, refused;
+    /* Until COMETD_EVENT_ROOM. */
     bool is_full;
     bool is_read;
     int failure;
@@ -45,6 +46,7 @@ static struct {
 static const char *missing(const struct session *session) {
     static char what[120];
     (void)session;
+    if (all.is_read && all.accepted == all.sent && all.refused == 0) return NULL;
     snprintf(what, sizeof what, "%llu of %llu messages were accepted%s", all.accepted, all.sent + all.refused,
              all.is_read ? "" : ", and the input was not read to its end");
     return what;
@@ -61,7 +63,6 @@ static void publish(struct session *session, const char *json, size_t length) {
         status = cometd_client_publish(session->client, all.channel, json, length, NULL, &error);
     if (status == COMETD_OK) {
         all.sent++;
-        all.under_way++;
         return;
     }
     if (status == COMETD_E_FULL && options->lines) {
@@ -74,24 +75,25 @@ static void publish(struct session *session, const char *json, size_t length) {
     all.refused++;
     if (all.lines.number > 0) log_line(PRIORITY_ERROR, "line %ld: %s", all.lines.number, cometd_error_message(error));
     else log_line(PRIORITY_ERROR, "%s", cometd_error_message(error));
-    cometd_error_free(error);
     /* A wrong message is a wrong argument, unless it is one of many. */
-    bool is_usage = !options->lines && (status == COMETD_E_INVALID_CHANNEL || status == COMETD_E_INVALID_JSON);
-    if (status == COMETD_E_INVALID_CHANNEL || status == COMETD_E_CLOSED || !options->lines)
-        session_end(session, is_usage || status == COMETD_E_INVALID_CHANNEL ? EXIT_USAGE : EXIT_FAILED);
+    bool is_utf8 = status == COMETD_E_INVALID_UTF8;
+    bool is_channel = status == COMETD_E_INVALID_CHANNEL || (is_utf8 && strncmp(cometd_error_message(error), "channel:", 8) == 0);
+    bool is_usage = is_channel || (!options->lines && (status == COMETD_E_INVALID_JSON || is_utf8));
+    if (is_channel || status == COMETD_E_CLOSED || !options->lines) session_end(session, is_usage ? EXIT_USAGE : EXIT_FAILED);
+    cometd_error_free(error);
 }
 
 /* Takes what is there, as long as there is room. */
 static void publish_lines(struct session *session) {
     const char *line;
     size_t length;
-    while (session->status < 0 && !all.is_full && all.under_way < MOST_UNDER_WAY && (line = lines_next(&all.lines, &length)))
+    while (session->status < 0 && !all.is_full && (line = lines_next(&all.lines, &length)))
         publish(session, line, length);
     all.is_read = all.lines.is_at_end && all.lines.from == all.lines.length;
 }
 
 static void end_when_done(struct session *session) {
-    if (!all.is_read || all.under_way > 0) return;
+    if (!all.is_read || all.accepted + all.failed < all.sent) return;
     bool is_good = all.accepted == all.sent && all.refused == 0;
     if (!is_good && session->options->lines) log_line(PRIORITY_ERROR, "%s", missing(session));
     session_end(session, is_good ? EXIT_AS_ASKED : all.failure ? all.failure : EXIT_FAILED);
@@ -100,7 +102,7 @@ static void end_when_done(struct session *session) {
 static void before_poll(struct session *session, struct pollfd *other) {
     if (session->options->lines && !all.is_read) {
         publish_lines(session);
-        if (!all.lines.is_at_end && !all.is_full && all.under_way < MOST_UNDER_WAY) {
+        if (!all.lines.is_at_end && !all.is_full) {
             other->fd = STDIN_FILENO;
             other->events = POLLIN;
         }
@@ -114,15 +116,12 @@ static void after_poll(struct session *session, const struct pollfd *other) {
 
 static void on_event(struct session *session, const cometd_event *event) {
     const cometd_error *error = cometd_event_error(event);
-    all.is_full = false;
     switch (cometd_event_type(event)) {
-    case COMETD_EVENT_PUBLISHED:
-        all.accepted++;
-        all.under_way--;
-        break;
+    case COMETD_EVENT_ROOM: all.is_full = false; break;
+    case COMETD_EVENT_PUBLISHED: all.accepted++; break;
     case COMETD_EVENT_ERROR:
         if (cometd_event_id(event) == 0) break;
-        all.under_way--;
+        all.failed++;
         /* What ends with the client needs no line of its own. */
         if (cometd_error_status(error) == COMETD_E_ABORTED) break;
         log_line(PRIORITY_ERROR, "%s", cometd_error_message(error));
@@ -132,19 +131,28 @@ static void on_event(struct session *session, const cometd_event *event) {
     }
 }
 
+/* What is under way comes to its end before it is counted. */
+static void settle(struct session *session) {
+    if (session->was_connected) cometd_client_flush(session->client, GOODBYE_MS, NULL);
+    session_read(session);
+}
+
 int main(int argc, char **argv) {
     struct options options;
-    struct session session = {.on_event = on_event, .before_poll = before_poll, .after_poll = after_poll, .missing = missing};
+    struct session session = {.on_event = on_event, .before_poll = before_poll, .after_poll = after_poll, .missing = missing,
+                              .settle = settle};
     options_read(&options, TOOL_PUB, argc, argv, help);
     if (options.argument_count < 1) options_wrong(&options, "there is no channel");
     if (options.argument_count > 2) options_wrong(&options, "there is more than one message");
     if (options.lines && options.argument_count > 1) options_wrong(&options, "with -l messages are read from the standard input");
     all.channel = options.arguments[0];
-    char *input = options.lines || options.argument_count == 2 ? NULL : whole_input(&options);
+    if (!options_has(&options, "commands_capacity")) options_set(&options, "commands_capacity", MOST_UNDER_WAY);
+    size_t length = 0;
+    char *input = options.lines || options.argument_count == 2 ? NULL : whole_input(&options, &length);
     if (session_open(&session, &options, NULL)) {
         if (!options.lines) {
             const char *json = input ? input : options.arguments[1];
-            publish(&session, json, strlen(json));
+            publish(&session, json, input ? length : strlen(json));
             all.is_read = true;
         }
         if (session.status < 0) session_run(&session);

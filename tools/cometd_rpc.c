@@ -64,11 +64,13 @@ int main(int argc, char **argv) {
     options_read(&options, TOOL_RPC, argc, argv, help);
     if (options.argument_count < 1) options_wrong(&options, "there is no channel");
     if (options.argument_count > 2) options_wrong(&options, "there is more than one message");
-    if (options.limit_ms < 0) options.limit_ms = 10000;
-    char *input = options.argument_count == 2 ? NULL : whole_input(&options);
+    size_t length = 0;
+    char *input = options.argument_count == 2 ? NULL : whole_input(&options, &length);
     const char *json = input ? input : options.arguments[1];
+    if (!input) length = strlen(json);
+    if (options.limit_ms < 0) options.limit_ms = 10000;
     if (session_open(&session, &options, NULL)) {
-        if (cometd_client_remote_call(session.client, options.arguments[0], json, strlen(json), options.limit_ms, NULL, &error) == COMETD_OK) {
+        if (cometd_client_remote_call(session.client, options.arguments[0], json, length, options.limit_ms, NULL, &error) == COMETD_OK) {
             session_run(&session);
         } else {
             say_error(error);

@@ -54,11 +54,10 @@ static const char *missing(const struct session *session) {
 static bool print(struct session *session, const cometd_message *message) {
     const char *format = session->options->format ? session->options->format : "%j\\n";
     if (isatty(STDOUT_FILENO)) status_line_hide();
-    if (!format_message(&text, format, message)) errno = ENOMEM;
-    else if (fwrite(text.bytes, 1, text.length, stdout) == text.length && fflush(stdout) == 0) return true;
-    if (errno != EPIPE) log_line(PRIORITY_ERROR, "standard output: %s", strerror(errno));
+    if (format_message(&text, format, message)) return session_write(session, text.bytes, text.length);
+    log_line(PRIORITY_ERROR, "%s", strerror(ENOMEM));
     session_go_deaf(session);
-    session_end(session, errno == EPIPE ? EXIT_AS_ASKED : EXIT_FAILED);
+    session_end(session, EXIT_FAILED);
     return false;
 }
 
@@ -147,6 +146,7 @@ int main(int argc, char **argv) {
         return status;
     }
     if (options.argument_count == 0) options_wrong(&options, "there is no channel");
+    if (options.replay_file && !*options.replay_file) options_wrong(&options, "--replay-file: there is no name");
     if (options.replay_file && !(positions = positions_open(options.replay_file))) return EXIT_FAILED;
     if (session_open(&session, &options, positions)) {
         session.writes = !options.exec;
@@ -154,7 +154,8 @@ int main(int argc, char **argv) {
         if (cometd_client_subscribe(session.client, channels, options.argument_count, NULL, &error) == COMETD_OK) {
             session_run(&session);
         } else {
-            bool is_wrong = cometd_error_status(error) == COMETD_E_INVALID_CHANNEL;
+            cometd_status status = cometd_error_status(error);
+            bool is_wrong = status == COMETD_E_INVALID_CHANNEL || status == COMETD_E_INVALID_UTF8;
             say_error(error);
             session_end(&session, is_wrong ? EXIT_USAGE : EXIT_FAILED);
         }

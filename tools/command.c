@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -12,6 +13,29 @@
 #include <unistd.h>
 
 extern char **environ;
+
+/* Those that run. A child that nobody has waited for keeps its number. */
+static struct {
+    pthread_mutex_t lock;
+    struct running {
+        pid_t child;
+        struct running *next;
+    } *first;
+    bool is_over;
+} commands = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void commands_end(void) {
+    pthread_mutex_lock(&commands.lock);
+    commands.is_over = true;
+    for (const struct running *it = commands.first; it; it = it->next) kill(-it->child, SIGTERM);
+    pthread_mutex_unlock(&commands.lock);
+}
+
+static void forget(struct running *running) {
+    struct running **at = &commands.first;
+    while (*at && *at != running) at = &(*at)->next;
+    if (*at) *at = running->next;
+}
 
 /* A command says no more than this. */
 enum { MOST_OUTPUT = 1 << 20 };
@@ -47,7 +71,7 @@ static char **environment_with(const char *const *added) {
 }
 
 /* As a child of a program that had changed nothing. */
-static int start(const struct command *command, int input, int output, int alive, pid_t *child) {
+static int start(const struct command *command, int input, int output, int alive, struct running *running) {
     posix_spawnattr_t attributes;
     posix_spawn_file_actions_t files;
     sigset_t none, ordinary;
@@ -69,7 +93,15 @@ static int start(const struct command *command, int input, int output, int alive
     char **environment = environment_with(command->environment);
     char shell[] = "sh", option[] = "-c";
     char *arguments[] = {shell, option, (char *)(size_t)command->line, NULL};
-    int error = environment ? posix_spawn(child, "/bin/sh", &files, &attributes, arguments, environment) : ENOMEM;
+    pthread_mutex_lock(&commands.lock);
+    int error = !environment ? ENOMEM
+                : commands.is_over ? ECANCELED
+                              : posix_spawn(&running->child, "/bin/sh", &files, &attributes, arguments, environment);
+    if (error == 0) {
+        running->next = commands.first;
+        commands.first = running;
+    }
+    pthread_mutex_unlock(&commands.lock);
     free(environment);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attributes);
@@ -94,13 +126,22 @@ static bool read_some(struct command *command, int from) {
 }
 
 /* Waits up to the limit, and then ends it. */
-static int attend(struct command *command, pid_t child, int *input, int *output, int alive) {
+static int attend(struct command *command, struct running *running, int *input, int *output, int alive) {
     size_t written = 0;
     long long deadline = now_ms() + command->limit_ms, kill_at = -1;
     bool is_ended_here = false, is_alive = true;
     int status, rounds = 0;
+    pid_t child = running->child;
     for (;;) {
-        pid_t waited = waitpid(child, &status, WNOHANG);
+        /* Of one that was ended all are to be gone; its group has its number as long as nobody has waited for it. */
+        siginfo_t about = {0};
+        bool has_ended = waitid(P_PID, (id_t)child, &about, WEXITED | WNOHANG | WNOWAIT) == 0 && about.si_pid == child;
+        bool is_followed = has_ended && is_ended_here && is_alive && now_ms() < kill_at;
+        if (has_ended && is_ended_here && is_alive && !is_followed) kill(-child, SIGKILL);
+        pthread_mutex_lock(&commands.lock);
+        pid_t waited = is_followed ? 0 : waitpid(child, &status, WNOHANG);
+        if (waited == child || (waited < 0 && errno != EINTR)) forget(running);
+        pthread_mutex_unlock(&commands.lock);
         if (waited == child) {
             /* What it had written before is there. */
             while (*output >= 0 && read_some(command, *output))
@@ -143,19 +184,19 @@ static int attend(struct command *command, pid_t child, int *input, int *output,
 
 int command_run(struct command *command) {
     int input[2] = {-1, -1}, output[2] = {-1, -1}, alive[2] = {-1, -1}, status = -1;
-    pid_t child;
+    struct running running;
     command->output = NULL;
     command->output_length = 0;
     bool has_pipes = make_pipe(alive) && (!command->input || make_pipe(input)) &&
                      (!command->takes_output || make_pipe(output));
-    if (has_pipes && start(command, input[0], output[1], alive[1], &child) == 0) {
+    if (has_pipes && start(command, input[0], output[1], alive[1], &running) == 0) {
         if (input[0] >= 0) close(input[0]);
         if (output[1] >= 0) close(output[1]);
         close(alive[1]);
         input[0] = output[1] = alive[1] = -1;
         if (input[1] >= 0) fcntl(input[1], F_SETFL, O_NONBLOCK);
         if (output[0] >= 0) fcntl(output[0], F_SETFL, O_NONBLOCK);
-        status = attend(command, child, &input[1], &output[0], alive[0]);
+        status = attend(command, &running, &input[1], &output[0], alive[0]);
     }
     close_both(input);
     close_both(output);

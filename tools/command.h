@@ -25,5 +25,7 @@ struct command {
 /* Its exit status; 128 and the number of the signal that ended it; -1 when it could not be run, -2 when its time was up
  * or it was ended: with all that it has started, unless that has left its process group. */
 int command_run(struct command *command);
+/* Ends those that run on other threads; none is started any more. */
+void commands_end(void);
 
 #endif

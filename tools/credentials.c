@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,7 +63,14 @@ char *read_file(const char *path, size_t *length) {
     }
     fclose(file);
     text[size] = 0;
-    if (length) *length = size;
+    if (length) {
+        *length = size;
+    } else if (strlen(text) < size) {
+        log_line(PRIORITY_ERROR, "%s: there is a NUL in it", path);
+        star(text);
+        free(text);
+        return NULL;
+    }
     return text;
 }
 
@@ -86,11 +95,12 @@ char *bearer_of_file(const char *path) {
     return value;
 }
 
-char *bearer_of_command(const char *line) {
-    struct command command = {.line = line, .limit_ms = TOKEN_LIMIT_MS, .takes_output = true};
+char *bearer_of_command(const char *line, bool (*goes_on)(void *user), void *user) {
+    struct command command = {.line = line, .limit_ms = TOKEN_LIMIT_MS, .takes_output = true, .goes_on = goes_on, .user = user};
     int status = command_run(&command);
     char *value = NULL;
     if (status == 0) value = bearer(command.output ? command.output : "", "--token-command");
+    else if (status == -2 && goes_on && !goes_on(user)) log_line(PRIORITY_ERROR, "--token-command: was ended");
     else if (status == -2) log_line(PRIORITY_ERROR, "--token-command: took more than %d seconds", TOKEN_LIMIT_MS / 1000);
     else if (status < 0) log_line(PRIORITY_ERROR, "--token-command: could not be run");
     else log_line(PRIORITY_ERROR, "--token-command: ended with status %d", status);
@@ -158,23 +168,50 @@ static char *of_netrc(const char *host, char **user) {
     return password;
 }
 
-/* What is typed without being seen. */
-static char *typed(const char *user, const char *host) {
-    int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
-    struct termios before, quiet;
-    char buffer[1024], *password = NULL;
-    if (terminal < 0 || tcgetattr(terminal, &before) != 0) {
-        log_line(PRIORITY_ERROR, "there is no password for %s, and no terminal to type it on", user);
-        if (terminal >= 0) close(terminal);
-        return NULL;
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number) { interrupted = number; }
+
+/* Reads a line. A signal that would end the program ends it, and is only done then: the terminal has to be as before. */
+static ssize_t read_line(int terminal, char *line, size_t room) {
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    enum { COUNT = sizeof numbers / sizeof *numbers };
+    struct sigaction action, before[COUNT];
+    struct termios shown, quiet;
+    if (tcgetattr(terminal, &shown) != 0) return -1;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = interrupt;
+    for (int at = 0; at < COUNT; at++) {
+        sigaction(numbers[at], NULL, &before[at]);
+        if (before[at].sa_handler != SIG_IGN) sigaction(numbers[at], &action, NULL);
     }
-    dprintf(terminal, "Password of %s at %s: ", user, host);
-    quiet = before;
+    quiet = shown;
     quiet.c_lflag &= ~(tcflag_t)ECHO;
     /* What was typed before the prompt is not meant. */
     tcsetattr(terminal, TCSAFLUSH, &quiet);
-    ssize_t length = read(terminal, buffer, sizeof buffer - 1);
-    tcsetattr(terminal, TCSAFLUSH, &before);
+    ssize_t length = -1;
+    while (!interrupted) {
+        /* One that comes just before it waits is seen soon. */
+        if (poll(&(struct pollfd){.fd = terminal, .events = POLLIN}, 1, 100) <= 0) continue;
+        length = read(terminal, line, room);
+        break;
+    }
+    tcsetattr(terminal, TCSAFLUSH, &shown);
+    for (int at = 0; at < COUNT; at++) sigaction(numbers[at], &before[at], NULL);
+    if (interrupted) raise(interrupted);
+    return length;
+}
+
+/* What is typed without being seen. */
+static char *typed(const char *user, const char *host) {
+    int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    char buffer[1024], *password = NULL;
+    if (terminal < 0) {
+        log_line(PRIORITY_ERROR, "there is no password for %s, and no terminal to type it on", user);
+        return NULL;
+    }
+    dprintf(terminal, "Password of %s at %s: ", user, host);
+    ssize_t length = read_line(terminal, buffer, sizeof buffer - 1);
     dprintf(terminal, "\n");
     close(terminal);
     if (length > 0) {

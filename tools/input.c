@@ -2,8 +2,10 @@
 
 #include "credentials.h"
 #include "log.h"
+#include "session.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -55,11 +57,20 @@ const char *lines_next(struct lines *lines, size_t *length) {
     return NULL;
 }
 
-char *whole_input(const struct options *options) {
+char *whole_input(const struct options *options, size_t *length) {
     if (isatty(STDIN_FILENO)) options_wrong(options, "there is no message");
     struct lines all = {NULL, 0, 0, 0, 0, false};
-    while (!all.is_at_end)
+    long long deadline = options->limit_ms < 0 ? -1 : now_ms() + options->limit_ms;
+    while (!all.is_at_end) {
+        long long left = deadline < 0 ? -1 : deadline - now_ms();
+        int ready = poll(&(struct pollfd){.fd = STDIN_FILENO, .events = POLLIN}, 1, deadline >= 0 && left < 0 ? 0 : (int)left);
+        if (ready == 0) {
+            log_line(PRIORITY_ERROR, "standard input: the time is up");
+            exit(EXIT_TIME);
+        }
         if (!lines_read(&all)) exit(EXIT_FAILED);
+    }
     all.bytes[all.length] = 0;
+    *length = all.length;
     return all.bytes;
 }

@@ -12,7 +12,7 @@ struct lines {
 };
 
 /* To free; ends the program when it is a terminal, or cannot be read. */
-char *whole_input(const struct options *options);
+char *whole_input(const struct options *options, size_t *length);
 /* The next whole line of what was read, without its newline, valid until lines_read; NULL when there is none. */
 const char *lines_next(struct lines *lines, size_t *length);
 /* Reads once. False when that failed. */

@@ -1,6 +1,7 @@
 #include "log.h"
 
 #include <cometd/cometd.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@ static struct {
 static void put(const char *text, size_t length) {
     while (length > 0) {
         ssize_t written = write(STDERR_FILENO, text, length);
+        if (written < 0 && errno == EINTR) continue;
         if (written <= 0) return;
         text += written;
         length -= (size_t)written;
@@ -99,4 +101,12 @@ void status_line_hide(void) {
     pthread_mutex_lock(&to.lock);
     erase();
     pthread_mutex_unlock(&to.lock);
+}
+
+bool output_is_written(void) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return true;
+    int error = errno;
+    if (error == EPIPE) return true;
+    log_line(PRIORITY_ERROR, "standard output: %s", strerror(error));
+    return false;
 }

@@ -27,4 +27,7 @@ void status_line_show(const char *text);
 /* To be called before the standard output gets something. */
 void status_line_hide(void);
 
+/* Whether all that was printed is written: a reader that is gone is no error, another one is said. */
+bool output_is_written(void);
+
 #endif

@@ -5,12 +5,14 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     CACERT = 256, CERT, CHECK, CONFIG, CSV, EXEC, EXEC_TIMEOUT, EXT, FOREVER, INSECURE, KEY, LOG, NOTIFY, PUBLISH, RATE,
@@ -154,13 +156,14 @@ static void print_library_options(void) {
 static void library_option(struct options *options, const char *value) {
     if (strcmp(value, "help") == 0) {
         print_library_options();
-        exit(fflush(stdout) == 0 ? EXIT_AS_ASKED : EXIT_FAILED);
+        exit(output_is_written() ? EXIT_AS_ASKED : EXIT_FAILED);
     }
     const char *equals = strchr(value, '=');
     if (!equals) options_wrong(options, "-o \"%s\" is not NAME=VALUE; -o help lists the names", value);
     char *name = copy(value), *meant = or_file(equals + 1);
     name[equals - value] = 0;
     if (!cometd_option_find(name)) options_wrong(options, "there is no option \"%s\" of the library; -o help lists them", name);
+    if (strcmp(name, "own_receiver") == 0) options_wrong(options, "-o own_receiver: it is what the program itself reads");
     /* The end of a file's last line is not meant. */
     for (size_t end = strlen(meant); equals[1] == '@' && end > 0 && strchr("\r\n", meant[end - 1]);) meant[--end] = 0;
     options_set(options, name, meant);
@@ -196,6 +199,7 @@ static void apply(struct options *options, int letter, const char *name, const c
             star(text + 1);
             *text = 0;
         }
+        if (!*options->user) options_wrong(options, "%s: there is no user", name);
         break;
     case 'v': options->verbosity = options->verbosity < 0 ? 1 : options->verbosity + 1; break;
     case 'w': options_set(options, "transports", "websocket,long-polling"); break;
@@ -204,6 +208,9 @@ static void apply(struct options *options, int letter, const char *name, const c
     case CACERT:
         text = read_file(value, NULL);
         if (!text) exit(EXIT_USAGE);
+        /* What is there may be a key, and is not shown. */
+        if (!strstr(text, "-----BEGIN CERTIFICATE-----") && !strstr(text, "-----BEGIN TRUSTED CERTIFICATE-----"))
+            options_wrong(options, "%s: %s: there is no certificate in it", name, value);
         char *only = checked(malloc(strlen(text) + sizeof "only,"));
         sprintf(only, "only,%s", text);
         options_set(options, "certificate_authorities", only);
@@ -277,13 +284,13 @@ static void star_argument(int letter, char *value) {
 /* One line of a file: a long name, and behind spaces, '=' or ':' its value, in quotes or without. */
 static void apply_line(struct options *options, const char *path, long number, char *line) {
     line += strspn(line, " \t");
+    for (size_t end = strlen(line); end > 0 && strchr(" \t\r", line[end - 1]);) line[--end] = 0;
     if (!*line || *line == '#') return;
     if (strncmp(line, "--", 2) == 0) line += 2;
     char *name = line, *value = line + strcspn(line, " \t=:");
     if (*value) *value++ = 0;
     value += strspn(value, " \t=:");
     size_t length = strlen(value);
-    while (length > 0 && strchr(" \t\r", value[length - 1])) value[--length] = 0;
     if (length >= 2 && *value == '"' && value[length - 1] == '"') {
         char *to = ++value;
         value[length - 2] = 0;
@@ -334,11 +341,19 @@ static const char *name_of(int letter, int index) {
     return name;
 }
 
+/* What is opened later would be taken for what is closed. */
+static void open_standard_streams(void) {
+    for (int descriptor = 0; descriptor <= STDERR_FILENO; descriptor++)
+        /* So that it cannot be read, or written, as before. */
+        if (fcntl(descriptor, F_GETFD) < 0) open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 void options_read(struct options *options, enum tool tool, int argc, char **argv, const char *help) {
     struct option table[ROWS + 1];
     int index_of[ROWS], count = 0, letter, index;
     char letters[3 * ROWS + 1], *to = letters;
     const char *slash = strrchr(argv[0], '/');
+    open_standard_streams();
     *options = (struct options){.tool = tool, .program = slash ? slash + 1 : argv[0], .limit_ms = -1, .count = -1,
                                 .retries = -1, .exec_limit_ms = 60000, .clients = 1, .seconds = 10, .size = 100, .rate = 10};
     log_open(options->program, false, 0);
@@ -365,11 +380,11 @@ void options_read(struct options *options, enum tool tool, int argc, char **argv
             if (letter == '?') options_wrong(options, "see above");
             if (letter == 'h') {
                 fputs(help, stdout);
-                exit(fflush(stdout) == 0 ? EXIT_AS_ASKED : EXIT_FAILED);
+                exit(output_is_written() ? EXIT_AS_ASKED : EXIT_FAILED);
             }
             if (letter == 'V') {
                 printf("%s %s\n", options->program, cometd_version_string());
-                exit(fflush(stdout) == 0 ? EXIT_AS_ASKED : EXIT_FAILED);
+                exit(output_is_written() ? EXIT_AS_ASKED : EXIT_FAILED);
             }
             apply(options, letter, name, optarg);
             if (optarg) star_argument(letter, optarg);
@@ -400,20 +415,35 @@ static void check(const struct options *options, const cometd_client_builder *bu
     if (error) options_wrong(options, "%s", cometd_error_message(error));
 }
 
-static void set_credentials(const struct options *options, cometd_client_builder *builder) {
+char *options_token(const struct options *options, bool (*goes_on)(void *user), void *user) {
+    return options->token_command ? bearer_of_command(options->token_command, goes_on, user)
+                                  : bearer_of_file(options->token_file);
+}
+
+/* New credentials for a refused client, on a thread of the library's. */
+static cometd_status provide_token(void *user, int32_t reason, cometd_token *token) {
+    (void)reason;
+    char *value = options_token(user, NULL, NULL);
+    cometd_status status = value ? cometd_token_set_authorization(token, value) : COMETD_E_CREDENTIALS;
+    if (value) star(value);
+    free(value);
+    return status;
+}
+
+static void set_credentials(struct options *options, cometd_client_builder *builder) {
     const char *token = getenv("COMETD_TOKEN");
-    char *value = NULL, *user = options->user ? copy(options->user) : NULL;
+    char *value = NULL;
+    if (options->token_command || options->token_file)
+        cometd_client_builder_set_token_provider(builder, provide_token, options, NULL);
     if (options->token_file) {
         value = bearer_of_file(options->token_file);
         /* A command may have one. */
         if (!value && !options->token_command) exit(EXIT_FAILED);
-    } else if (user || options->from_netrc) {
-        char *password = options->password ? copy(options->password)
-                                           : find_password(options->url, &user, options->from_netrc);
-        if (!password) exit(EXIT_FAILED);
-        cometd_client_builder_set_basic_auth(builder, user, password);
-        star(password);
-        free(password);
+    } else if (options->user || options->from_netrc) {
+        if (!options->password)
+            options->password = find_password(options->url, &options->user, options->from_netrc);
+        if (!options->password) exit(EXIT_FAILED);
+        cometd_client_builder_set_basic_auth(builder, options->user, options->password);
     } else if (token && *token && !options->token_command) {
         cometd_client_builder_set_bearer_token(builder, token);
     }
@@ -422,7 +452,6 @@ static void set_credentials(const struct options *options, cometd_client_builder
         star(value);
     }
     free(value);
-    free(user);
 }
 
 static void set_certificate(const struct options *options, cometd_client_builder *builder) {
@@ -470,6 +499,7 @@ void options_free(struct options *options) {
         star(options->library[at].value);
         free(options->library[at].value);
     }
+    if (options->password) star(options->password);
     char *texts[] = {options->url,  options->user,   options->password,    options->token_file, options->token_command,
                      options->key,  options->format, options->replay_file, options->exec,       options->publish,
                      options->certificate};

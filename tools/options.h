@@ -55,7 +55,10 @@ void options_wrong(const struct options *options, const char *format, ...) LIKE_
 /* Sets an option of the library's, as by -o. */
 void options_set(struct options *options, const char *name, const char *value);
 bool options_has(const struct options *options, const char *name);
-/* A builder with all of them; otherwise an error is said, and the program ends. */
+/* "Bearer TOKEN" of --token-command or of the file, to free; NULL with a line on the standard error. `goes_on` as of
+ * bearer_of_command. */
+char *options_token(const struct options *options, bool (*goes_on)(void *user), void *user);
+/* A builder with all of them, which asks for a token again when one is refused. It and its clients end before `options`; otherwise an error is said, and the program ends. */
 cometd_client_builder *options_builder(struct options *options);
 void options_free(struct options *options);
 

@@ -75,6 +75,15 @@ static bool read_all(struct positions *positions) {
     return is_good;
 }
 
+/* Whether they can be saved: found out before something comes. */
+static bool is_writable(const struct positions *positions) {
+    char *path = strdup(positions->path);
+    bool is_good = path && access(dirname(path), W_OK) == 0;
+    if (!is_good) log_line(PRIORITY_ERROR, "%s: %s", positions->path, strerror(errno));
+    free(path);
+    return is_good;
+}
+
 struct positions *positions_open(const char *path) {
     struct positions *positions = calloc(1, sizeof *positions);
     size_t room = strlen(path) + sizeof ".next";
@@ -84,7 +93,7 @@ struct positions *positions_open(const char *path) {
     positions->next = malloc(room);
     if (positions->path && positions->next) {
         snprintf(positions->next, room, "%s.next", path);
-        if (read_all(positions)) return positions;
+        if (read_all(positions) && is_writable(positions)) return positions;
     }
     positions_close(positions);
     return NULL;

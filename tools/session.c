@@ -1,5 +1,6 @@
 #include "session.h"
 
+#include "command.h"
 #include "credentials.h"
 #include "log.h"
 #include "positions.h"
@@ -7,10 +8,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -75,29 +79,24 @@ int status_of(const cometd_error *error) {
     }
 }
 
-/* New credentials for a refused client, on a thread of the library's. */
-static char *new_credentials(const struct options *options) {
-    return options->token_command ? bearer_of_command(options->token_command) : bearer_of_file(options->token_file);
-}
-
-static cometd_status provide_token(void *user, int32_t reason, cometd_token *token) {
-    (void)reason;
-    char *value = new_credentials(user);
-    cometd_status status = value ? cometd_token_set_authorization(token, value) : COMETD_E_CREDENTIALS;
-    if (value) star(value);
-    free(value);
-    return status;
-}
-
-static void reread_token(const struct session *session) {
-    const struct options *options = session->options;
+static void reread_token(struct session *session) {
+    static bool is_reading, is_asked_again;
+    if (is_reading) {
+        is_asked_again = true;
+        return;
+    }
+    is_reading = true;
     service_manager_tell_reloading();
-    char *value = new_credentials(options);
-    if (value && cometd_client_set_authorization(session->client, value) == COMETD_OK)
-        log_line(PRIORITY_INFO, "the token was read again");
-    if (value) star(value);
-    free(value);
-    service_manager_tell("READY=1");
+    do {
+        is_asked_again = false;
+        char *value = options_token(session->options, session_goes_on, session);
+        if (value && cometd_client_set_authorization(session->client, value) == COMETD_OK)
+            log_line(PRIORITY_INFO, "the token was read again");
+        if (value) star(value);
+        free(value);
+    } while (is_asked_again && session->status < 0);
+    is_reading = false;
+    if (session->status < 0) service_manager_tell("READY=1");
 }
 
 bool session_open(struct session *session, struct options *options, struct positions *positions) {
@@ -107,7 +106,6 @@ bool session_open(struct session *session, struct options *options, struct posit
     cometd_client_builder *builder = options_builder(options);
     cometd_error *error = NULL;
     bool has_token = options->token_command || options->token_file;
-    if (has_token) cometd_client_builder_set_token_provider(builder, provide_token, options, NULL);
     if (positions) {
         /* The program can do nothing but go on after what it has done. */
         if (!options_has(options, "replay")) cometd_client_builder_set_replay(builder, COMETD_REPLAY_NEW);
@@ -140,10 +138,12 @@ static void say_missing(const struct session *session, const char *why, const ch
 }
 
 static void take_signal(struct session *session, int number) {
+    if (session->status >= 0) return;
     if (number == SIGHUP) {
         reread_token(session);
         return;
     }
+    if (session->settle) session->settle(session);
     const char *missing = session->missing ? session->missing(session) : NULL;
     if (missing) say_missing(session, "ended by a signal", missing);
     session_end(session, missing ? EXIT_FAILED : EXIT_AS_ASKED);
@@ -165,9 +165,17 @@ static void tell_watchdog(void) {
     service_manager_tell("WATCHDOG=1");
 }
 
+static void see_to_the_time(struct session *session) {
+    if (session->deadline < 0 || session->status >= 0 || now_ms() < session->deadline) return;
+    const char *missing = session->missing ? session->missing(session) : NULL;
+    if (missing || !session->was_connected) say_missing(session, "the time is up", missing);
+    session_end(session, EXIT_TIME);
+}
+
 bool session_goes_on(void *user) {
     struct session *session = user;
     read_signals(session);
+    see_to_the_time(session);
     if (session->options->notify) tell_watchdog();
     return session->status < 0;
 }
@@ -240,7 +248,7 @@ static void handle_event(struct session *session, const cometd_event *event) {
     if (!session->is_deaf && session->on_event) session->on_event(session, event);
 }
 
-static void read_events(struct session *session) {
+static size_t read_some(struct session *session) {
     cometd_event *events[AT_ONCE];
     size_t count = cometd_client_poll_many(session->client, 0, events, AT_ONCE);
     for (size_t at = 0; at < count; at++) {
@@ -251,6 +259,11 @@ static void read_events(struct session *session) {
         if (session->is_last) session_go_deaf(session);
     }
     if (count > 0 && !positions_write(session->positions, false)) session_end(session, EXIT_FAILED);
+    return count;
+}
+
+void session_read(struct session *session) {
+    while (read_some(session) > 0) continue;
 }
 
 static void show_status(const struct session *session) {
@@ -269,11 +282,36 @@ static int next_wait(const struct session *session) {
     return wait < 0 ? 0 : (int)wait;
 }
 
-static void see_to_the_time(struct session *session) {
-    if (session->deadline < 0 || session->status >= 0 || now_ms() < session->deadline) return;
-    const char *missing = session->missing ? session->missing(session) : NULL;
-    if (missing || !session->was_connected) say_missing(session, "the time is up", missing);
-    session_end(session, EXIT_TIME);
+/* A pipe that has room takes so much without waiting. */
+static size_t takes_at_once(void) {
+    static size_t length;
+    struct stat about;
+    if (length == 0) length = fstat(STDOUT_FILENO, &about) == 0 && S_ISREG(about.st_mode) ? SIZE_MAX : PIPE_BUF;
+    return length;
+}
+
+bool session_write(struct session *session, const char *bytes, size_t length) {
+    int error = 0;
+    /* At its end it waits for nobody for long. */
+    bool was_ending = session->status >= 0;
+    long long limit = now_ms() + GOODBYE_MS;
+    while (length > 0 && !error && (was_ending ? now_ms() < limit : session->status < 0)) {
+        struct pollfd watched[] = {{.fd = STDOUT_FILENO, .events = POLLOUT}, {.fd = signals[0], .events = POLLIN}};
+        int ready = poll(watched, 2, next_wait(session));
+        if (ready > 0 && watched[0].revents) {
+            size_t most = takes_at_once();
+            ssize_t written = write(STDOUT_FILENO, bytes, length < most ? length : most);
+            if (written < 0 && errno != EINTR && errno != EAGAIN) error = errno;
+            if (written > 0) bytes += written;
+            if (written > 0) length -= (size_t)written;
+        }
+        if (length > 0 && !error) session_goes_on(session);
+    }
+    if (length == 0) return true;
+    if (error && error != EPIPE) log_line(PRIORITY_ERROR, "standard output: %s", strerror(error));
+    session_go_deaf(session);
+    session_end(session, error && error != EPIPE ? EXIT_FAILED : EXIT_AS_ASKED);
+    return false;
 }
 
 void session_run(struct session *session) {
@@ -287,7 +325,7 @@ void session_run(struct session *session) {
     while (session->status < 0) {
         /* Nobody reads: that is seen without writing. */
         struct pollfd watched[] = {
-            {.fd = (int)cometd_client_fd(session->client), .events = POLLIN},
+            {.fd = cometd_client_fd(session->client), .events = POLLIN},
             {.fd = signals[0], .events = POLLIN},
             {.fd = -1},
             {.fd = session->writes ? STDOUT_FILENO : -1},
@@ -304,7 +342,7 @@ void session_run(struct session *session) {
             session_go_deaf(session);
             session_end(session, EXIT_AS_ASKED);
         }
-        if (session->status < 0 && watched[0].revents) read_events(session);
+        if (session->status < 0 && watched[0].revents) read_some(session);
         if (session->status < 0 && session->after_poll) session->after_poll(session, &watched[2]);
         see_to_the_time(session);
         if (session->options->notify) tell_watchdog();
@@ -322,13 +360,14 @@ int session_close(struct session *session) {
             log_line(PRIORITY_WARNING, "%s", cometd_error_message(error));
         cometd_error_free(error);
         while (!session->is_closed) {
-            struct pollfd watched = {.fd = (int)cometd_client_fd(session->client), .events = POLLIN};
+            struct pollfd watched = {.fd = cometd_client_fd(session->client), .events = POLLIN};
             if (poll(&watched, 1, 1000) <= 0) break;
-            read_events(session);
+            read_some(session);
         }
     }
     positions_write(session->positions, true);
     cometd_client_free(session->client);
+    commands_end();
     positions_close(session->positions);
     log_close();
     free(session->last_error);

@@ -26,6 +26,8 @@ struct session {
     /* What else it waits for: fills in the second to last of what is polled, and is told of what came. */
     void (*before_poll)(struct session *session, struct pollfd *other);
     void (*after_poll)(struct session *session, const struct pollfd *other);
+    /* A signal is about to end it: what is under way may come to its end. */
+    void (*settle)(struct session *session);
     /* What it was waiting for, when the time is up or a signal came; NULL when there was nothing. */
     const char *(*missing)(const struct session *session);
     /* Set by on_event: it is done with this event, and no other one is told. */
@@ -37,6 +39,8 @@ long long now_ms(void);
 bool session_open(struct session *session, struct options *options, struct positions *positions);
 /* Connects, and goes on until session_end. */
 void session_run(struct session *session);
+/* Takes all events that are there. */
+void session_read(struct session *session);
 /* Has the tool end with this status; the first one counts. */
 void session_end(struct session *session, int status);
 /* Events are neither told nor done with any more. */
@@ -45,6 +49,9 @@ void session_go_deaf(struct session *session);
 bool session_goes_on(void *session);
 /* Says goodbye to the server, reads what is left, frees all. Gives the exit status. */
 int session_close(struct session *session);
+/* Writes to the standard output, and goes deaf unless all is written: nobody reads, which is no error, or a signal came
+ * meanwhile. */
+bool session_write(struct session *session, const char *bytes, size_t length);
 /* How an error of the client's ends a tool. */
 int status_of(const cometd_error *error);
 /* Takes the error that a call gave, and says it. */

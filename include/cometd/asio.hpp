@@ -148,7 +148,7 @@ public:
     basic_event_stream(const executor_type &executor, Source &source) : source_(&source), watched_(executor) {
         // A descriptor of its own, to be closed: two streams may be in one context.
         // NOLINTNEXTLINE(cppcoreguidelines-pro-type-vararg): fcntl has no other form
-        const int own = ::fcntl(static_cast<int>(source.fd()), F_DUPFD_CLOEXEC, 0);
+        const int own = ::fcntl(source.fd(), F_DUPFD_CLOEXEC, 0);
         detail::asio_error_code failed;
         if (own >= 0) {
             watched_.assign(own, failed);

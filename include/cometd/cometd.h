@@ -520,6 +520,15 @@ typedef cometd_status (*cometd_request_fn)(void *user, cometd_request *request);
 /// @ingroup cometd_client
 typedef int32_t cometd_state;
 
+/// A descriptor that the system can wait for: on Windows what a HANDLE or a SOCKET is there, elsewhere a file descriptor.
+/// Where there is none it is -1.
+/// @ingroup cometd_receiver
+#ifdef _WIN32
+typedef uintptr_t cometd_fd;
+#else
+typedef int cometd_fd;
+#endif
+
 /// Gets each event of a receiver.
 ///
 /// `user` is what was given to _set_callback. `event` belongs to the library and
@@ -532,6 +541,24 @@ typedef int32_t cometd_state;
 /// leave it.
 /// @ingroup cometd_event
 typedef void (*cometd_event_fn)(void *user, const cometd_event *event);
+
+/// Gets up to 256 events of a receiver at once, the oldest first.
+///
+/// `user` is what was given to _set_events_callback. `events` and each of its `count` events, at least one, belong to
+/// the library and end with the call; cometd_message_retain keeps a message.
+///
+/// What holds for cometd_event_fn holds here as well. The program is done with all events of a call when it has
+/// returned: then their replay positions are saved, in their order, and with COMETD_OVERFLOW_BLOCK they no longer take
+/// room.
+/// @ingroup cometd_event
+typedef void (*cometd_events_fn)(void *user, const cometd_event *const *events, size_t count);
+
+/// Tells that there is something to poll.
+///
+/// `user` is what was given to _set_wake. Inside it, what holds inside a callback holds; for one receiver one call runs
+/// at a time. It gets no event: what it does is to wake who polls.
+/// @ingroup cometd_receiver
+typedef void (*cometd_wake_fn)(void *user);
 
 /// Looks up the position that the host has stored for a channel; see
 /// cometd_client_builder_set_replay_store.
@@ -558,6 +585,63 @@ typedef cometd_status (*cometd_replay_load_fn)(void *user,
 /// callback holds.
 /// @ingroup cometd_client_builder
 typedef cometd_status (*cometd_replay_save_fn)(void *user, const char *channel, int64_t position);
+
+/// What an event holds, by cometd_event_look. What it does not have is 0 or NULL. Texts end in NUL; their lengths do not
+/// count it.
+///
+/// What would have to be parsed first is not here: the replay id and the bytes of a binary message, which the functions
+/// of `message` give.
+///
+/// Later versions of the library add fields at the end.
+/// @ingroup cometd_event
+typedef struct cometd_event_view {
+  /// One of COMETD_EVENT_…, as cometd_event_type.
+  int32_t type;
+  /// Of a COMETD_EVENT_STATE, as cometd_event_state.
+  cometd_state state;
+  /// The state before.
+  cometd_state previous;
+  /// 1 when a COMETD_EVENT_SUBSCRIBED is a renewal, as cometd_event_is_renewed.
+  int32_t is_renewed;
+  /// Of `error`, as cometd_error_status.
+  cometd_status error_status;
+  /// Of `error`, as cometd_error_phase.
+  int32_t error_phase;
+  /// Of the call that the event ends, as cometd_event_id.
+  uint64_t id;
+  /// Of a COMETD_EVENT_DROPPED, as cometd_event_dropped.
+  uint64_t dropped;
+  /// What the program gave to that call, as cometd_event_opaque.
+  void *opaque;
+  /// As cometd_event_channel.
+  const char *channel;
+  /// Of `channel`, in bytes.
+  size_t channel_len;
+  /// The JSON of `message`, as cometd_message_data.
+  const char *data;
+  /// Of `data`, in bytes.
+  size_t data_len;
+  /// JSON: of a COMETD_EVENT_MESSAGE as cometd_message_ext, of others as cometd_event_ext.
+  const char *ext;
+  /// Of `ext`, in bytes.
+  size_t ext_len;
+  /// The JSON of the id of `message`, as cometd_message_id.
+  const char *message_id;
+  /// Of `message_id`, in bytes.
+  size_t message_id_len;
+  /// The JSON of a COMETD_EVENT_ADVICE, as cometd_event_advice.
+  const char *advice;
+  /// Of `advice`, in bytes.
+  size_t advice_len;
+  /// Of `error`, as cometd_error_message.
+  const char *error_message;
+  /// Of `error_message`, in bytes.
+  size_t error_message_len;
+  /// As cometd_event_message.
+  const cometd_message *message;
+  /// As cometd_event_error.
+  const cometd_error *error;
+} cometd_event_view;
 
 /// Gets each log line: its level, one of COMETD_LOG_…; the part of the library that it comes from,
 /// "cometd::session"; and its text, one line without a newline. Both texts end with the call.
@@ -982,8 +1066,8 @@ cometd_status cometd_client_builder_set_authorization(cometd_client_builder *bui
 ///
 /// It is called at most three times without a successful connect in between; then the
 /// refusal is treated like any other failure, unless cometd_client_builder_set_await_credentials
-/// says otherwise. It also serves the builder's further
-/// clients. NULL removes it.
+/// says otherwise. Where the system refuses a thread for it, that is COMETD_E_SYSTEM, and the attempt is made again
+/// after a wait. It also serves the builder's further clients. NULL removes it.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; then `free_user` is
 /// not called.
@@ -2202,6 +2286,140 @@ cometd_status cometd_client_flush(cometd_client *client,
                                   int32_t timeout_ms,
                                   cometd_error **err);
 
+/// As cometd_client_subscribe, with a value of the program's that cometd_event_opaque gives back: with
+/// each event that has the call's id, also when the library has subscribed again, and with each
+/// COMETD_EVENT_ERROR without an id that tells of such an attempt. So an event that comes before the call has
+/// returned finds its caller.
+///
+/// Where several calls subscribe to one channel, each outcome has the value of its own call; what the library
+/// does by itself has that of the first of them that gave one. Messages have none. After
+/// cometd_client_resume no event has a value that was given before.
+///
+/// `opaque` is any value, NULL for none. The library neither looks at it nor frees it. `*id` (may be NULL)
+/// receives the id, never 0.
+///
+/// **Returns** as cometd_client_subscribe; when it is not COMETD_OK, no event has the value.
+/// **Threads** any. **Blocks** never, except for what the host's own function for loading does.
+/// **Ownership** `opaque` stays the program's. The last event with it is: where the subscribe failed, that
+/// COMETD_EVENT_ERROR; else what ends the subscription, which is COMETD_EVENT_UNSUBSCRIBED or
+/// COMETD_EVENT_ERROR of a cometd_client_unsubscribe, a COMETD_EVENT_ERROR of the library's own attempt
+/// without cometd_error_retry_in, or COMETD_EVENT_CLOSED; for a call with several channels when that
+/// holds for each. **Since** 0.1.
+cometd_status cometd_client_subscribe_opaque(cometd_client *client,
+                                             const char *const *channels,
+                                             size_t count,
+                                             void *opaque,
+                                             uint64_t *id,
+                                             cometd_error **err);
+
+/// As cometd_client_unsubscribe, with a value of the program's that cometd_event_opaque gives back with
+/// each event that has the call's id. So an event that comes before the call has returned finds its caller.
+///
+/// `opaque` is any value, NULL for none. The library neither looks at it nor frees it. `*id` (may be NULL)
+/// receives the id, never 0.
+///
+/// **Returns** as cometd_client_unsubscribe; when it is not COMETD_OK, no event has the value.
+/// **Threads** any. **Blocks** never. **Ownership** `opaque` stays the program's; each channel has one event
+/// with it. **Since** 0.1.
+cometd_status cometd_client_unsubscribe_opaque(cometd_client *client,
+                                               const char *const *channels,
+                                               size_t count,
+                                               void *opaque,
+                                               uint64_t *id,
+                                               cometd_error **err);
+
+/// As cometd_client_publish, with a value of the program's that cometd_event_opaque gives back with
+/// the event that has the call's id. So an event that comes before the call has returned finds its caller.
+///
+/// `opaque` is any value, NULL for none. The library neither looks at it nor frees it. `*id` (may be NULL)
+/// receives the id, never 0.
+///
+/// **Returns** as cometd_client_publish; when it is not COMETD_OK, no event has the value.
+/// **Threads** any. **Blocks** never. **Ownership** `opaque` stays the program's; one event has it. **Since** 0.1.
+cometd_status cometd_client_publish_opaque(cometd_client *client,
+                                           const char *channel,
+                                           const char *json,
+                                           size_t len,
+                                           void *opaque,
+                                           uint64_t *id,
+                                           cometd_error **err);
+
+/// As cometd_client_publish_binary, with a value of the program's that cometd_event_opaque gives back with
+/// the event that has the call's id. So an event that comes before the call has returned finds its caller.
+///
+/// `opaque` is any value, NULL for none. The library neither looks at it nor frees it. `*id` (may be NULL)
+/// receives the id, never 0.
+///
+/// **Returns** as cometd_client_publish_binary; when it is not COMETD_OK, no event has the value.
+/// **Threads** any. **Blocks** never. **Ownership** `opaque` stays the program's; one event has it. **Since** 0.1.
+cometd_status cometd_client_publish_binary_opaque(cometd_client *client,
+                                                  const char *channel,
+                                                  const void *bytes,
+                                                  size_t len,
+                                                  bool last,
+                                                  const char *meta,
+                                                  size_t meta_len,
+                                                  void *opaque,
+                                                  uint64_t *id,
+                                                  cometd_error **err);
+
+/// As cometd_client_publish_with_retries, with a value of the program's that cometd_event_opaque gives back with
+/// the event that has the call's id. So an event that comes before the call has returned finds its caller.
+///
+/// `opaque` is any value, NULL for none. The library neither looks at it nor frees it. `*id` (may be NULL)
+/// receives the id, never 0.
+///
+/// **Returns** as cometd_client_publish_with_retries; when it is not COMETD_OK, no event has the value.
+/// **Threads** any. **Blocks** never. **Ownership** `opaque` stays the program's; one event has it. **Since** 0.1.
+cometd_status cometd_client_publish_with_retries_opaque(cometd_client *client,
+                                                        const char *channel,
+                                                        const char *json,
+                                                        size_t len,
+                                                        int32_t timeout_ms,
+                                                        uint32_t attempts,
+                                                        void *opaque,
+                                                        uint64_t *id,
+                                                        cometd_error **err);
+
+/// As cometd_client_remote_call, with a value of the program's that cometd_event_opaque gives back with
+/// the event that has the call's id. So an event that comes before the call has returned finds its caller.
+///
+/// `opaque` is any value, NULL for none. The library neither looks at it nor frees it. `*id` (may be NULL)
+/// receives the id, never 0.
+///
+/// **Returns** as cometd_client_remote_call; when it is not COMETD_OK, no event has the value.
+/// **Threads** any. **Blocks** never. **Ownership** `opaque` stays the program's; one event has it. **Since** 0.1.
+cometd_status cometd_client_remote_call_opaque(cometd_client *client,
+                                               const char *channel,
+                                               const char *json,
+                                               size_t len,
+                                               int32_t timeout_ms,
+                                               void *opaque,
+                                               uint64_t *id,
+                                               cometd_error **err);
+
+/// As cometd_client_subscribe_opaque, for one channel.
+///
+/// **Returns** as cometd_client_subscribe.
+/// **Threads** any. **Blocks** as cometd_client_subscribe. **Ownership** the channel is copied; `opaque` stays the
+/// program's. **Since** 0.1.
+cometd_status cometd_client_subscribe_one(cometd_client *client,
+                                          const char *channel,
+                                          void *opaque,
+                                          uint64_t *id,
+                                          cometd_error **err);
+
+/// As cometd_client_unsubscribe_opaque, for one channel.
+///
+/// **Returns** as cometd_client_unsubscribe.
+/// **Threads** any. **Blocks** as cometd_client_unsubscribe. **Ownership** the channel is copied; `opaque` stays the
+/// program's. **Since** 0.1.
+cometd_status cometd_client_unsubscribe_one(cometd_client *client,
+                                            const char *channel,
+                                            void *opaque,
+                                            uint64_t *id,
+                                            cometd_error **err);
+
 /// Tells what the server's clock says now, as the timesync extension has found out; see
 /// cometd_client_builder_set_timesync. It is exact to about half the time that a message and its reply are on their
 /// way, goes on by the client's own clock, and does not jump when somebody sets that.
@@ -2353,7 +2571,7 @@ size_t cometd_client_poll_many(cometd_client *client,
 /// **Returns** the descriptor; -1 when `client` is NULL, has crossed a fork, was built without a receiver of
 /// its own, or the system has no descriptor left.
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-ptrdiff_t cometd_client_fd(cometd_client *client);
+cometd_fd cometd_client_fd(cometd_client *client);
 
 /// Has each event given to a function instead of to cometd_client_poll, from the oldest on
 /// that was not taken yet; see cometd_event_fn. NULL as `fn` removes it again.
@@ -2362,8 +2580,9 @@ ptrdiff_t cometd_client_fd(cometd_client *client);
 /// when the callback is replaced or removed is not waited for; `free_user` tells when none is.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL;
-/// COMETD_E_INVALID_STATE: the client was built without a receiver of its own; COMETD_E_SYSTEM: no
-/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// COMETD_E_INVALID_STATE: the client was built without a receiver of its own, or has a callback of
+/// another kind (cometd_client_set_events_callback, _set_wake); COMETD_E_SYSTEM: no thread
+/// could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
 /// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
 /// `free_user` (may be NULL), once: after the callback was replaced or removed, or the
 /// client was freed. **Since** 0.1.
@@ -2371,6 +2590,48 @@ cometd_status cometd_client_set_callback(cometd_client *client,
                                          cometd_event_fn fn,
                                          void *user,
                                          cometd_free_fn free_user);
+
+/// Has events given to a function many at a time instead of to cometd_client_poll, from the oldest on
+/// that was not taken yet; see cometd_events_fn. NULL as `fn` removes it again.
+///
+/// It takes the place of one that was set by this function. While another kind is installed, by
+/// cometd_client_set_callback or cometd_client_set_wake, it is refused. For the rest it is as
+/// cometd_client_set_callback.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_INVALID_STATE: a callback of another
+/// kind is installed, or the client was built without a receiver of its own; COMETD_E_SYSTEM: no
+/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
+/// `free_user` (may be NULL), once: after the callback was replaced or removed, or the
+/// client was freed. **Since** 0.1.
+cometd_status cometd_client_set_events_callback(cometd_client *client,
+                                                cometd_events_fn fn,
+                                                void *user,
+                                                cometd_free_fn free_user);
+
+/// Has a function called when there is something to poll: for hosts that can watch no descriptor.
+/// NULL as `fn` removes it again.
+///
+/// It is called once when something comes to a receiver that was empty, COMETD_EVENT_CLOSED too,
+/// and once soon after this call when there is something already, or nothing comes any more. The
+/// next call comes after a poll has taken the last event, or has found none; so whoever is woken
+/// polls, on any thread, until COMETD_NONE or COMETD_CLOSED (of _poll_many: until there are none).
+/// It may find nothing, when somebody else has polled meanwhile.
+///
+/// It takes the place of one that was set by this function. While another kind is installed, by
+/// cometd_client_set_callback or cometd_client_set_events_callback, it is refused, and so
+/// are these while it is installed. The descriptor works beside it.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_INVALID_STATE: a callback of another
+/// kind is installed, or the client was built without a receiver of its own; COMETD_E_SYSTEM: no
+/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
+/// `free_user` (may be NULL), once: after the function was replaced or removed, or the
+/// client was freed. **Since** 0.1.
+cometd_status cometd_client_set_wake(cometd_client *client,
+                                     cometd_wake_fn fn,
+                                     void *user,
+                                     cometd_free_fn free_user);
 
 /// Sets where the next cometd_client_subscribe to a channel starts, in the order of the
 /// calls: also one that the client is subscribed to already, whose events then come again
@@ -2458,7 +2719,7 @@ size_t cometd_receiver_poll_many(cometd_receiver *receiver,
 ///
 /// **Returns** the descriptor; -1 when `receiver` is NULL, has crossed a fork, or the system has no descriptor left.
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
-ptrdiff_t cometd_receiver_fd(cometd_receiver *receiver);
+cometd_fd cometd_receiver_fd(cometd_receiver *receiver);
 
 /// Has each event given to a function instead of to cometd_receiver_poll, from the oldest on
 /// that was not taken yet; see cometd_event_fn. NULL as `fn` removes it again.
@@ -2467,6 +2728,7 @@ ptrdiff_t cometd_receiver_fd(cometd_receiver *receiver);
 /// when the callback is replaced or removed is not waited for; `free_user` tells when none is.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `receiver` is NULL;
+/// COMETD_E_INVALID_STATE: a callback of another kind is installed (cometd_receiver_set_events_callback, _set_wake);
 /// COMETD_E_SYSTEM: no thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
 /// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
 /// `free_user` (may be NULL), once: after the callback was replaced or removed, or the
@@ -2475,6 +2737,48 @@ cometd_status cometd_receiver_set_callback(cometd_receiver *receiver,
                                            cometd_event_fn fn,
                                            void *user,
                                            cometd_free_fn free_user);
+
+/// Has events given to a function many at a time instead of to cometd_receiver_poll, from the oldest on
+/// that was not taken yet; see cometd_events_fn. NULL as `fn` removes it again.
+///
+/// It takes the place of one that was set by this function. While another kind is installed, by
+/// cometd_receiver_set_callback or cometd_receiver_set_wake, it is refused. For the rest it is as
+/// cometd_receiver_set_callback.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `receiver` is NULL; COMETD_E_INVALID_STATE: a callback of another
+/// kind is installed; COMETD_E_SYSTEM: no
+/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
+/// `free_user` (may be NULL), once: after the callback was replaced or removed, or the
+/// receiver was freed. **Since** 0.1.
+cometd_status cometd_receiver_set_events_callback(cometd_receiver *receiver,
+                                                  cometd_events_fn fn,
+                                                  void *user,
+                                                  cometd_free_fn free_user);
+
+/// Has a function called when there is something to poll: for hosts that can watch no descriptor.
+/// NULL as `fn` removes it again.
+///
+/// It is called once when something comes to a receiver that was empty, COMETD_EVENT_CLOSED too,
+/// and once soon after this call when there is something already, or nothing comes any more. The
+/// next call comes after a poll has taken the last event, or has found none; so whoever is woken
+/// polls, on any thread, until COMETD_NONE or COMETD_CLOSED (of _poll_many: until there are none).
+/// It may find nothing, when somebody else has polled meanwhile.
+///
+/// It takes the place of one that was set by this function. While another kind is installed, by
+/// cometd_receiver_set_callback or cometd_receiver_set_events_callback, it is refused, and so
+/// are these while it is installed. The descriptor works beside it.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `receiver` is NULL; COMETD_E_INVALID_STATE: a callback of another
+/// kind is installed; COMETD_E_SYSTEM: no
+/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
+/// `free_user` (may be NULL), once: after the function was replaced or removed, or the
+/// receiver was freed. **Since** 0.1.
+cometd_status cometd_receiver_set_wake(cometd_receiver *receiver,
+                                       cometd_wake_fn fn,
+                                       void *user,
+                                       cometd_free_fn free_user);
 
 /// @}
 
@@ -2518,6 +2822,14 @@ cometd_state cometd_event_state(const cometd_event *event, cometd_state *previou
 /// called, and for NULL.
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 uint64_t cometd_event_id(const cometd_event *event);
+
+/// The value that the program gave with the subscribe, unsubscribe, publish or remote call that the event
+/// belongs to; see cometd_client_subscribe_opaque and the like. Where the id is 0 because the library has tried
+/// to subscribe again by itself, it is that of the first subscribe to the channel that gave one.
+///
+/// **Returns** the value; NULL when there is none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the program's. **Since** 0.1.
+void *cometd_event_opaque(const cometd_event *event);
 
 /// The channel that the event is about: of a message, a subscription, a publish,
 /// or an error of one of these.
@@ -2572,6 +2884,32 @@ uint64_t cometd_event_dropped(const cometd_event *event);
 /// **Threads** any. **Blocks** never, except for what the host's own function
 /// does. **Since** 0.1.
 void cometd_event_free(cometd_event *event);
+
+/// Gives all that an event holds in one call: what many calls of the functions of cometd_event and of its message and
+/// error give. It parses nothing.
+///
+/// `view` receives it. `size` is sizeof(cometd_event_view), by which the library knows which fields the program has: what
+/// is behind `size` is not written, and fields that the library does not have become 0.
+///
+/// ```c
+/// cometd_event_view view;
+/// if (cometd_event_look(event, &view, sizeof view) == COMETD_OK && view.type == COMETD_EVENT_MESSAGE) {
+///     printf("%s %s\n", view.channel, view.data);
+/// }
+/// ```
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `event` or `view` is NULL, or `size` is less than the first field.
+/// **Threads** any. **Blocks** never. **Ownership** all texts and objects are the event's. **Since** 0.1.
+cometd_status cometd_event_look(const cometd_event *event,
+                                cometd_event_view *view,
+                                size_t size);
+
+/// Frees `count` events that a _poll gave, each as cometd_event_free does, in their order. Those that are NULL are passed
+/// over.
+///
+/// **Threads** any. **Blocks** never, except for what the host's own function does; see cometd_event_free. **Since** 0.1.
+void cometd_events_free(cometd_event **events,
+                        size_t count);
 
 /// @}
 

@@ -359,7 +359,7 @@ public:
         call_ = call<Held>;
     }
 
-    [[nodiscard]] explicit operator bool() const noexcept { return call_ != nullptr; }
+    [[nodiscard]] explicit operator bool() const noexcept { return held_ != nullptr; }
     /// Not of an empty one.
     Result operator()(Arguments... arguments) { return call_(held_.get(), std::forward<Arguments>(arguments)...); }
 
@@ -773,56 +773,57 @@ private:
 
 inline message message_view::retain() const noexcept { return message(cometd_message_retain(message_)); }
 
-/// An event inside a callback, with which it ends, or of an owner.
+/// An event inside a callback, with which it ends, or of an owner. It is read by one call when it is made.
 class event_view {
 public:
     event_view() noexcept = default;
-    explicit event_view(const cometd_event *event) noexcept : event_(event) {}
+    explicit event_view(const cometd_event *event) noexcept : event_(event) {
+        if (event != nullptr) {
+            static_cast<void>(cometd_event_look(event, &seen_, sizeof seen_));
+        }
+    }
 
     /// Whether there is one; of none the type is 0.
     [[nodiscard]] explicit operator bool() const noexcept { return event_ != nullptr; }
-    [[nodiscard]] event_type type() const noexcept { return static_cast<event_type>(cometd_event_type(event_)); }
+    [[nodiscard]] event_type type() const noexcept { return static_cast<event_type>(seen_.type); }
     [[nodiscard]] std::optional<message_view> message() const noexcept {
-        const cometd_message *message = cometd_event_message(event_);
-        return message == nullptr ? std::nullopt : std::optional(message_view(message));
+        return seen_.message == nullptr ? std::nullopt : std::optional(message_view(seen_.message));
     }
     [[nodiscard]] std::optional<error_view> error() const noexcept {
-        const cometd_error *error = cometd_event_error(event_);
-        return error == nullptr ? std::nullopt : std::optional(error_view(error));
+        return seen_.error == nullptr ? std::nullopt : std::optional(error_view(seen_.error));
     }
     /// The new state of an event_type::state.
-    [[nodiscard]] cometd::state state() const noexcept {
-        return static_cast<cometd::state>(cometd_event_state(event_, nullptr));
-    }
+    [[nodiscard]] cometd::state state() const noexcept { return static_cast<cometd::state>(seen_.state); }
     /// The one before.
-    [[nodiscard]] cometd::state previous_state() const noexcept {
-        cometd_state previous = COMETD_STATE_IDLE;
-        cometd_event_state(event_, &previous);
-        return static_cast<cometd::state>(previous);
-    }
+    [[nodiscard]] cometd::state previous_state() const noexcept { return static_cast<cometd::state>(seen_.previous); }
     /// What `subscribe`, `unsubscribe`, `publish` or `remote_call` returned; 0 when it is about none.
-    [[nodiscard]] std::uint64_t id() const noexcept { return cometd_event_id(event_); }
+    [[nodiscard]] std::uint64_t id() const noexcept { return seen_.id; }
+    /// What the program gave with that call; null for none.
+    [[nodiscard]] void *opaque() const noexcept { return seen_.opaque; }
     [[nodiscard]] std::optional<std::string_view> channel() const noexcept {
-        return detail::view(cometd_event_channel(event_));
+        return detail::view(seen_.channel, seen_.channel_len);
     }
     /// The JSON of the message; empty without one.
-    [[nodiscard]] std::string_view data() const noexcept { return message_view(cometd_event_message(event_)).data(); }
+    [[nodiscard]] std::string_view data() const noexcept {
+        return detail::view(seen_.data, seen_.data_len).value_or("");
+    }
     /// The JSON of an event_type::advice.
     [[nodiscard]] std::optional<std::string_view> advice() const noexcept {
-        return detail::part(cometd_event_advice, event_);
+        return detail::view(seen_.advice, seen_.advice_len);
     }
-    /// The JSON of the ext of the reply that the event is of.
+    /// The JSON of the ext of the message, or of the reply that the event is of.
     [[nodiscard]] std::optional<std::string_view> ext() const noexcept {
-        return detail::part(cometd_event_ext, event_);
+        return detail::view(seen_.ext, seen_.ext_len);
     }
     /// Whether an event_type::subscribed tells of a subscription made again, in a new session.
-    [[nodiscard]] bool is_renewed() const noexcept { return cometd_event_is_renewed(event_); }
+    [[nodiscard]] bool is_renewed() const noexcept { return seen_.is_renewed != 0; }
     /// How many messages an event_type::dropped stands for.
-    [[nodiscard]] std::uint64_t dropped() const noexcept { return cometd_event_dropped(event_); }
+    [[nodiscard]] std::uint64_t dropped() const noexcept { return seen_.dropped; }
     [[nodiscard]] const cometd_event *get() const noexcept { return event_; }
 
 private:
     const cometd_event *event_ = nullptr;
+    cometd_event_view seen_{};
 };
 
 /// An event that was polled.
@@ -853,6 +854,7 @@ public:
     [[nodiscard]] cometd::state state() const noexcept { return view_.state(); }
     [[nodiscard]] cometd::state previous_state() const noexcept { return view_.previous_state(); }
     [[nodiscard]] std::uint64_t id() const noexcept { return view_.id(); }
+    [[nodiscard]] void *opaque() const noexcept { return view_.opaque(); }
     [[nodiscard]] std::optional<std::string_view> channel() const & noexcept { return view_.channel(); }
     [[nodiscard]] std::optional<std::string_view> channel() const && = delete;
     [[nodiscard]] std::string_view data() const & noexcept { return view_.data(); }
@@ -934,9 +936,7 @@ public:
     [[nodiscard]] event take(std::size_t index) noexcept { return event(std::exchange(events_[index], nullptr)); }
     /// Frees them all. The room for them stays.
     void clear() noexcept {
-        while (count_ > 0) {
-            cometd_event_free(events_[--count_]);
-        }
+        cometd_events_free(events_.data(), std::exchange(count_, 0));
     }
     /// Takes the place of what it held: `poll` is given the room and tells how many it has put there.
     template <class Poll>
@@ -952,6 +952,28 @@ public:
 private:
     std::vector<cometd_event *> events_;
     std::size_t count_ = 0;
+};
+
+/// Events inside a callback that gets several, with which they end; `for (auto event : events)` gives each as a view.
+class event_span {
+public:
+    using iterator = detail::event_iterator<const cometd_event *>;
+
+    event_span(const cometd_event *const *events, std::size_t count) noexcept : events_(events), count_(count) {}
+
+    [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+    [[nodiscard]] std::size_t size() const noexcept { return count_; }
+    [[nodiscard]] event_view operator[](std::size_t index) const noexcept {
+        return event_view(*std::next(events_, static_cast<std::ptrdiff_t>(index)));
+    }
+    [[nodiscard]] iterator begin() const noexcept { return iterator(events_); }
+    [[nodiscard]] iterator end() const noexcept {
+        return iterator(std::next(events_, static_cast<std::ptrdiff_t>(count_)));
+    }
+
+private:
+    const cometd_event *const *events_;
+    std::size_t count_;
 };
 
 /// All events of a client or receiver: `for (auto &event : client.events())` ends when none comes any
@@ -1000,12 +1022,28 @@ private:
 };
 
 using event_callback = move_only_function<void(const event_view &)>;
+using events_callback = move_only_function<void(const event_span &)>;
+using wake_callback = move_only_function<void()>;
 
 namespace detail {
 
 inline void call_event(void *user, const cometd_event *event) {
     guarded<event_callback>(user, COMETD_OK, [event](event_callback &function) {
         function(event_view(event));
+        return COMETD_OK;
+    });
+}
+
+inline void call_events(void *user, const cometd_event *const *events, std::size_t count) {
+    guarded<events_callback>(user, COMETD_OK, [events, count](events_callback &function) {
+        function(event_span(events, count));
+        return COMETD_OK;
+    });
+}
+
+inline void call_wake(void *user) {
+    guarded<wake_callback>(user, COMETD_OK, [](wake_callback &function) {
+        function();
         return COMETD_OK;
     });
 }
@@ -1020,6 +1058,8 @@ struct source_functions<cometd_client> {
     static constexpr auto poll_many = cometd_client_poll_many;
     static constexpr auto fd = cometd_client_fd;
     static constexpr auto set_callback = cometd_client_set_callback;
+    static constexpr auto set_events_callback = cometd_client_set_events_callback;
+    static constexpr auto set_wake = cometd_client_set_wake;
 };
 
 template <>
@@ -1028,6 +1068,8 @@ struct source_functions<cometd_receiver> {
     static constexpr auto poll_many = cometd_receiver_poll_many;
     static constexpr auto fd = cometd_receiver_fd;
     static constexpr auto set_callback = cometd_receiver_set_callback;
+    static constexpr auto set_events_callback = cometd_receiver_set_events_callback;
+    static constexpr auto set_wake = cometd_receiver_set_wake;
 };
 
 /// What clients and receivers have in common.
@@ -1085,6 +1127,18 @@ public:
     }
     /// Removes the callback; a call that is running is not waited for.
     [[nodiscard]] result<void> try_remove_callback() { return try_set_callback(nullptr); }
+    /// The same with many events at a time. One of these three functions is installed at a time.
+    [[nodiscard]] result<void> try_set_events_callback(events_callback function, exception_handler on_exception = {}) {
+        return set<events_callback>("set_events_callback", functions::set_events_callback, call_events,
+            std::move(function), std::move(on_exception));
+    }
+    [[nodiscard]] result<void> try_remove_events_callback() { return try_set_events_callback(nullptr); }
+    /// Has `function` called once when there is something to poll, and again after a poll has left nothing.
+    [[nodiscard]] result<void> try_set_wake(wake_callback function, exception_handler on_exception = {}) {
+        return set<wake_callback>(
+            "set_wake", functions::set_wake, call_wake, std::move(function), std::move(on_exception));
+    }
+    [[nodiscard]] result<void> try_remove_wake() { return try_set_wake(nullptr); }
 #if COMETD_EXCEPTIONS
     [[nodiscard]] std::optional<event> poll(duration timeout = forever) { return try_poll(timeout).value(); }
     [[nodiscard]] status poll(event &out, duration timeout = forever) { return try_poll(out, timeout).value(); }
@@ -1092,6 +1146,14 @@ public:
         try_set_callback(std::move(function), std::move(on_exception)).value();
     }
     void remove_callback() { try_remove_callback().value(); }
+    void set_events_callback(events_callback function, exception_handler on_exception = {}) {
+        try_set_events_callback(std::move(function), std::move(on_exception)).value();
+    }
+    void remove_events_callback() { try_remove_events_callback().value(); }
+    void set_wake(wake_callback function, exception_handler on_exception = {}) {
+        try_set_wake(std::move(function), std::move(on_exception)).value();
+    }
+    void remove_wake() { try_remove_wake().value(); }
 #endif
 
 protected:
@@ -1171,57 +1233,62 @@ public:
     [[nodiscard]] result<std::optional<std::string>> try_session_id() {
         return copied("session_id", cometd_client_session_id);
     }
-    /// Subscribes to channels; one event follows for each, with the id returned.
-    [[nodiscard]] result<std::uint64_t> try_subscribe(const argument &channel) {
+    /// Subscribes to channels; one event follows for each, with the id returned. `opaque`, here and below, is any
+    /// value of the program's: `event_view::opaque` gives it back, also before the call has returned.
+    [[nodiscard]] result<std::uint64_t> try_subscribe(const argument &channel, void *opaque = nullptr) {
         return numbered("subscribe", channel, [&](const char *name, std::uint64_t *id, cometd_error **err) {
-            return cometd_client_subscribe(get(), &name, 1, id, err);
+            return cometd_client_subscribe_one(get(), name, opaque, id, err);
         });
     }
-    [[nodiscard]] result<std::uint64_t> try_subscribe(std::initializer_list<argument> channels) {
-        return on_channels("subscribe", cometd_client_subscribe, channels);
+    [[nodiscard]] result<std::uint64_t> try_subscribe(std::initializer_list<argument> channels, void *opaque = nullptr) {
+        return on_channels("subscribe", cometd_client_subscribe_opaque, channels, opaque);
     }
-    [[nodiscard]] result<std::uint64_t> try_subscribe(const std::vector<std::string> &channels) {
-        return on_channels("subscribe", cometd_client_subscribe, channels);
+    [[nodiscard]] result<std::uint64_t> try_subscribe(const std::vector<std::string> &channels, void *opaque = nullptr) {
+        return on_channels("subscribe", cometd_client_subscribe_opaque, channels, opaque);
     }
     /// Ends subscriptions; one event follows for each, with the id returned.
-    [[nodiscard]] result<std::uint64_t> try_unsubscribe(const argument &channel) {
+    [[nodiscard]] result<std::uint64_t> try_unsubscribe(const argument &channel, void *opaque = nullptr) {
         return numbered("unsubscribe", channel, [&](const char *name, std::uint64_t *id, cometd_error **err) {
-            return cometd_client_unsubscribe(get(), &name, 1, id, err);
+            return cometd_client_unsubscribe_one(get(), name, opaque, id, err);
         });
     }
-    [[nodiscard]] result<std::uint64_t> try_unsubscribe(std::initializer_list<argument> channels) {
-        return on_channels("unsubscribe", cometd_client_unsubscribe, channels);
+    [[nodiscard]] result<std::uint64_t> try_unsubscribe(std::initializer_list<argument> channels, void *opaque = nullptr) {
+        return on_channels("unsubscribe", cometd_client_unsubscribe_opaque, channels, opaque);
     }
-    [[nodiscard]] result<std::uint64_t> try_unsubscribe(const std::vector<std::string> &channels) {
-        return on_channels("unsubscribe", cometd_client_unsubscribe, channels);
+    [[nodiscard]] result<std::uint64_t> try_unsubscribe(const std::vector<std::string> &channels, void *opaque = nullptr) {
+        return on_channels("unsubscribe", cometd_client_unsubscribe_opaque, channels, opaque);
     }
     /// Publishes one JSON value; one event follows, with the id returned.
-    [[nodiscard]] result<std::uint64_t> try_publish(const argument &channel, std::string_view json) {
+    [[nodiscard]] result<std::uint64_t> try_publish(
+        const argument &channel, std::string_view json, void *opaque = nullptr) {
         return numbered("publish", channel, [&](const char *name, std::uint64_t *id, cometd_error **err) {
-            return cometd_client_publish(get(), name, detail::address(json), json.size(), id, err);
+            return cometd_client_publish_opaque(get(), name, detail::address(json), json.size(), opaque, id, err);
         });
     }
     /// Publishes bytes. `last` is false for a part after which others belong; `meta` is a JSON object, or empty for none.
     [[nodiscard]] result<std::uint64_t> try_publish_binary(
-        const argument &channel, std::string_view bytes, bool last = true, std::string_view meta = {}) {
+        const argument &channel, std::string_view bytes, bool last = true, std::string_view meta = {},
+        void *opaque = nullptr) {
         return numbered("publish_binary", channel, [&](const char *name, std::uint64_t *id, cometd_error **err) {
-            return cometd_client_publish_binary(get(), name, bytes.data(), bytes.size(), last,
-                meta.empty() ? nullptr : meta.data(), meta.size(), id, err);
+            return cometd_client_publish_binary_opaque(get(), name, bytes.data(), bytes.size(), last,
+                meta.empty() ? nullptr : meta.data(), meta.size(), opaque, id, err);
         });
     }
     /// Publishes, and sends again until the server has answered: at least once.
     [[nodiscard]] result<std::uint64_t> try_publish_with_retries(
-        const argument &channel, std::string_view json, duration timeout, std::uint32_t attempts = retry_forever) {
+        const argument &channel, std::string_view json, duration timeout, std::uint32_t attempts = retry_forever,
+        void *opaque = nullptr) {
         return numbered("publish_with_retries", channel, [&](const char *name, std::uint64_t *id, cometd_error **err) {
-            return cometd_client_publish_with_retries(
-                get(), name, detail::address(json), json.size(), timeout.count(), attempts, id, err);
+            return cometd_client_publish_with_retries_opaque(
+                get(), name, detail::address(json), json.size(), timeout.count(), attempts, opaque, id, err);
         });
     }
     /// Calls a service, "/service/…"; event_type::result or an error follows, with the id returned.
     [[nodiscard]] result<std::uint64_t> try_remote_call(
-        const argument &channel, std::string_view json, duration timeout) {
+        const argument &channel, std::string_view json, duration timeout, void *opaque = nullptr) {
         return numbered("remote_call", channel, [&](const char *name, std::uint64_t *id, cometd_error **err) {
-            return cometd_client_remote_call(get(), name, detail::address(json), json.size(), timeout.count(), id, err);
+            return cometd_client_remote_call_opaque(
+                get(), name, detail::address(json), json.size(), timeout.count(), opaque, id, err);
         });
     }
     /// Begins a batch: what is called from here on is sent in one request at its end.
@@ -1294,23 +1361,40 @@ public:
     [[nodiscard]] status wait(cometd::state reached, duration timeout) { return try_wait(reached, timeout).value(); }
     [[nodiscard]] std::optional<error> last_error() { return try_last_error().value(); }
     [[nodiscard]] std::optional<std::string> session_id() { return try_session_id().value(); }
-    std::uint64_t subscribe(const argument &channel) { return try_subscribe(channel).value(); }
-    std::uint64_t subscribe(std::initializer_list<argument> channels) { return try_subscribe(channels).value(); }
-    std::uint64_t subscribe(const std::vector<std::string> &channels) { return try_subscribe(channels).value(); }
-    std::uint64_t unsubscribe(const argument &channel) { return try_unsubscribe(channel).value(); }
-    std::uint64_t unsubscribe(std::initializer_list<argument> channels) { return try_unsubscribe(channels).value(); }
-    std::uint64_t unsubscribe(const std::vector<std::string> &channels) { return try_unsubscribe(channels).value(); }
-    std::uint64_t publish(const argument &channel, std::string_view json) { return try_publish(channel, json).value(); }
+    std::uint64_t subscribe(const argument &channel, void *opaque = nullptr) {
+        return try_subscribe(channel, opaque).value();
+    }
+    std::uint64_t subscribe(std::initializer_list<argument> channels, void *opaque = nullptr) {
+        return try_subscribe(channels, opaque).value();
+    }
+    std::uint64_t subscribe(const std::vector<std::string> &channels, void *opaque = nullptr) {
+        return try_subscribe(channels, opaque).value();
+    }
+    std::uint64_t unsubscribe(const argument &channel, void *opaque = nullptr) {
+        return try_unsubscribe(channel, opaque).value();
+    }
+    std::uint64_t unsubscribe(std::initializer_list<argument> channels, void *opaque = nullptr) {
+        return try_unsubscribe(channels, opaque).value();
+    }
+    std::uint64_t unsubscribe(const std::vector<std::string> &channels, void *opaque = nullptr) {
+        return try_unsubscribe(channels, opaque).value();
+    }
+    std::uint64_t publish(const argument &channel, std::string_view json, void *opaque = nullptr) {
+        return try_publish(channel, json, opaque).value();
+    }
     std::uint64_t publish_binary(
-        const argument &channel, std::string_view bytes, bool last = true, std::string_view meta = {}) {
-        return try_publish_binary(channel, bytes, last, meta).value();
+        const argument &channel, std::string_view bytes, bool last = true, std::string_view meta = {},
+        void *opaque = nullptr) {
+        return try_publish_binary(channel, bytes, last, meta, opaque).value();
     }
     std::uint64_t publish_with_retries(
-        const argument &channel, std::string_view json, duration timeout, std::uint32_t attempts = retry_forever) {
-        return try_publish_with_retries(channel, json, timeout, attempts).value();
+        const argument &channel, std::string_view json, duration timeout, std::uint32_t attempts = retry_forever,
+        void *opaque = nullptr) {
+        return try_publish_with_retries(channel, json, timeout, attempts, opaque).value();
     }
-    std::uint64_t remote_call(const argument &channel, std::string_view json, duration timeout) {
-        return try_remote_call(channel, json, timeout).value();
+    std::uint64_t remote_call(
+        const argument &channel, std::string_view json, duration timeout, void *opaque = nullptr) {
+        return try_remote_call(channel, json, timeout, opaque).value();
     }
     void batch_begin() { try_batch_begin().value(); }
     void batch_end() { try_batch_end().value(); }
@@ -1327,7 +1411,7 @@ public:
 
 private:
     using channels_function = cometd_status (*)(
-        cometd_client *, const char *const *, std::size_t, std::uint64_t *, cometd_error **);
+        cometd_client *, const char *const *, std::size_t, void *, std::uint64_t *, cometd_error **);
     using copy_function = cometd_status (*)(cometd_client *, char *, std::size_t, std::size_t *);
 
     /// A call that gives an id.
@@ -1345,7 +1429,7 @@ private:
     /// On a range of what an `argument` can be made of.
     template <class Channels>
     [[nodiscard]] result<std::uint64_t> on_channels(
-        const char *what, channels_function function, const Channels &channels) {
+        const char *what, channels_function function, const Channels &channels, void *opaque) {
         std::vector<const char *> names;
         names.reserve(channels.size() + 1);
         for (const auto &channel : channels) {
@@ -1358,8 +1442,8 @@ private:
         const std::size_t count = names.size();
         names.push_back(nullptr);  // Never empty: the address of none is no NULL.
         std::uint64_t id = 0;
-        const result<void> done =
-            detail::checked(what, [&](cometd_error **err) { return function(get(), names.data(), count, &id, err); });
+        const result<void> done = detail::checked(
+            what, [&](cometd_error **err) { return function(get(), names.data(), count, opaque, &id, err); });
         return done ? result<std::uint64_t>(id) : result<std::uint64_t>(done.error());
     }
 
@@ -1385,7 +1469,7 @@ private:
 };
 
 /// A batch from its making to its end, which its destructor is the latest moment
-/// for. It must not outlive its client.
+/// for. It must not outlive its client, which may be moved meanwhile.
 class [[nodiscard]] batch {
     struct begun {};
 
@@ -1395,7 +1479,7 @@ public:
         return done ? result<batch>(batch(of, begun())) : result<batch>(done.error());
     }
 #if COMETD_EXCEPTIONS
-    [[nodiscard]] explicit batch(client &of) : client_(&of) { of.batch_begin(); }
+    [[nodiscard]] explicit batch(client &of) : client_(of.get()) { of.batch_begin(); }
 #endif
     batch(batch &&other) noexcept : client_(std::exchange(other.client_, nullptr)) {}
     batch &operator=(batch &&other) noexcept {
@@ -1406,21 +1490,23 @@ public:
     batch &operator=(const batch &) = delete;
     ~batch() {
         // Its error has nobody to go to: it fails only where there is nothing left to send.
-        static_cast<void>(client_ != nullptr && cometd_client_batch_end(client_->get(), nullptr) == COMETD_OK);
+        static_cast<void>(client_ != nullptr && cometd_client_batch_end(client_, nullptr) == COMETD_OK);
     }
     /// Ends it here, and tells when that fails.
     [[nodiscard]] result<void> try_end() {
-        client *const of = std::exchange(client_, nullptr);
-        return of == nullptr ? result<void>() : of->try_batch_end();
+        cometd_client *const of = std::exchange(client_, nullptr);
+        return of == nullptr
+                   ? result<void>()
+                   : detail::checked("batch_end", [of](cometd_error **err) { return cometd_client_batch_end(of, err); });
     }
 #if COMETD_EXCEPTIONS
     void end() { try_end().value(); }
 #endif
 
 private:
-    batch(client &of, begun /*already*/) noexcept : client_(&of) {}
+    batch(client &of, begun /*already*/) noexcept : client_(of.get()) {}
 
-    client *client_;
+    cometd_client *client_;
 };
 
 /// A further receiver of a client: it sees every event from its making on, and

@@ -67,13 +67,13 @@ static inline void cometd_glib_finalize(GSource *source) {
     if (events->fd >= 0) close(events->fd);
 }
 
-static inline GSource *cometd_glib_start(cometd_client *client, cometd_receiver *receiver, intptr_t fd,
+static inline GSource *cometd_glib_start(cometd_client *client, cometd_receiver *receiver, cometd_fd fd,
                                          cometd_event_fn fn, void *user) {
     /* Without functions of its own GLib looks at the descriptor. */
     static GSourceFuncs functions = {NULL, NULL, cometd_glib_dispatch, cometd_glib_finalize, NULL, NULL};
     if (fn == NULL || fd < 0) return NULL;
     /* A descriptor of its own: the library may close the other one while the loop still has it. */
-    int own = fcntl((int)fd, F_DUPFD_CLOEXEC, 0);
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (own < 0) return NULL;
     GSource *source = g_source_new(&functions, sizeof(cometd_glib_source));
     cometd_glib_source *events = (cometd_glib_source *)source;
@@ -95,12 +95,12 @@ static inline GSource *cometd_glib_start(cometd_client *client, cometd_receiver 
  * or no descriptor is left.
  */
 static inline GSource *cometd_glib_source_new(cometd_client *client, cometd_event_fn fn, void *user) {
-    return cometd_glib_start(client, NULL, (intptr_t)cometd_client_fd(client), fn, user);
+    return cometd_glib_start(client, NULL, cometd_client_fd(client), fn, user);
 }
 
 /** The same with the events of a receiver. */
 static inline GSource *cometd_glib_receiver_source_new(cometd_receiver *receiver, cometd_event_fn fn, void *user) {
-    return cometd_glib_start(NULL, receiver, (intptr_t)cometd_receiver_fd(receiver), fn, user);
+    return cometd_glib_start(NULL, receiver, cometd_receiver_fd(receiver), fn, user);
 }
 
 #ifdef __cplusplus

@@ -82,14 +82,14 @@ static inline void cometd_libevent_ready(evutil_socket_t fd, short what, void *o
 }
 
 static inline cometd_status cometd_libevent_start(struct event_base *base, cometd_client *client, cometd_receiver *receiver,
-                                            intptr_t fd, cometd_event_fn fn, void *user, cometd_libevent **out) {
+                                            cometd_fd fd, cometd_event_fn fn, void *user, cometd_libevent **out) {
     if (out != NULL) *out = NULL;
     if (base == NULL || fn == NULL || out == NULL) return COMETD_E_INVALID_ARGUMENT;
     if (fd < 0) return COMETD_E_SYSTEM;
     cometd_libevent *events = (cometd_libevent *)calloc(1, sizeof *events);
     if (events == NULL) return COMETD_E_SYSTEM;
     /* A descriptor of its own: the library may close the other one while the loop still has it. */
-    events->fd = fcntl((int)fd, F_DUPFD_CLOEXEC, 0);
+    events->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     events->client = client;
     events->receiver = receiver;
     events->fn = fn;
@@ -119,7 +119,7 @@ static inline cometd_status cometd_libevent_attach(struct event_base *base, come
                                                    void *user, cometd_libevent **out) {
     if (client == NULL && out != NULL) *out = NULL;
     if (client == NULL) return COMETD_E_INVALID_ARGUMENT;
-    return cometd_libevent_start(base, client, NULL, (intptr_t)cometd_client_fd(client), fn, user, out);
+    return cometd_libevent_start(base, client, NULL, cometd_client_fd(client), fn, user, out);
 }
 
 /** The same with the events of a receiver. */
@@ -127,7 +127,7 @@ static inline cometd_status cometd_libevent_attach_receiver(struct event_base *b
                                                       void *user, cometd_libevent **out) {
     if (receiver == NULL && out != NULL) *out = NULL;
     if (receiver == NULL) return COMETD_E_INVALID_ARGUMENT;
-    return cometd_libevent_start(base, NULL, receiver, (intptr_t)cometd_receiver_fd(receiver), fn, user, out);
+    return cometd_libevent_start(base, NULL, receiver, cometd_receiver_fd(receiver), fn, user, out);
 }
 
 #ifdef __cplusplus

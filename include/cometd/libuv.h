@@ -79,14 +79,14 @@ static inline void cometd_libuv_ready(uv_poll_t *watched, int status, int readab
 }
 
 static inline cometd_status cometd_libuv_start(uv_loop_t *loop, cometd_client *client, cometd_receiver *receiver,
-                                            intptr_t fd, cometd_event_fn fn, void *user, cometd_libuv **out) {
+                                            cometd_fd fd, cometd_event_fn fn, void *user, cometd_libuv **out) {
     if (out != NULL) *out = NULL;
     if (loop == NULL || fn == NULL || out == NULL) return COMETD_E_INVALID_ARGUMENT;
     if (fd < 0) return COMETD_E_SYSTEM;
     cometd_libuv *events = (cometd_libuv *)calloc(1, sizeof *events);
     if (events == NULL) return COMETD_E_SYSTEM;
     /* A descriptor of its own: the library may close the other one while the loop still has it. */
-    events->fd = fcntl((int)fd, F_DUPFD_CLOEXEC, 0);
+    events->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (events->fd < 0 || uv_poll_init(loop, &events->watched, events->fd) != 0) {
         if (events->fd >= 0) close(events->fd);
         free(events);
@@ -119,7 +119,7 @@ static inline cometd_status cometd_libuv_attach(uv_loop_t *loop, cometd_client *
                                              cometd_libuv **out) {
     if (client == NULL && out != NULL) *out = NULL;
     if (client == NULL) return COMETD_E_INVALID_ARGUMENT;
-    return cometd_libuv_start(loop, client, NULL, (intptr_t)cometd_client_fd(client), fn, user, out);
+    return cometd_libuv_start(loop, client, NULL, cometd_client_fd(client), fn, user, out);
 }
 
 /** The same with the events of a receiver. */
@@ -127,7 +127,7 @@ static inline cometd_status cometd_libuv_attach_receiver(uv_loop_t *loop, cometd
                                                       void *user, cometd_libuv **out) {
     if (receiver == NULL && out != NULL) *out = NULL;
     if (receiver == NULL) return COMETD_E_INVALID_ARGUMENT;
-    return cometd_libuv_start(loop, NULL, receiver, (intptr_t)cometd_receiver_fd(receiver), fn, user, out);
+    return cometd_libuv_start(loop, NULL, receiver, cometd_receiver_fd(receiver), fn, user, out);
 }
 
 #ifdef __cplusplus

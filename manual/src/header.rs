@@ -129,7 +129,9 @@ fn item(block: &str) -> Result<Option<(Item, Option<String>)>, String> {
                     None => comment.push(text),
                 }
             }
-            _ if line.starts_with("#if") || line.starts_with("#endif") => {}
+            // The frame of all in C++; with another side it belongs to what stands here.
+            _ if (line.starts_with("#if") || line.starts_with("#endif"))
+                && !block.contains("\n#else") => {}
             _ => declaration.push(line),
         }
     }
@@ -144,10 +146,13 @@ fn item(block: &str) -> Result<Option<(Item, Option<String>)>, String> {
                 .ok_or("a constant without a value")?;
             (Kind::Constant, name.to_owned(), value.to_owned())
         }
-        None if declaration.starts_with("typedef ") => {
+        None if declaration.lines().any(|line| line.starts_with("typedef ")) => {
+            let end = declaration
+                .trim_end_matches("\n#endif")
+                .trim_end_matches(';');
             let name = match declaration.split_once("(*") {
                 Some((_, rest)) => rest.split(')').next().unwrap_or_default(),
-                None => last_word(declaration.trim_end_matches(';')),
+                None => last_word(end),
             };
             (Kind::Type, name.to_owned(), declaration)
         }

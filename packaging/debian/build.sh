@@ -2,6 +2,8 @@
 # Debian packages of what `make` has built, in build/deb: libcometd0 (the shared
 # library), libcometd-dev (to build with), cometd-tools when there are tools, and
 # the debug information. The same bytes whenever they are made.
+#
+#   DEBFULLNAME= DEBEMAIL=    whose they are; by default who made the last commit
 set -eu
 cd "$(dirname "$0")/../.."
 for tool in dpkg-deb dpkg-shlibdeps; do
@@ -12,6 +14,8 @@ build=$(realpath "${BUILD:-build}")
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct 2>/dev/null || date -r CHANGELOG.md +%s)}"
 export SOURCE_DATE_EPOCH
+who="${DEBFULLNAME:-$(git log -1 --format=%an 2>/dev/null || :)} <${DEBEMAIL:-$(git log -1 --format=%ae 2>/dev/null || :)}>"
+case $who in ' '* | *'<>') echo "missing: whose packages they are; set DEBFULLNAME and DEBEMAIL" >&2; exit 1 ;; esac
 case ${CARGO_BUILD_TARGET:-} in
 '') architecture=$(dpkg --print-architecture) ;;
 *) architecture=$(dpkg-architecture -t "$(echo "$CARGO_BUILD_TARGET" | sed 's/-unknown//')" -q DEB_HOST_ARCH 2>/dev/null) ;;
@@ -78,7 +82,7 @@ package() {
     {
         printf 'libcometd (%s) unstable; urgency=medium\n\n' "$version"
         printf '  * CHANGELOG.md says what is new.\n\n'
-        printf ' -- The libcometd contributors <libcometd@localhost>  %s\n' "$(date -u -R -d "@$SOURCE_DATE_EPOCH")"
+        printf ' -- %s  %s\n' "$who" "$(date -u -R -d "@$SOURCE_DATE_EPOCH")"
     } | gzip -9n >"$documents/changelog.gz"
     gzip -9nc CHANGELOG.md >"$documents/CHANGELOG.md.gz"
     [ "$1" != libcometd-dev ] || { mkdir "$documents/examples" && cp examples-c/*.c examples-c/*.cpp "$documents/examples/"; }
@@ -86,7 +90,7 @@ package() {
     find "$folder" -path "$folder/usr/bin" -prune -o -type f -exec chmod 644 {} +
     {
         printf 'Package: %s\nSource: libcometd\nVersion: %s\nArchitecture: %s\n' "$1" "$version" "$architecture"
-        printf 'Maintainer: The libcometd contributors <libcometd@localhost>\n'
+        printf 'Maintainer: %s\n' "$who"
         printf 'Installed-Size: %s\n' "$(du -sk --apparent-size --exclude=DEBIAN "$folder" | cut -f 1)"
         [ -z "$3" ] || printf 'Depends: %s\n' "$3"
         printf 'Section: %s\nPriority: optional\n' "$2"

@@ -114,8 +114,8 @@ pub unsafe extern "C" fn cometd_client_builder_set_authorization(
 ///
 /// It is called at most three times without a successful connect in between; then the
 /// refusal is treated like any other failure, unless cometd_client_builder_set_await_credentials
-/// says otherwise. It also serves the builder's further
-/// clients. NULL removes it.
+/// says otherwise. Where the system refuses a thread for it, that is COMETD_E_SYSTEM, and the attempt is made again
+/// after a wait. It also serves the builder's further clients. NULL removes it.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; then `free_user` is
 /// not called.

@@ -57,6 +57,28 @@ pub const COMETD_EVENT_ROOM: i32 = 11;
 pub type cometd_event_fn =
     Option<unsafe extern "C-unwind" fn(user: *mut c_void, event: *const cometd_event)>;
 
+/// Gets up to 256 events of a receiver at once, the oldest first.
+///
+/// `user` is what was given to _set_events_callback. `events` and each of its `count` events, at least one, belong to
+/// the library and end with the call; cometd_message_retain keeps a message.
+///
+/// What holds for cometd_event_fn holds here as well. The program is done with all events of a call when it has
+/// returned: then their replay positions are saved, in their order, and with COMETD_OVERFLOW_BLOCK they no longer take
+/// room.
+pub type cometd_events_fn = Option<
+    unsafe extern "C-unwind" fn(
+        user: *mut c_void,
+        events: *const *const cometd_event,
+        count: usize,
+    ),
+>;
+
+/// Tells that there is something to poll.
+///
+/// `user` is what was given to _set_wake. Inside it, what holds inside a callback holds; for one receiver one call runs
+/// at a time. It gets no event: what it does is to wake who polls.
+pub type cometd_wake_fn = Option<unsafe extern "C-unwind" fn(user: *mut c_void)>;
+
 /// Something that happened to a client.
 ///
 /// One from a _poll is freed by cometd_event_free. Freeing it ends its message
@@ -285,16 +307,22 @@ pub unsafe extern "C" fn cometd_event_state(
 #[no_mangle]
 pub unsafe extern "C" fn cometd_event_id(event: *const cometd_event) -> u64 {
     access(0, || {
-        match unsafe { event.as_ref() }.and_then(cometd_event::notice) {
-            Some(
-                Notice::Subscribed { id, .. }
-                | Notice::Unsubscribed { id, .. }
-                | Notice::Published { id, .. }
-                | Notice::Result { id, .. }
-                | Notice::Error { id, .. },
-            ) => *id,
-            _ => 0,
-        }
+        let notice = unsafe { event.as_ref() }.and_then(cometd_event::notice);
+        notice.map_or(0, |it| it.call().0)
+    })
+}
+
+/// The value that the program gave with the subscribe, unsubscribe, publish or remote call that the event
+/// belongs to; see cometd_client_subscribe_opaque and the like. Where the id is 0 because the library has tried
+/// to subscribe again by itself, it is that of the first subscribe to the channel that gave one.
+///
+/// **Returns** the value; NULL when there is none, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the program's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_opaque(event: *const cometd_event) -> *mut c_void {
+    access(std::ptr::null_mut(), || {
+        let notice = unsafe { event.as_ref() }.and_then(cometd_event::notice);
+        notice.map_or(0, |it| it.call().1) as *mut c_void
     })
 }
 
@@ -463,22 +491,26 @@ mod tests {
                 },
                 Notice::Subscribed {
                     id: 1,
+                    opaque: 0,
                     channel: "/a".into(),
                     ext: ext(),
                     renewed: false,
                 },
                 Notice::Unsubscribed {
                     id: 1,
+                    opaque: 0,
                     channel: "/a".into(),
                     ext: ext(),
                 },
                 Notice::Published {
                     id: 1,
+                    opaque: 0,
                     channel: "/a".into(),
                     ext: ext(),
                 },
                 Notice::Result {
                     id: 1,
+                    opaque: 0,
                     message: OwnedMessage::new(body.clone(), 0),
                     error: None,
                     ext: ext(),
@@ -503,6 +535,7 @@ mod tests {
     fn case_resubscribed_a_renewal_is_told_from_the_first() {
         let renewed = Notice::Subscribed {
             id: 5,
+            opaque: 0,
             channel: "/a".into(),
             ext: None,
             renewed: true,
@@ -537,10 +570,17 @@ mod tests {
             assert_eq!((!client.is_null(), !url.is_null()), (given, given));
             unsafe { cometd_error_free(error) };
         }
-        with(Notice::Error { id: 1, error }, |event| unsafe {
-            assert_eq!(text(|length| cometd_event_ext(event, length)), None);
-            let error = cometd_event_error(event);
-            assert!(text(|length| cometd_error_ext(error, length)).is_some());
-        });
+        with(
+            Notice::Error {
+                id: 1,
+                opaque: 0,
+                error,
+            },
+            |event| unsafe {
+                assert_eq!(text(|length| cometd_event_ext(event, length)), None);
+                let error = cometd_event_error(event);
+                assert!(text(|length| cometd_error_ext(error, length)).is_some());
+            },
+        );
     }
 }

@@ -55,12 +55,21 @@ impl cometd_message {
         }
     }
 
+    pub(super) fn get(&self) -> Option<Message<'_>> {
+        self.message.get()
+    }
+
     pub(super) fn channel(&self) -> Option<&str> {
         self.message.get()?.channel()
     }
 }
 
-/// A text of the message, which ends in NUL as the body was prepared so.
+/// For C; texts of a message end in NUL as the body was prepared so.
+pub(super) fn parts(text: Option<&str>) -> (*const c_char, usize) {
+    text.map_or((std::ptr::null(), 0), |it| (it.as_ptr().cast(), it.len()))
+}
+
+/// A text of the message.
 unsafe fn field(
     message: *const cometd_message,
     length: *mut usize,
@@ -71,13 +80,9 @@ unsafe fn field(
         let found = unsafe { message.as_ref() }
             .and_then(|it| it.message.get())
             .and_then(get);
-        match found {
-            Some(text) => {
-                write(length, text.len());
-                text.as_ptr().cast()
-            }
-            None => std::ptr::null(),
-        }
+        let (text, bytes) = parts(found);
+        write(length, bytes);
+        text
     })
 }
 

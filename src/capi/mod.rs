@@ -2,8 +2,8 @@
 //! one method of the library, and turns the result into a status; whatever
 //! more there is to do belongs behind it.
 //!
-//! One file a handle: [`builder`], [`client`], [`receiver`], [`event`],
-//! [`message`], [`error`], and the short-lived ones of the host's functions,
+//! One file a handle: [`builder`], [`client`], [`receiver`], [`event`]
+//! (as a whole in [`event_view`]), [`message`], [`error`], and the short-lived ones of the host's functions,
 //! [`extension`], [`handshake`] and [`request`]. The setters of a builder stand by what they
 //! are about ([`option`] has them all by name, [`urls`], [`authorization`], [`timing`], [`capacity`],
 //! [`session_options`], [`network`], [`transport`], [`replay`]), and so does what a client does
@@ -28,6 +28,7 @@ pub mod client;
 pub mod disconnect;
 pub mod error;
 pub mod event;
+pub mod event_view;
 pub mod extension;
 pub mod handover;
 pub mod handshake;
@@ -35,6 +36,7 @@ pub mod host;
 pub mod log;
 pub mod message;
 pub mod network;
+pub mod opaque;
 pub mod option;
 pub mod own_receiver;
 pub mod process;

@@ -1,17 +1,21 @@
 //! The events of a client's own receiver.
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 
 use super::boundary::{act, required, write};
 use super::call::call_plain;
 use super::client::cometd_client;
-use super::event::{cometd_event, cometd_event_fn};
+use super::event::{cometd_event, cometd_event_fn, cometd_events_fn, cometd_wake_fn};
 use super::host::cometd_free_fn;
-use super::reading::{clear, poll, poll_many, set_callback};
+use super::reading::{clear, poll, poll_many, set_callback, set_events_callback, set_wake};
 use super::status::cometd_status;
 use crate::delivery::Queue;
 use crate::error::{Error, ErrorKind};
+
+/// A descriptor that the system can wait for: on Windows what a HANDLE or a SOCKET is there, elsewhere a file descriptor.
+/// Where there is none it is -1.
+pub type cometd_fd = c_int;
 
 /// The queue of the client's own receiver.
 unsafe fn own_queue(client: *const cometd_client) -> Result<Arc<Queue>, Error> {
@@ -93,9 +97,9 @@ pub unsafe extern "C" fn cometd_client_poll_many(
 /// its own, or the system has no descriptor left.
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 #[no_mangle]
-pub unsafe extern "C" fn cometd_client_fd(client: *mut cometd_client) -> isize {
+pub unsafe extern "C" fn cometd_client_fd(client: *mut cometd_client) -> cometd_fd {
     act(-1, || match unsafe { own_queue(client) } {
-        Ok(queue) => queue.fd().map_or(-1, |fd| fd as isize),
+        Ok(queue) => queue.fd().unwrap_or(-1),
         Err(_) => -1,
     })
 }
@@ -107,8 +111,9 @@ pub unsafe extern "C" fn cometd_client_fd(client: *mut cometd_client) -> isize {
 /// when the callback is replaced or removed is not waited for; `free_user` tells when none is.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL;
-/// COMETD_E_INVALID_STATE: the client was built without a receiver of its own; COMETD_E_SYSTEM: no
-/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// COMETD_E_INVALID_STATE: the client was built without a receiver of its own, or has a callback of
+/// another kind (cometd_client_set_events_callback, _set_wake); COMETD_E_SYSTEM: no thread
+/// could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
 /// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
 /// `free_user` (may be NULL), once: after the callback was replaced or removed, or the
 /// client was freed. **Since** 0.1.
@@ -122,5 +127,63 @@ pub unsafe extern "C" fn cometd_client_set_callback(
     call_plain(|| {
         let queue = unsafe { own_queue(client) }?;
         set_callback(&queue, r#fn, user, free_user)
+    })
+}
+
+/// Has events given to a function many at a time instead of to cometd_client_poll, from the oldest on
+/// that was not taken yet; see cometd_events_fn. NULL as `fn` removes it again.
+///
+/// It takes the place of one that was set by this function. While another kind is installed, by
+/// cometd_client_set_callback or cometd_client_set_wake, it is refused. For the rest it is as
+/// cometd_client_set_callback.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_INVALID_STATE: a callback of another
+/// kind is installed, or the client was built without a receiver of its own; COMETD_E_SYSTEM: no
+/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
+/// `free_user` (may be NULL), once: after the callback was replaced or removed, or the
+/// client was freed. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_set_events_callback(
+    client: *mut cometd_client,
+    r#fn: cometd_events_fn,
+    user: *mut c_void,
+    free_user: cometd_free_fn,
+) -> cometd_status {
+    call_plain(|| {
+        let queue = unsafe { own_queue(client) }?;
+        set_events_callback(&queue, r#fn, user, free_user)
+    })
+}
+
+/// Has a function called when there is something to poll: for hosts that can watch no descriptor.
+/// NULL as `fn` removes it again.
+///
+/// It is called once when something comes to a receiver that was empty, COMETD_EVENT_CLOSED too,
+/// and once soon after this call when there is something already, or nothing comes any more. The
+/// next call comes after a poll has taken the last event, or has found none; so whoever is woken
+/// polls, on any thread, until COMETD_NONE or COMETD_CLOSED (of _poll_many: until there are none).
+/// It may find nothing, when somebody else has polled meanwhile.
+///
+/// It takes the place of one that was set by this function. While another kind is installed, by
+/// cometd_client_set_callback or cometd_client_set_events_callback, it is refused, and so
+/// are these while it is installed. The descriptor works beside it.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_INVALID_STATE: a callback of another
+/// kind is installed, or the client was built without a receiver of its own; COMETD_E_SYSTEM: no
+/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
+/// `free_user` (may be NULL), once: after the function was replaced or removed, or the
+/// client was freed. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_set_wake(
+    client: *mut cometd_client,
+    r#fn: cometd_wake_fn,
+    user: *mut c_void,
+    free_user: cometd_free_fn,
+) -> cometd_status {
+    call_plain(|| {
+        let queue = unsafe { own_queue(client) }?;
+        set_wake(&queue, r#fn, user, free_user)
     })
 }

@@ -1,14 +1,14 @@
 //! Publishes, remote calls, and batches of all that is sent.
 
 use std::ffi::{c_char, c_void};
+use std::ptr::null_mut;
 
-use super::boundary::{self, bytes, positive_milliseconds, text, timeout, write};
+use super::boundary::timeout;
 use super::client::{cometd_client, perform, with};
 use super::error::cometd_error;
+use super::opaque::{publish, publish_binary, publish_with_retries, remote_call};
 use super::status::{cometd_status, COMETD_CLOSED, COMETD_NONE, COMETD_OK};
-use super::timing::COMETD_RETRY_FOREVER;
 use crate::client::{Client, Waited};
-use crate::error::{Error, ErrorKind};
 
 /// Publishes a message to a channel. Before the handshake is done it is held; messages are sent in the
 /// order of the calls, and those that wait at the same time share a request.
@@ -37,14 +37,7 @@ pub unsafe extern "C" fn cometd_client_publish(
     id: *mut u64,
     err: *mut *mut cometd_error,
 ) -> cometd_status {
-    write(id, 0);
-    unsafe {
-        with(client, err, |client| {
-            let channel = text("channel", channel)?;
-            write(id, client.publish(channel, bytes("json", json, len)?)?);
-            Ok(COMETD_OK)
-        })
-    }
+    unsafe { publish(client, channel, json, len, null_mut(), id, err) }
 }
 
 /// Publishes bytes, by CometD's binary extension: the message has them as text (Z85), which takes five bytes for four,
@@ -75,21 +68,11 @@ pub unsafe extern "C" fn cometd_client_publish_binary(
     id: *mut u64,
     err: *mut *mut cometd_error,
 ) -> cometd_status {
-    write(id, 0);
+    let no = null_mut();
     unsafe {
-        with(client, err, |client| {
-            let channel = text("channel", channel)?;
-            let bytes = match (bytes.is_null(), len) {
-                (true, 0) => &[],
-                _ => boundary::bytes("bytes", bytes.cast(), len)?,
-            };
-            let meta = match meta.is_null() {
-                true => None,
-                false => Some(boundary::bytes("meta", meta, meta_len)?),
-            };
-            write(id, client.publish_binary(channel, bytes, last, meta)?);
-            Ok(COMETD_OK)
-        })
+        publish_binary(
+            client, channel, bytes, len, last, meta, meta_len, no, id, err,
+        )
     }
 }
 
@@ -130,29 +113,11 @@ pub unsafe extern "C" fn cometd_client_publish_with_retries(
     id: *mut u64,
     err: *mut *mut cometd_error,
 ) -> cometd_status {
-    write(id, 0);
+    let no = null_mut();
     unsafe {
-        with(client, err, |client| {
-            let channel = text("channel", channel)?;
-            let json = bytes("json", json, len)?;
-            let timeout = match timeout_ms {
-                -1 => None,
-                limited => Some(positive_milliseconds("timeout_ms", limited)?),
-            };
-            let attempts = match attempts {
-                COMETD_RETRY_FOREVER => None,
-                0 => {
-                    return Err(Error::call(
-                        ErrorKind::OutOfRange,
-                        "attempts: is at least 1",
-                    ))
-                }
-                limited => Some(limited),
-            };
-            let published = client.publish_with_retries(channel, json, timeout, attempts)?;
-            write(id, published);
-            Ok(COMETD_OK)
-        })
+        publish_with_retries(
+            client, channel, json, len, timeout_ms, attempts, no, id, err,
+        )
     }
 }
 
@@ -184,16 +149,7 @@ pub unsafe extern "C" fn cometd_client_remote_call(
     id: *mut u64,
     err: *mut *mut cometd_error,
 ) -> cometd_status {
-    write(id, 0);
-    unsafe {
-        with(client, err, |client| {
-            let channel = text("channel", channel)?;
-            let json = bytes("json", json, len)?;
-            let timeout = positive_milliseconds("timeout_ms", timeout_ms)?;
-            write(id, client.remote_call(channel, json, timeout)?);
-            Ok(COMETD_OK)
-        })
-    }
+    unsafe { remote_call(client, channel, json, len, timeout_ms, null_mut(), id, err) }
 }
 
 /// Begins a batch: what is subscribed, unsubscribed, published and called from here on, by any thread, waits for

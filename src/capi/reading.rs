@@ -2,12 +2,14 @@
 //! other.
 
 use std::ffi::c_void;
+use std::ptr;
+use std::sync::Arc;
 
 use super::boundary::{timeout, write};
-use super::event::{cometd_event, cometd_event_fn};
+use super::event::{cometd_event, cometd_event_fn, cometd_events_fn, cometd_wake_fn};
 use super::host::cometd_free_fn;
 use super::status::{cometd_status, COMETD_CLOSED, COMETD_NONE, COMETD_OK};
-use crate::delivery::{Dispatcher, Event, HostData, Polled, Queue};
+use crate::delivery::{Callback, Dispatcher, Event, HostData, Occupied, Polled, Queue};
 use crate::error::{Error, ErrorKind};
 
 /// Takes one event.
@@ -69,10 +71,68 @@ pub(super) fn set_callback(
     free_user: cometd_free_fn,
 ) -> Result<cometd_status, Error> {
     let Some(function) = function else {
-        queue.set_callback(None);
-        drop(HostData::new(user, free_user));
-        return Ok(COMETD_OK);
+        return Ok(remove(queue, user, free_user, |it| {
+            matches!(it, Callback::Event(_))
+        }));
     };
+    install(queue, user, free_user, |data| {
+        Callback::Event(Box::new(move |event: Event| {
+            let event = cometd_event::borrowed(event);
+            // SAFETY: the host gave the function for this, and keeps `user` alive
+            // until it is freed by `data`, which this closure owns.
+            data.call(|user| unsafe { function(user, &event) });
+            event.finish();
+        }))
+    })
+}
+
+pub(super) fn set_events_callback(
+    queue: &Queue,
+    function: cometd_events_fn,
+    user: *mut c_void,
+    free_user: cometd_free_fn,
+) -> Result<cometd_status, Error> {
+    let Some(function) = function else {
+        return Ok(remove(queue, user, free_user, |it| {
+            matches!(it, Callback::Events(_))
+        }));
+    };
+    install(queue, user, free_user, |data| {
+        Callback::Events(Box::new(move |events: Vec<Event>| {
+            let events: Vec<_> = events.into_iter().map(cometd_event::borrowed).collect();
+            let borrowed: Vec<*const cometd_event> = events.iter().map(ptr::from_ref).collect();
+            // SAFETY: as above; the events outlive the call.
+            data.call(|user| unsafe { function(user, borrowed.as_ptr(), borrowed.len()) });
+            events.into_iter().for_each(cometd_event::finish);
+        }))
+    })
+}
+
+pub(super) fn set_wake(
+    queue: &Queue,
+    function: cometd_wake_fn,
+    user: *mut c_void,
+    free_user: cometd_free_fn,
+) -> Result<cometd_status, Error> {
+    let Some(function) = function else {
+        return Ok(remove(queue, user, free_user, |it| {
+            matches!(it, Callback::Wake(_))
+        }));
+    };
+    install(queue, user, free_user, |data| {
+        Callback::Wake(Box::new(move || {
+            // SAFETY: as above.
+            data.call(|user| unsafe { function(user) });
+        }))
+    })
+}
+
+fn install(
+    queue: &Queue,
+    user: *mut c_void,
+    free_user: cometd_free_fn,
+    callback: impl FnOnce(Arc<HostData>) -> Callback,
+) -> Result<cometd_status, Error> {
     let dispatcher = Dispatcher::shared().map_err(|error| {
         Error::call(
             ErrorKind::System,
@@ -80,14 +140,28 @@ pub(super) fn set_callback(
         )
         .of(queue.name())
     })?;
-    let data = HostData::new(user, free_user);
-    let callback = Box::new(move |event: Event| {
-        let event = cometd_event::borrowed(event);
-        // SAFETY: the host gave the function for this, and keeps `user` alive
-        // until it is freed by `data`, which this closure owns.
-        data.call(|user| unsafe { function(user, &event) });
-        event.finish();
-    });
-    queue.set_callback(Some((callback, dispatcher)));
+    let data = Arc::new(HostData::unarmed(user));
+    queue
+        .install(callback(data.clone()), dispatcher)
+        .map_err(|Occupied| {
+            Error::call(
+                ErrorKind::InvalidState,
+                "a callback of another kind is installed",
+            )
+            .of(queue.name())
+        })?;
+    // What was refused stays the host's.
+    data.arm(free_user);
     Ok(COMETD_OK)
+}
+
+fn remove(
+    queue: &Queue,
+    user: *mut c_void,
+    free_user: cometd_free_fn,
+    is_kind: impl Fn(&Callback) -> bool,
+) -> cometd_status {
+    queue.remove(is_kind);
+    drop(HostData::new(user, free_user));
+    COMETD_OK
 }

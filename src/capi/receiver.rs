@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::boundary::{act, forked, object, required, write};
 use super::call::call_plain;
 use super::client::cometd_client;
-use super::event::{cometd_event, cometd_event_fn};
+use super::event::{cometd_event, cometd_event_fn, cometd_events_fn, cometd_wake_fn};
 use super::host::cometd_free_fn;
-use super::reading::{clear, poll, poll_many, set_callback};
+use super::own_receiver::cometd_fd;
+use super::reading::{clear, poll, poll_many, set_callback, set_events_callback, set_wake};
 use super::status::{cometd_status, COMETD_OK};
 use crate::client::Receiver;
 use crate::delivery::Queue;
@@ -141,9 +142,9 @@ pub unsafe extern "C" fn cometd_receiver_poll_many(
 /// **Returns** the descriptor; -1 when `receiver` is NULL, has crossed a fork, or the system has no descriptor left.
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 #[no_mangle]
-pub unsafe extern "C" fn cometd_receiver_fd(receiver: *mut cometd_receiver) -> isize {
+pub unsafe extern "C" fn cometd_receiver_fd(receiver: *mut cometd_receiver) -> cometd_fd {
     act(-1, || match unsafe { cometd_receiver::queue(receiver) } {
-        Ok(queue) => queue.fd().map_or(-1, |fd| fd as isize),
+        Ok(queue) => queue.fd().unwrap_or(-1),
         Err(_) => -1,
     })
 }
@@ -155,6 +156,7 @@ pub unsafe extern "C" fn cometd_receiver_fd(receiver: *mut cometd_receiver) -> i
 /// when the callback is replaced or removed is not waited for; `free_user` tells when none is.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `receiver` is NULL;
+/// COMETD_E_INVALID_STATE: a callback of another kind is installed (cometd_receiver_set_events_callback, _set_wake);
 /// COMETD_E_SYSTEM: no thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
 /// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
 /// `free_user` (may be NULL), once: after the callback was replaced or removed, or the
@@ -169,5 +171,63 @@ pub unsafe extern "C" fn cometd_receiver_set_callback(
     call_plain(|| {
         let queue = unsafe { cometd_receiver::queue(receiver) }?;
         set_callback(&queue, r#fn, user, free_user)
+    })
+}
+
+/// Has events given to a function many at a time instead of to cometd_receiver_poll, from the oldest on
+/// that was not taken yet; see cometd_events_fn. NULL as `fn` removes it again.
+///
+/// It takes the place of one that was set by this function. While another kind is installed, by
+/// cometd_receiver_set_callback or cometd_receiver_set_wake, it is refused. For the rest it is as
+/// cometd_receiver_set_callback.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `receiver` is NULL; COMETD_E_INVALID_STATE: a callback of another
+/// kind is installed; COMETD_E_SYSTEM: no
+/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
+/// `free_user` (may be NULL), once: after the callback was replaced or removed, or the
+/// receiver was freed. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_receiver_set_events_callback(
+    receiver: *mut cometd_receiver,
+    r#fn: cometd_events_fn,
+    user: *mut c_void,
+    free_user: cometd_free_fn,
+) -> cometd_status {
+    call_plain(|| {
+        let queue = unsafe { cometd_receiver::queue(receiver) }?;
+        set_events_callback(&queue, r#fn, user, free_user)
+    })
+}
+
+/// Has a function called when there is something to poll: for hosts that can watch no descriptor.
+/// NULL as `fn` removes it again.
+///
+/// It is called once when something comes to a receiver that was empty, COMETD_EVENT_CLOSED too,
+/// and once soon after this call when there is something already, or nothing comes any more. The
+/// next call comes after a poll has taken the last event, or has found none; so whoever is woken
+/// polls, on any thread, until COMETD_NONE or COMETD_CLOSED (of _poll_many: until there are none).
+/// It may find nothing, when somebody else has polled meanwhile.
+///
+/// It takes the place of one that was set by this function. While another kind is installed, by
+/// cometd_receiver_set_callback or cometd_receiver_set_events_callback, it is refused, and so
+/// are these while it is installed. The descriptor works beside it.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `receiver` is NULL; COMETD_E_INVALID_STATE: a callback of another
+/// kind is installed; COMETD_E_SYSTEM: no
+/// thread could be started; COMETD_E_FORKED. When it fails, `free_user` is not called.
+/// **Threads** any. **Blocks** never. **Ownership** `user` is the library's until it calls
+/// `free_user` (may be NULL), once: after the function was replaced or removed, or the
+/// receiver was freed. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_receiver_set_wake(
+    receiver: *mut cometd_receiver,
+    r#fn: cometd_wake_fn,
+    user: *mut c_void,
+    free_user: cometd_free_fn,
+) -> cometd_status {
+    call_plain(|| {
+        let queue = unsafe { cometd_receiver::queue(receiver) }?;
+        set_wake(&queue, r#fn, user, free_user)
     })
 }

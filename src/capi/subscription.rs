@@ -1,39 +1,12 @@
 //! Subscribe and unsubscribe.
 
 use std::ffi::c_char;
+use std::ptr::null_mut;
 
-use super::boundary::{null, text, write};
-use super::client::{cometd_client, with};
+use super::client::cometd_client;
 use super::error::cometd_error;
-use super::status::{cometd_status, COMETD_OK};
-use crate::error::{Error, ErrorKind};
-
-/// The channels of a call that takes several.
-unsafe fn channel_list(channels: *const *const c_char, count: usize) -> Result<Vec<String>, Error> {
-    if channels.is_null() {
-        return Err(null("channels"));
-    }
-    if count == 0 {
-        return Err(Error::call(
-            ErrorKind::InvalidArgument,
-            "count: is at least 1",
-        ));
-    }
-    if count > isize::MAX as usize / std::mem::size_of::<*const c_char>() {
-        return Err(Error::call(
-            ErrorKind::OutOfRange,
-            "count: is larger than any memory",
-        ));
-    }
-    let channels = unsafe { std::slice::from_raw_parts(channels, count) };
-    channels
-        .iter()
-        .enumerate()
-        .map(|(index, channel)| {
-            unsafe { text(&format!("channels[{index}]"), *channel) }.map(str::to_owned)
-        })
-        .collect()
-}
+use super::opaque::{subscribe, unsubscribe};
+use super::status::cometd_status;
 
 /// Subscribes to channels: asks the server for their messages. A channel may end in "/*" (one
 /// segment) or "/**" (one or more). Behind a '?' anything may stand that is no control character, such as
@@ -64,13 +37,7 @@ pub unsafe extern "C" fn cometd_client_subscribe(
     id: *mut u64,
     err: *mut *mut cometd_error,
 ) -> cometd_status {
-    write(id, 0);
-    unsafe {
-        with(client, err, |client| {
-            write(id, client.subscribe(channel_list(channels, count)?)?);
-            Ok(COMETD_OK)
-        })
-    }
+    unsafe { subscribe(client, channels, count, null_mut(), id, err) }
 }
 
 /// Ends subscriptions: asks the server for no more messages of these channels. Those that are under way
@@ -98,11 +65,5 @@ pub unsafe extern "C" fn cometd_client_unsubscribe(
     id: *mut u64,
     err: *mut *mut cometd_error,
 ) -> cometd_status {
-    write(id, 0);
-    unsafe {
-        with(client, err, |client| {
-            write(id, client.unsubscribe(channel_list(channels, count)?)?);
-            Ok(COMETD_OK)
-        })
-    }
+    unsafe { unsubscribe(client, channels, count, null_mut(), id, err) }
 }

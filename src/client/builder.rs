@@ -22,6 +22,7 @@ use super::handover::Carried;
 use super::handshake_provider::HandshakeProvider;
 use super::header_provider::HeaderProvider;
 use super::name;
+use super::opaques::Opaques;
 use super::outcomes::Outcomes;
 use super::replay::{self, Positions, ReplayStore};
 use super::shared::Shared;
@@ -565,6 +566,7 @@ impl Builder {
             is_freed: AtomicBool::new(false),
             outstanding: AtomicUsize::new(0),
             outcomes: Outcomes::default(),
+            opaques: Opaques::default(),
             commands_capacity: self.commands,
             last_operation: AtomicU64::new(0),
             counters: Counters::default(),

@@ -17,11 +17,17 @@ use crate::session::{Command, OperationId, State};
 /// What the protocol adds to the channel and the data of a message.
 const PROTOCOL_BYTES: usize = 256;
 
+/// The calls, with a value that their events give back.
 impl Client {
-    pub fn subscribe(&self, channels: Vec<String>) -> Result<OperationId, Error> {
+    pub fn subscribe_opaque(
+        &self,
+        channels: Vec<String>,
+        opaque: usize,
+    ) -> Result<OperationId, Error> {
         check_channels(&channels)?;
         let Some(positions) = &self.shared.positions else {
-            return self.accept(channels.len(), |id| Command::Subscribe { id, channels });
+            let count = channels.len();
+            return self.accept(count, opaque, |id| Command::Subscribe { id, channels });
         };
         if matches!(self.state(), State::Disconnecting | State::Closed) {
             return Err(closed());
@@ -31,7 +37,7 @@ impl Client {
         if !self.process.is_current() {
             return Err(Error::forked());
         }
-        self.accept_all(channels.len(), |id| {
+        self.accept_all(channels.len(), opaque, |id| {
             let before = positions.subscribes(&channels, loaded);
             (before, Command::Subscribe { id, channels })
         })
@@ -51,9 +57,13 @@ impl Client {
         positions.give(channel, position)
     }
 
-    pub fn unsubscribe(&self, channels: Vec<String>) -> Result<OperationId, Error> {
+    pub fn unsubscribe_opaque(
+        &self,
+        channels: Vec<String>,
+        opaque: usize,
+    ) -> Result<OperationId, Error> {
         check_channels(&channels)?;
-        self.accept(channels.len(), |id| {
+        self.accept(channels.len(), opaque, |id| {
             if let Some(positions) = &self.shared.positions {
                 for channel in &channels {
                     positions.ended(channel);
@@ -63,9 +73,14 @@ impl Client {
         })
     }
 
-    pub fn publish(&self, channel: &str, data: &[u8]) -> Result<OperationId, Error> {
+    pub fn publish_opaque(
+        &self,
+        channel: &str,
+        data: &[u8],
+        opaque: usize,
+    ) -> Result<OperationId, Error> {
         let data = self.message(channel, channel::check_publish, data)?;
-        self.accept(1, |id| Command::Publish {
+        self.accept(1, opaque, |id| Command::Publish {
             id,
             channel: channel.to_owned(),
             data,
@@ -73,12 +88,13 @@ impl Client {
     }
 
     /// Publishes bytes. `meta` is a JSON object that says more about them.
-    pub fn publish_binary(
+    pub fn publish_binary_opaque(
         &self,
         channel: &str,
         bytes: &[u8],
         last: bool,
         meta: Option<&[u8]>,
+        opaque: usize,
     ) -> Result<OperationId, Error> {
         check(channel, channel::check_publish)?;
         let meta = meta.map(json::parse_object).transpose();
@@ -89,7 +105,7 @@ impl Client {
         self.check_size("bytes", channel, takes)?;
         let data = binary::data(bytes, last, meta.as_deref())
             .ok_or_else(|| Error::call(ErrorKind::InvalidJson, "meta: is not a JSON object"))?;
-        self.accept(1, |id| Command::PublishBinary {
+        self.accept(1, opaque, |id| Command::PublishBinary {
             id,
             channel: channel.to_owned(),
             data,
@@ -98,16 +114,17 @@ impl Client {
 
     /// Publishes again and again, until the server has answered, so often at
     /// most and for so long at most.
-    pub fn publish_with_retries(
+    pub fn publish_with_retries_opaque(
         &self,
         channel: &str,
         data: &[u8],
         timeout: Option<Duration>,
         attempts: Option<u32>,
+        opaque: usize,
     ) -> Result<OperationId, Error> {
         let data = self.message(channel, channel::check_publish, data)?;
         let deadline = timeout.map(|it| clock::now().saturating_add(clock::millis(it)));
-        self.accept(1, |id| Command::PublishWithRetries {
+        self.accept(1, opaque, |id| Command::PublishWithRetries {
             id,
             channel: channel.to_owned(),
             data,
@@ -117,19 +134,32 @@ impl Client {
     }
 
     /// Publishes to a service channel and awaits the answer for so long.
-    pub fn remote_call(
+    pub fn remote_call_opaque(
         &self,
         channel: &str,
         data: &[u8],
         timeout: Duration,
+        opaque: usize,
     ) -> Result<OperationId, Error> {
         let data = self.message(channel, channel::check_service, data)?;
-        self.accept(1, |id| Command::Call {
+        self.accept(1, opaque, |id| Command::Call {
             id,
             channel: channel.to_owned(),
             data,
             deadline: clock::now().saturating_add(clock::millis(timeout)),
         })
+    }
+
+    pub fn subscribe(&self, channels: Vec<String>) -> Result<OperationId, Error> {
+        self.subscribe_opaque(channels, 0)
+    }
+
+    pub fn unsubscribe(&self, channels: Vec<String>) -> Result<OperationId, Error> {
+        self.unsubscribe_opaque(channels, 0)
+    }
+
+    pub fn publish(&self, channel: &str, data: &[u8]) -> Result<OperationId, Error> {
+        self.publish_opaque(channel, data, 0)
     }
 
     /// Checks a message that is to be published.
@@ -164,15 +194,17 @@ impl Client {
     fn accept(
         &self,
         messages: usize,
+        opaque: usize,
         command: impl FnOnce(OperationId) -> Command,
     ) -> Result<OperationId, Error> {
-        self.accept_all(messages, |id| (Vec::new(), command(id)))
+        self.accept_all(messages, opaque, |id| (Vec::new(), command(id)))
     }
 
     /// A command, and what goes before it.
     fn accept_all(
         &self,
         messages: usize,
+        opaque: usize,
         command: impl FnOnce(OperationId) -> (Vec<Command>, Command),
     ) -> Result<OperationId, Error> {
         if matches!(self.state(), State::Disconnecting | State::Closed) {
@@ -207,6 +239,7 @@ impl Client {
         let id = self.shared.last_operation.fetch_add(1, Ordering::SeqCst) + 1;
         self.shared.outcomes.accepted(messages);
         let (before, command) = command(id);
+        self.shared.opaques.accepted(&command, opaque);
         if mailbox.batches > 0 {
             mailbox.batched.extend(before);
             mailbox.batched.push(command);

@@ -1,6 +1,6 @@
 //! The program's function that is asked for the fields of each handshake.
 
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
@@ -10,7 +10,6 @@ use super::shared::Shared;
 use crate::bayeux::json;
 use crate::delivery::HostCode;
 use crate::error::{Error, ErrorKind};
-use crate::runtime::lock;
 use crate::session::{HandshakeQuestion, Millis};
 
 /// Sets the fields of a handshake, or says why it cannot.
@@ -19,17 +18,12 @@ pub type HandshakeProvider = dyn Fn(&Arc<Handshake>) -> Result<(), String> + Sen
 /// An object, or nothing.
 pub(super) type Fields = Option<Box<RawValue>>;
 
-type Finish = Box<dyn FnOnce(Answer<Fields>) + Send>;
-
 /// A handshake before it is made.
 pub struct Handshake {
     attempt: u32,
     /// With a NUL at the end.
     refusal: Option<String>,
     question: Question<Fields>,
-    client: Weak<Shared>,
-    /// Until it is answered.
-    finish: Mutex<Option<Finish>>,
 }
 
 impl Handshake {
@@ -39,17 +33,21 @@ impl Handshake {
         client: &Arc<Shared>,
         finish: impl FnOnce(Answer<Fields>) + Send + 'static,
     ) -> Self {
+        let nothing = |was_retained| match was_retained {
+            true => Err("it set no fields".to_owned()),
+            false => Ok(None),
+        };
+        let of = Arc::downgrade(client);
+        let deliver = move |answer: Answer<Fields>| {
+            if let (Ok(Some(fields)), Some(client)) = (&answer, of.upgrade()) {
+                client.secrets.remember(fields.get());
+            }
+            finish(answer);
+        };
         Self {
             attempt: question.attempt,
             refusal: question.refusal.map(|it| it + "\0"),
-            question: Question::new("handshake", client, until, None, |was_retained| {
-                match was_retained {
-                    true => Err("it set no fields".to_owned()),
-                    false => Ok(None),
-                }
-            }),
-            client: Arc::downgrade(client),
-            finish: Mutex::new(Some(Box::new(finish))),
+            question: Question::new("handshake", client, until, None, nothing, deliver),
         }
     }
 
@@ -66,15 +64,11 @@ impl Handshake {
 
     /// An object.
     pub fn set_fields(&self, fields: &[u8]) -> Result<(), Error> {
-        let answer = self.question.give(Some(handshake_fields(fields)?))?;
-        self.settle(answer);
-        Ok(())
+        self.question.give(Some(handshake_fields(fields)?))
     }
 
     pub fn fail(&self, why: Option<&str>) -> Result<(), Error> {
-        let answer = self.question.fail(why)?;
-        self.settle(answer);
-        Ok(())
+        self.question.fail(why)
     }
 
     /// To be answered later. False in a forked child.
@@ -84,8 +78,7 @@ impl Handshake {
 
     /// False when it was not retained.
     pub fn release(&self) -> bool {
-        let released = self.question.release();
-        released.map(|answer| self.settle(answer)).is_some()
+        self.question.release()
     }
 
     pub(super) fn ask(self, provider: Arc<HandshakeProvider>) {
@@ -96,18 +89,7 @@ impl Handshake {
         };
         // Before the client learns of it: it may be the last one.
         drop(provider);
-        handshake.settle(handshake.question.returned(result));
-    }
-
-    fn settle(&self, answer: Option<Answer<Fields>>) {
-        let Some(answer) = answer else { return };
-        let Some(finish) = lock(&self.finish).take() else {
-            return;
-        };
-        if let (Ok(Some(fields)), Some(client)) = (&answer, self.client.upgrade()) {
-            client.secrets.remember(fields.get());
-        }
-        finish(answer);
+        handshake.question.returned(result);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::Arc;
 
 use hyper::header::HeaderMap;
 
@@ -10,7 +10,6 @@ use super::question::{Answer, Question};
 use super::shared::Shared;
 use crate::delivery::HostCode;
 use crate::error::{Error, ErrorKind, Failure};
-use crate::runtime::lock;
 use crate::session::{Endpoint, Millis};
 use crate::transport::endpoints::{Endpoints, Target};
 use crate::transport::headers;
@@ -18,24 +17,15 @@ use crate::transport::headers;
 /// Sets headers of a request, or says why it cannot.
 pub type HeaderProvider = dyn Fn(&Arc<OutgoingRequest>) -> Result<(), String> + Send + Sync;
 
-/// What is done with the body and the headers.
-type Finish = Box<dyn FnOnce(Vec<u8>, Result<Box<HeaderMap>, Failure>) + Send>;
-
 /// A request before it is sent.
 pub struct OutgoingRequest {
     method: &'static CStr,
     endpoint: Option<Endpoint>,
     /// These two with a NUL at the end.
     url: String,
-    body: Vec<u8>,
-    asked: OnceLock<Asked>,
-}
-
-/// Once the host is asked about it.
-struct Asked {
-    question: Question<HeaderMap>,
-    client: Weak<Shared>,
-    finish: Mutex<Option<Finish>>,
+    body: Arc<Vec<u8>>,
+    /// Once the host is asked about it.
+    question: Option<Arc<Question<HeaderMap>>>,
 }
 
 impl OutgoingRequest {
@@ -57,8 +47,8 @@ impl OutgoingRequest {
             method,
             endpoint,
             url: String::from(url) + "\0",
-            body: Vec::new(),
-            asked: OnceLock::new(),
+            body: Arc::default(),
+            question: None,
         }
     }
 
@@ -81,14 +71,10 @@ impl OutgoingRequest {
         self.body.strip_suffix(b"\0").unwrap_or_default()
     }
 
-    fn question(&self) -> Option<&Question<HeaderMap>> {
-        self.asked.get().map(|it| &it.question)
-    }
-
     /// Of one name the last one counts.
     pub fn set_header(&self, name: &str, value: &str) -> Result<(), Error> {
         let (name, value) = headers::check(name, value)?;
-        let Some(question) = self.question() else {
+        let Some(question) = &self.question else {
             return Ok(());
         };
         question.change(|all| {
@@ -101,28 +87,17 @@ impl OutgoingRequest {
     }
 
     pub fn fail(&self, why: Option<&str>) -> Result<(), Error> {
-        if let Some(question) = self.question() {
-            let answer = question.fail(why)?;
-            self.settle(answer);
-        }
-        Ok(())
+        self.question.as_ref().map_or(Ok(()), |it| it.fail(why))
     }
 
     /// Its headers are complete when it is released. False in a forked child.
     pub fn retain(&self) -> bool {
-        self.question().is_some_and(Question::retain)
+        self.question.as_ref().is_some_and(|it| it.retain())
     }
 
     /// False when it was not retained.
     pub fn release(&self) -> bool {
-        let released = self.question().and_then(Question::release);
-        released.map(|answer| self.settle(answer)).is_some()
-    }
-
-    fn settle(&self, answer: Option<Answer<HeaderMap>>) {
-        if let (Some(answer), Some(asked)) = (answer, self.asked.get()) {
-            asked.finish(self.body().to_vec(), answer);
-        }
+        self.question.as_ref().is_some_and(|it| it.release())
     }
 
     /// Asks the provider about a request with this body. The answer may come later.
@@ -134,14 +109,27 @@ impl OutgoingRequest {
         until: Millis,
         finish: impl FnOnce(Vec<u8>, Result<Box<HeaderMap>, Failure>) + Send + 'static,
     ) {
-        let none = Some(HeaderMap::new());
-        self.asked.get_or_init(|| Asked {
-            question: Question::new("request", client, until, none, |_| Ok(HeaderMap::new())),
-            client: Arc::downgrade(client),
-            finish: Mutex::new(Some(Box::new(finish))),
-        });
         body.push(0);
-        self.body = body;
+        let body = Arc::new(body);
+        self.body = body.clone();
+        let of = Arc::downgrade(client);
+        let deliver = move |answer: Answer<HeaderMap>| {
+            let headers = answer.map(Box::new).map_err(|why| {
+                let text = format!("the header provider failed: {why}");
+                Failure::new(ErrorKind::Credentials, text)
+            });
+            if let (Ok(headers), Some(client)) = (&headers, of.upgrade()) {
+                client.secrets.remember_headers(headers);
+            }
+            let mut body = Arc::unwrap_or_clone(body);
+            body.pop();
+            finish(body, headers);
+        };
+        let none = Some(HeaderMap::new());
+        let nothing = |_| Ok(HeaderMap::new());
+        let question = Question::new("request", client, until, none, nothing, deliver);
+        let question = Arc::new(question);
+        self.question = Some(question.clone());
         let request = Arc::new(self);
         let result = {
             let _host = HostCode::enter();
@@ -149,43 +137,20 @@ impl OutgoingRequest {
         };
         // Before the client learns of it: it may be the last one.
         drop(provider);
-        let result = result.unwrap_or_else(|_| Err("it panicked".to_owned()));
-        let answer = request.question().and_then(|it| it.returned(result));
-        let Some(answer) = answer else { return };
-        match Arc::try_unwrap(request) {
-            Ok(mut request) => {
-                request.body.pop();
-                if let Some(asked) = request.asked.take() {
-                    asked.finish(request.body, answer);
-                }
-            }
-            Err(retained) => retained.settle(Some(answer)),
-        }
-    }
-}
-
-impl Asked {
-    fn finish(&self, body: Vec<u8>, answer: Answer<HeaderMap>) {
-        let Some(finish) = lock(&self.finish).take() else {
-            return;
-        };
-        let headers = answer.map(Box::new).map_err(|why| {
-            let text = format!("the header provider failed: {why}");
-            Failure::new(ErrorKind::Credentials, text)
-        });
-        if let (Ok(headers), Some(client)) = (&headers, self.client.upgrade()) {
-            client.secrets.remember_headers(headers);
-        }
-        finish(body, headers);
+        // Unless it was retained nobody else has the body now.
+        drop(request);
+        question.returned(result.unwrap_or_else(|_| Err("it panicked".to_owned())));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{channel, Receiver};
+    use std::sync::Mutex;
 
     use super::*;
     use crate::client::{Builder, Client};
+    use crate::runtime::lock;
     use crate::transport::endpoints::{parse, Append, BasePaths};
 
     fn request() -> OutgoingRequest {

@@ -1,6 +1,6 @@
 //! A question to the host's code that is answered when its function returns, or
 //! later from any thread: a function that has retained the question gives its
-//! thread back. What a call ends is given back to who delivers it.
+//! thread back.
 
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
@@ -16,6 +16,8 @@ const MAXIMUM_REASON: usize = 1024;
 
 /// What was found, or why it was not.
 pub(super) type Answer<A> = Result<A, String>;
+
+type Deliver<A> = Box<dyn FnOnce(Answer<A>) + Send>;
 
 pub(super) struct Question<A> {
     /// What the host calls it.
@@ -37,17 +39,20 @@ struct Stage<A> {
     answer: Option<Answer<A>>,
     /// No other answer counts.
     is_final: bool,
-    delivered: bool,
+    /// Until it is answered.
+    deliver: Option<Deliver<A>>,
 }
 
 impl<A> Question<A> {
-    /// `answer` is there before anything is set.
+    /// `answer` is there before anything is set. What is answered goes to `deliver`,
+    /// once, without a lock.
     pub(super) fn new(
         name: &'static str,
         client: &Arc<Shared>,
         until: Millis,
         answer: Option<A>,
         nothing: fn(bool) -> Answer<A>,
+        deliver: impl FnOnce(Answer<A>) + Send + 'static,
     ) -> Self {
         Self {
             name,
@@ -61,7 +66,7 @@ impl<A> Question<A> {
                 returned: false,
                 answer: answer.map(Ok),
                 is_final: false,
-                delivered: false,
+                deliver: Some(Box::new(deliver)),
             }),
         }
     }
@@ -77,19 +82,23 @@ impl<A> Question<A> {
         true
     }
 
-    /// `None`: it was not retained, or by the parent process. The last one ends
-    /// the question.
-    pub(super) fn release(&self) -> Option<Option<Answer<A>>> {
+    /// False: it was not retained, or by the parent process. The last one ends the
+    /// question.
+    pub(super) fn release(&self) -> bool {
         if !self.process.is_current() {
-            return None;
+            return false;
         }
         let mut stage = lock(&self.stage);
-        stage.retained = stage.retained.checked_sub(1)?;
-        Some(self.ended(stage))
+        let Some(retained) = stage.retained.checked_sub(1) else {
+            return false;
+        };
+        stage.retained = retained;
+        self.settle(stage);
+        true
     }
 
     /// The host's function has returned.
-    pub(super) fn returned(&self, result: Answer<()>) -> Option<Answer<A>> {
+    pub(super) fn returned(&self, result: Answer<()>) {
         let mut stage = lock(&self.stage);
         stage.returned = true;
         if let Err(why) = result {
@@ -99,14 +108,14 @@ impl<A> Question<A> {
             }
             stage.is_final = true;
         }
-        self.ended(stage)
+        self.settle(stage);
     }
 
-    pub(super) fn give(&self, answer: A) -> Result<Option<Answer<A>>, Error> {
+    pub(super) fn give(&self, answer: A) -> Result<(), Error> {
         self.answer(Ok(answer))
     }
 
-    pub(super) fn fail(&self, why: Option<&str>) -> Result<Option<Answer<A>>, Error> {
+    pub(super) fn fail(&self, why: Option<&str>) -> Result<(), Error> {
         let why = one_line(why.unwrap_or_default(), MAXIMUM_REASON);
         self.answer(Err(match why.is_empty() {
             true => "it gave no reason".to_owned(),
@@ -114,11 +123,12 @@ impl<A> Question<A> {
         }))
     }
 
-    fn answer(&self, answer: Answer<A>) -> Result<Option<Answer<A>>, Error> {
+    fn answer(&self, answer: Answer<A>) -> Result<(), Error> {
         let mut stage = self.open()?;
         stage.answer = Some(answer);
         stage.is_final = stage.was_retained;
-        Ok(self.ended(stage))
+        self.settle(stage);
+        Ok(())
     }
 
     /// Changes what will be the answer.
@@ -139,9 +149,12 @@ impl<A> Question<A> {
             return Err(Error::forked());
         }
         let refuse = |kind, why: &str| Err(Error::call(kind, format!("{}: {why}", self.name)));
+        // Not under the lock: the last who lets go of a client runs functions of the
+        // host's that may let go of this question.
+        let client_lives = self.client_lives();
         let stage = lock(&self.stage);
         if stage.was_retained {
-            if !self.client_lives() {
+            if !client_lives {
                 return refuse(ErrorKind::Closed, "its client has ended");
             }
             if clock::now() >= self.until {
@@ -160,21 +173,27 @@ impl<A> Question<A> {
             .is_some_and(|it| !it.was_freed() && it.board.state() != State::Closed)
     }
 
-    /// The answer, when it is time for it.
-    fn ended(&self, mut stage: MutexGuard<'_, Stage<A>>) -> Option<Answer<A>> {
+    /// Delivers the answer, when it is time for it.
+    fn settle(&self, mut stage: MutexGuard<'_, Stage<A>>) {
         let is_over = stage.is_final || stage.retained == 0;
-        if !stage.returned || !is_over || stage.delivered {
-            return None;
+        if !stage.returned || !is_over {
+            return;
         }
-        stage.delivered = true;
+        let Some(deliver) = stage.deliver.take() else {
+            return;
+        };
         stage.is_final = true;
         let answer = stage.answer.take();
-        Some(answer.unwrap_or_else(|| (self.nothing)(stage.was_retained)))
+        let answer = answer.unwrap_or_else(|| (self.nothing)(stage.was_retained));
+        drop(stage);
+        deliver(answer);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{channel, Receiver};
+
     use super::*;
     use crate::client::{Builder, Client};
 
@@ -185,17 +204,24 @@ mod tests {
             .unwrap()
     }
 
-    fn question(client: &Client) -> Question<u32> {
-        Question::new(
-            "it",
-            &client.shared,
-            Millis::MAX,
-            None,
-            |was_retained| match was_retained {
-                true => Err("nothing later".into()),
-                false => Err("nothing".into()),
-            },
-        )
+    /// And what is delivered.
+    fn question(client: &Client) -> (Question<u32>, Receiver<Answer<u32>>) {
+        question_until(client, Millis::MAX, None)
+    }
+
+    fn question_until(
+        client: &Client,
+        until: Millis,
+        answer: Option<u32>,
+    ) -> (Question<u32>, Receiver<Answer<u32>>) {
+        let (send, receive) = channel();
+        let nothing = |was_retained| match was_retained {
+            true => Err("nothing later".into()),
+            false => Err("nothing".into()),
+        };
+        let deliver = move |answer| send.send(answer).unwrap();
+        let it = Question::new("it", &client.shared, until, answer, nothing, deliver);
+        (it, receive)
     }
 
     fn kind<T>(result: Result<T, Error>) -> Option<ErrorKind> {
@@ -205,98 +231,104 @@ mod tests {
     #[test]
     fn in_the_call_the_last_answer_counts() {
         let client = client();
-        let it = question(&client);
-        assert_eq!(it.give(1).unwrap(), None);
-        assert_eq!(it.fail(Some("not\nnow")).unwrap(), None);
-        assert_eq!(it.give(2).unwrap(), None);
-        assert_eq!(it.returned(Ok(())), Some(Ok(2)));
+        let (it, answer) = question(&client);
+        it.give(1).unwrap();
+        it.fail(Some("not\nnow")).unwrap();
+        it.give(2).unwrap();
+        assert!(answer.try_recv().is_err());
+        it.returned(Ok(()));
+        assert_eq!(answer.try_recv(), Ok(Ok(2)));
         assert_eq!(kind(it.give(3)), Some(ErrorKind::InvalidState));
-        assert_eq!(
-            question(&client).returned(Ok(())),
-            Some(Err("nothing".into()))
-        );
+        let (it, answer) = question(&client);
+        it.returned(Ok(()));
+        assert_eq!(answer.try_recv(), Ok(Err("nothing".into())));
 
         // Why it failed is better than that.
-        let it = question(&client);
+        let (it, answer) = question(&client);
         it.fail(Some("not\nnow")).unwrap();
-        let returned = it.returned(Err("it returned 7".into()));
-        assert_eq!(returned, Some(Err("not now".into())));
-        let it = question(&client);
+        it.returned(Err("it returned 7".into()));
+        assert_eq!(answer.try_recv(), Ok(Err("not now".into())));
+        let (it, answer) = question(&client);
         it.give(1).unwrap();
-        let returned = it.returned(Err("it returned 7".into()));
-        assert_eq!(returned, Some(Err("it returned 7".into())));
+        it.returned(Err("it returned 7".into()));
+        assert_eq!(answer.try_recv(), Ok(Err("it returned 7".into())));
     }
 
     #[test]
     fn a_retained_one_is_answered_once() {
         let client = client();
         for in_the_call in [false, true] {
-            let it = question(&client);
+            let (it, answer) = question(&client);
             assert!(it.retain());
-            let answer = match in_the_call {
-                true => {
-                    assert_eq!(it.give(1).unwrap(), None);
-                    it.returned(Ok(()))
-                }
-                false => {
-                    assert_eq!(it.returned(Ok(())), None);
-                    it.give(1).unwrap()
-                }
-            };
-            assert_eq!(answer, Some(Ok(1)));
+            if in_the_call {
+                it.give(1).unwrap();
+            }
+            assert!(answer.try_recv().is_err());
+            it.returned(Ok(()));
+            if !in_the_call {
+                assert!(answer.try_recv().is_err());
+                it.give(1).unwrap();
+            }
+            assert_eq!(answer.try_recv(), Ok(Ok(1)));
             assert_eq!(kind(it.give(2)), Some(ErrorKind::InvalidState));
             assert_eq!(kind(it.fail(None)), Some(ErrorKind::InvalidState));
-            assert_eq!(it.release(), Some(None));
-            assert_eq!(it.release(), None, "one too many");
+            assert!(it.release());
+            assert!(!it.release(), "one too many");
+            assert!(answer.try_recv().is_err());
         }
         // What was set before it was retained is no less an answer.
-        let it = question(&client);
+        let (it, answer) = question(&client);
         it.give(1).unwrap();
         it.retain();
-        assert_eq!(it.returned(Ok(())), None);
-        assert_eq!(it.release(), Some(Some(Ok(1))));
+        it.returned(Ok(()));
+        assert!(answer.try_recv().is_err());
+        assert!(it.release());
+        assert_eq!(answer.try_recv(), Ok(Ok(1)));
     }
 
     #[test]
     fn the_last_of_those_who_retain_it_ends_it() {
         let client = client();
-        let it = question(&client);
+        let (it, answer) = question(&client);
         assert!(it.retain() && it.retain());
-        assert_eq!(it.release(), Some(None));
-        assert_eq!(it.returned(Ok(())), None);
-        assert_eq!(it.release(), Some(Some(Err("nothing later".into()))));
+        assert!(it.release());
+        it.returned(Ok(()));
+        assert!(answer.try_recv().is_err());
+        assert!(it.release());
+        assert_eq!(answer.try_recv(), Ok(Err("nothing later".into())));
         // A status of a failure does not wait.
-        let it = question(&client);
+        let (it, answer) = question(&client);
         it.retain();
-        let returned = it.returned(Err("it returned 7".into()));
-        assert_eq!(returned, Some(Err("it returned 7".into())));
-        assert_eq!(it.release(), Some(None));
-        let it = question(&client);
+        it.returned(Err("it returned 7".into()));
+        assert_eq!(answer.try_recv(), Ok(Err("it returned 7".into())));
+        assert!(it.release());
+        let (it, answer) = question(&client);
         it.retain();
         it.returned(Ok(()));
-        let failed = it.fail(None).unwrap();
-        assert_eq!(failed, Some(Err("it gave no reason".into())));
+        it.fail(None).unwrap();
+        assert_eq!(answer.try_recv(), Ok(Err("it gave no reason".into())));
     }
 
     #[test]
     fn an_answer_to_nobody_is_told_so() {
         let freed = client();
-        let it = question(&freed);
+        let (it, answer) = question(&freed);
         assert!(it.retain());
-        assert_eq!(it.returned(Ok(())), None);
+        it.returned(Ok(()));
         drop(freed);
         assert_eq!(kind(it.give(1)), Some(ErrorKind::Closed));
-        assert_eq!(it.release(), Some(Some(Err("nothing later".into()))));
+        assert!(it.release());
+        assert_eq!(answer.try_recv(), Ok(Err("nothing later".into())));
 
         let ended = client();
-        let (early, late) = (question(&ended), question(&ended));
+        let ((early, _), (late, _)) = (question(&ended), question(&ended));
         late.retain();
         ended.disconnect(std::time::Duration::ZERO).unwrap();
         assert_eq!(kind(late.give(1)), Some(ErrorKind::Closed));
         assert_eq!(kind(early.give(1)), None, "inside the call");
 
         let client = client();
-        let it: Question<u32> = Question::new("it", &client.shared, 0, None, |_| Ok(0));
+        let (it, _answer) = question_until(&client, 0, None);
         it.retain();
         assert_eq!(kind(it.give(1)), Some(ErrorKind::Timeout));
     }
@@ -304,20 +336,17 @@ mod tests {
     #[test]
     fn what_is_changed_is_the_answer_when_it_ends() {
         let client = client();
-        let it = Question::new("it", &client.shared, Millis::MAX, Some(1), |_| Ok(0));
-        it.change(|it| {
+        let (it, answer) = question_until(&client, Millis::MAX, Some(1));
+        let add = |it: &mut u32| {
             *it += 1;
             Ok(())
-        })
-        .unwrap();
+        };
+        it.change(add).unwrap();
         it.retain();
-        assert_eq!(it.returned(Ok(())), None);
-        it.change(|it| {
-            *it += 1;
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(it.release(), Some(Some(Ok(3))));
-        assert_eq!(kind(it.change(|_| Ok(()))), Some(ErrorKind::InvalidState));
+        it.returned(Ok(()));
+        it.change(add).unwrap();
+        assert!(it.release());
+        assert_eq!(answer.try_recv(), Ok(Ok(3)));
+        assert_eq!(kind(it.change(add)), Some(ErrorKind::InvalidState));
     }
 }

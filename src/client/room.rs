@@ -28,8 +28,10 @@ impl Shared {
             return;
         }
         let outstanding = self.outstanding.load(Ordering::SeqCst);
-        if self.hub.keep_promise(outstanding) {
-            let refused = self.outcomes.room();
+        let mut refused = 0;
+        // Calls that are refused after it wait for the next one.
+        let count = || refused = self.outcomes.room();
+        if self.hub.keep_promise(outstanding, count) {
             tracing::info!(target: "cometd::client", refused, "there is room for calls again");
         }
     }

@@ -366,7 +366,14 @@ impl Task {
             Output::RefreshCredentials if credentials.is_some() => {}
             Output::RefreshCredentials => {
                 let provider = self.token_provider.as_ref();
-                *credentials = provider.map(|it| token_provider::ask(it, &self.shared));
+                match provider.map(|it| token_provider::ask(it, &self.shared)) {
+                    Some(Ok(asked)) => *credentials = Some(asked),
+                    Some(Err(error)) => {
+                        let why = format!("no thread could be started: {error}");
+                        self.session.handle_unasked(clock::now(), &why);
+                    }
+                    None => {}
+                }
             }
         }
         None

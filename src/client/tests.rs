@@ -53,7 +53,7 @@ fn an_idle_client_ends_without_a_thread_contract_10() {
     let queue = client.receiver().unwrap();
     let mut failed = Vec::new();
     while let Polled::Event(Event::Notice(notice)) = queue.poll(None) {
-        if let Notice::Error { id: of, error } = &*notice {
+        if let Notice::Error { id: of, error, .. } = &*notice {
             assert_eq!(*of, id);
             failed.push(error.channel.clone().unwrap());
         }
@@ -252,7 +252,7 @@ fn a_client_that_waits_has_no_room_for_what_is_rare() {
     for (what, size, limit) in [
         ("the task", size_of::<Task>(), 1_672),
         ("its future", size_of_future(Task::run), 512),
-        ("what it shares with the host", size_of::<Shared>(), 608),
+        ("what it shares with the host", size_of::<Shared>(), 624),
         ("the transport", size_of::<LongPolling>(), 288),
         ("an output", size_of::<crate::session::Output>(), 80),
     ] {

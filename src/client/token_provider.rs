@@ -1,6 +1,7 @@
 //! The program's function that fetches new credentials.
 
-use std::sync::{Arc, Mutex};
+use std::io;
+use std::sync::Arc;
 
 use hyper::header::HeaderValue;
 use tokio::sync::oneshot;
@@ -9,7 +10,7 @@ use super::question::{Answer, Question};
 use super::shared::Shared;
 use crate::delivery::HostCode;
 use crate::error::Error;
-use crate::runtime::{self, lock};
+use crate::runtime;
 use crate::session::Millis;
 use crate::transport::authorization;
 
@@ -25,51 +26,39 @@ pub enum TokenReason {
 pub type TokenProvider = dyn Fn(TokenReason, &Arc<Token>) -> Result<(), String> + Send + Sync;
 
 /// Where the provider puts what it has found.
-pub struct Token {
-    question: Question<HeaderValue>,
-    /// Until it is answered.
-    send: Mutex<Option<oneshot::Sender<Answer<HeaderValue>>>>,
-}
+pub struct Token(Question<HeaderValue>);
 
 impl Token {
     /// What is found when the client waits no more counts all the same: no limit.
     fn new(client: &Arc<Shared>, send: oneshot::Sender<Answer<HeaderValue>>) -> Self {
-        Self {
-            question: Question::new("token", client, Millis::MAX, None, |_| {
-                Err("it set no authorization".to_owned())
-            }),
-            send: Mutex::new(Some(send)),
-        }
+        let nothing = |_| Err("it set no authorization".to_owned());
+        let deliver = move |answer| drop(send.send(answer));
+        Self(Question::new(
+            "token",
+            client,
+            Millis::MAX,
+            None,
+            nothing,
+            deliver,
+        ))
     }
 
     pub fn set_authorization(&self, value: &str) -> Result<(), Error> {
-        let answer = self.question.give(authorization::any(value)?)?;
-        self.settle(answer);
-        Ok(())
+        self.0.give(authorization::any(value)?)
     }
 
     pub fn fail(&self, why: Option<&str>) -> Result<(), Error> {
-        let answer = self.question.fail(why)?;
-        self.settle(answer);
-        Ok(())
+        self.0.fail(why)
     }
 
     /// To be answered later. False in a forked child.
     pub fn retain(&self) -> bool {
-        self.question.retain()
+        self.0.retain()
     }
 
     /// False when it was not retained.
     pub fn release(&self) -> bool {
-        let released = self.question.release();
-        released.map(|answer| self.settle(answer)).is_some()
-    }
-
-    fn settle(&self, answer: Option<Answer<HeaderValue>>) {
-        let Some(answer) = answer else { return };
-        if let Some(send) = lock(&self.send).take() {
-            let _ = send.send(answer);
-        }
+        self.0.release()
     }
 }
 
@@ -77,23 +66,18 @@ impl Token {
 pub(super) type Credentials = oneshot::Receiver<Answer<HeaderValue>>;
 
 /// Asks it on a thread of its own: it may block for as long as it likes.
-pub(super) fn ask(provider: &Arc<TokenProvider>, client: &Arc<Shared>) -> Credentials {
+pub(super) fn ask(provider: &Arc<TokenProvider>, client: &Arc<Shared>) -> io::Result<Credentials> {
     let (send, receive) = oneshot::channel();
     let provider = provider.clone();
     let token = Arc::new(Token::new(client, send));
-    let started = runtime::spawn("cometd-token", move || {
+    runtime::spawn("cometd-token", move || {
         let result = {
             let _host = HostCode::enter();
             provider(TokenReason::Refused, &token)
         };
         // Before the client learns of it: it may be the last one.
         drop(provider);
-        token.settle(token.question.returned(result));
-    });
-    if let Err(error) = started {
-        let (send, receive) = oneshot::channel();
-        let _ = send.send(Err(format!("no thread could be started for it: {error}")));
-        return receive;
-    }
-    receive
+        token.0.returned(result);
+    })?;
+    Ok(receive)
 }

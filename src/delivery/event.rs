@@ -32,28 +32,34 @@ pub enum Notice {
     },
     Subscribed {
         id: OperationId,
+        /// What the host gave with the call, 0 for none; so below.
+        opaque: usize,
         channel: String,
         ext: Option<Box<str>>,
         renewed: bool,
     },
     Unsubscribed {
         id: OperationId,
+        opaque: usize,
         channel: String,
         ext: Option<Box<str>>,
     },
     Published {
         id: OperationId,
+        opaque: usize,
         channel: String,
         ext: Option<Box<str>>,
     },
     Result {
         id: OperationId,
+        opaque: usize,
         message: OwnedMessage,
         error: Option<Error>,
         ext: Option<Box<str>>,
     },
     Error {
         id: OperationId,
+        opaque: usize,
         error: Error,
     },
     Advice {
@@ -88,6 +94,18 @@ impl Unread {
 }
 
 impl Notice {
+    /// The id of the call that it belongs to, 0 for none, and what the host gave with it.
+    pub fn call(&self) -> (OperationId, usize) {
+        match self {
+            Self::Subscribed { id, opaque, .. }
+            | Self::Unsubscribed { id, opaque, .. }
+            | Self::Published { id, opaque, .. }
+            | Self::Result { id, opaque, .. }
+            | Self::Error { id, opaque, .. } => (*id, *opaque),
+            Self::State { .. } | Self::Advice { .. } | Self::Room | Self::Closed => (0, 0),
+        }
+    }
+
     /// Whether it ends a command of the host's.
     pub fn is_outcome(&self) -> bool {
         match self {
@@ -99,7 +117,7 @@ impl Notice {
     }
 
     pub(super) fn is_failed_publish(&self) -> bool {
-        matches!(self, Self::Error { id, error } if *id != 0 && error.phase == Phase::Publish)
+        matches!(self, Self::Error { id, error, .. } if *id != 0 && error.phase == Phase::Publish)
     }
 
     /// About how much memory it takes, with the copies that C gets of its texts.
@@ -149,6 +167,7 @@ mod tests {
         let body = Arc::new(Body::parse(body.into_bytes()).unwrap());
         Notice::Result {
             id: 1,
+            opaque: 0,
             message: OwnedMessage::new(body, 0),
             error,
             ext,
@@ -177,17 +196,20 @@ mod tests {
                 },
                 Notice::Subscribed {
                     id: 1,
+                    opaque: 0,
                     channel: channel(length),
                     ext: text(length),
                     renewed: false,
                 },
                 Notice::Unsubscribed {
                     id: 1,
+                    opaque: 0,
                     channel: channel(length),
                     ext: text(length),
                 },
                 Notice::Published {
                     id: 1,
+                    opaque: 0,
                     channel: channel(length),
                     ext: text(length),
                 },
@@ -196,6 +218,7 @@ mod tests {
                 },
                 Notice::Error {
                     id: 1,
+                    opaque: 0,
                     error: error(length),
                 },
                 result(0, Some(error(length)), text(length)),
@@ -223,12 +246,14 @@ mod tests {
     fn outcomes_are_what_ends_a_call_of_the_hosts_contract_6() {
         let subscribed = |renewed| Notice::Subscribed {
             id: 1,
+            opaque: 0,
             channel: String::new(),
             ext: None,
             renewed,
         };
         let failed = |id, phase| Notice::Error {
             id,
+            opaque: 0,
             error: Error::new(ErrorKind::Refused, phase, "it failed"),
         };
         let state = crate::session::State::Connected;

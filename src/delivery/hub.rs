@@ -100,6 +100,11 @@ impl Hub {
     /// Gives an event of the session to every receiver. Threads that wait for
     /// it sleep on until [`Self::wake`].
     pub fn publish(&self, event: session::Event) {
+        self.publish_of_call(event, 0);
+    }
+
+    /// An event of a call with which the host gave this value.
+    pub fn publish_of_call(&self, event: session::Event, opaque: usize) {
         // The lock is held while the entries are sent, so that all receivers
         // see one order; no code of the host's runs under it.
         let mut state = lock(&self.state);
@@ -129,16 +134,23 @@ impl Hub {
                 renewed,
             } => Notice::Subscribed {
                 id,
+                opaque,
                 channel,
                 ext,
                 renewed,
             },
-            session::Event::Unsubscribed { id, channel, ext } => {
-                Notice::Unsubscribed { id, channel, ext }
-            }
-            session::Event::Published { id, channel, ext } => {
-                Notice::Published { id, channel, ext }
-            }
+            session::Event::Unsubscribed { id, channel, ext } => Notice::Unsubscribed {
+                id,
+                opaque,
+                channel,
+                ext,
+            },
+            session::Event::Published { id, channel, ext } => Notice::Published {
+                id,
+                opaque,
+                channel,
+                ext,
+            },
             session::Event::Result {
                 id,
                 message,
@@ -146,12 +158,17 @@ impl Hub {
                 ext,
             } => Notice::Result {
                 id,
+                opaque,
                 message,
                 error: error.map(|it| *it),
                 ext,
             },
             session::Event::Advice { json } => Notice::Advice { json },
-            session::Event::Error { id, error } => Notice::Error { id, error: *error },
+            session::Event::Error { id, error } => Notice::Error {
+                id,
+                opaque,
+                error: *error,
+            },
             session::Event::Closed => {
                 state.closed = true;
                 Notice::Closed
@@ -252,13 +269,14 @@ impl Hub {
     }
 
     /// Tells every receiver of room for calls when it is there, with so many under
-    /// way; whether it did.
-    pub fn keep_promise(&self, outstanding: usize) -> bool {
+    /// way; whether it did. `first` is called before anybody can have heard of it.
+    pub fn keep_promise(&self, outstanding: usize, first: impl FnOnce()) -> bool {
         let taken = outstanding.saturating_add(self.unread_outcomes());
         let state = lock(&self.state);
         if state.closed || !self.room.keep_promise(taken) {
             return false;
         }
+        first();
         let notice = Arc::new(Notice::Room);
         for queue in &state.queues {
             queue.push_notice(&notice, None);

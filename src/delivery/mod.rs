@@ -16,5 +16,5 @@ pub use event::{Event, Notice};
 pub use host::{in_callback, FreeUser, HostCode, HostData};
 pub use hub::{FailedPublishes, Hub};
 pub use limits::{Limits, Overflow};
-pub use queue::{Callback, Polled, Queue, QueueStatistics};
+pub use queue::{Callback, Occupied, Polled, Queue, QueueStatistics};
 pub use tracker::{SavePosition, Ticket, Tracker};

@@ -13,6 +13,7 @@ mod producer;
 mod run;
 #[cfg(test)]
 pub(super) mod tests;
+mod wake;
 
 use std::collections::VecDeque;
 use std::io;
@@ -33,9 +34,24 @@ use crate::bayeux::Body;
 use crate::runtime::lock;
 use line::Line;
 use run::Run;
+use wake::Wake;
 
 /// A callback with all that it needs.
-pub type Callback = Box<dyn Fn(Event) + Send + Sync>;
+pub type EventCallback = Box<dyn Fn(Event) + Send + Sync>;
+/// One that gets several events at once.
+pub type EventsCallback = Box<dyn Fn(Vec<Event>) + Send + Sync>;
+/// One that is told that there is something, for who polls.
+pub type WakeCallback = Box<dyn Fn() + Send + Sync>;
+
+pub enum Callback {
+    Event(EventCallback),
+    Events(EventsCallback),
+    Wake(WakeCallback),
+}
+
+/// A callback of another kind is installed.
+#[derive(Debug)]
+pub struct Occupied;
 
 /// What a poll found.
 #[derive(Debug)]
@@ -158,8 +174,10 @@ pub struct Queue {
     detached: AtomicBool,
     readiness: Readiness,
     callback: Mutex<Installed>,
-    /// Whether there is one, where it can be read without the lock.
+    /// Whether there is one that gets the events, where it can be read without the lock.
     has_callback: AtomicBool,
+    /// Whether one that gets none is to be told.
+    wake: Wake,
     /// How often one was installed, replaced or removed.
     installations: AtomicU64,
     /// The dispatcher has it in hand or in line.
@@ -223,6 +241,7 @@ impl Queue {
             readiness: Readiness::default(),
             callback: Mutex::default(),
             has_callback: AtomicBool::new(false),
+            wake: Wake::default(),
             installations: AtomicU64::new(0),
             scheduled: AtomicBool::new(false),
             told_full: AtomicBool::new(false),

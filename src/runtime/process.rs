@@ -20,20 +20,25 @@ static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 impl Process {
     /// This process's. Never freed: a handle asks its own whether it has crossed
     /// a fork.
+    // Each event that is called back asks for it.
+    #[inline]
     pub fn current() -> &'static Self {
         let current = CURRENT.load(Ordering::Acquire);
         // SAFETY: a Process that CURRENT ever pointed to is never freed.
-        if let Some(process) = unsafe { current.as_ref() } {
-            if process.is_current() {
-                return process;
-            }
+        match unsafe { current.as_ref() } {
+            Some(process) if process.is_current() => process,
+            _ => Self::replace(current),
         }
+    }
+
+    #[cold]
+    fn replace(current: *mut Self) -> &'static Self {
         let fresh = Box::into_raw(Box::new(Self {
             identity: Identity::new(),
             runtime: Mutex::new(Weak::new()),
         }));
         match CURRENT.compare_exchange(current, fresh, Ordering::AcqRel, Ordering::Acquire) {
-            // SAFETY: as above.
+            // SAFETY: `fresh` came from Box::into_raw, and is never freed from here on.
             Ok(_) => unsafe { &*fresh },
             Err(other) => {
                 // SAFETY: `fresh` came from Box::into_raw and nobody else saw it;
@@ -47,6 +52,7 @@ impl Process {
     }
 
     /// Whether this is still the process that it was.
+    #[inline]
     pub fn is_current(&self) -> bool {
         self.identity.is_own()
     }

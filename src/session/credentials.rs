@@ -86,6 +86,22 @@ impl Session {
         self.proceed(now);
     }
 
+    /// The token provider could not be asked, which is a failure of the system: what was
+    /// refused is tried again, and may be asked for again.
+    pub fn handle_unasked(&mut self, now: Millis, why: &str) {
+        self.refreshes = self.refreshes.saturating_sub(1);
+        let why = format!("the token provider could not be asked: {why}");
+        match self.refreshing.take().map(|it| it.then) {
+            Some(Some(then)) if !self.configuration.await_credentials => {
+                let error = failure_of(Some(then.attempt), ErrorKind::System, &why);
+                self.unasked(now, then, error);
+            }
+            Some(then) => self.not_refreshed(now, then, ErrorKind::System, &why),
+            None => {}
+        }
+        self.proceed(now);
+    }
+
     pub(super) fn refresh_timed_out(&mut self, now: Millis) {
         if self
             .refreshing
@@ -107,26 +123,24 @@ impl Session {
             }
             return;
         };
-        let Some(refreshing) = refreshing else {
-            return;
-        };
-        let (attempt, not_before, last) = match refreshing.then {
+        if let Some(refreshing) = refreshing {
+            let why = format!("the token provider gave no credentials: {why}");
+            self.not_refreshed(now, refreshing.then, ErrorKind::Credentials, &why);
+        }
+    }
+
+    fn not_refreshed(
+        &mut self,
+        now: Millis,
+        then: Option<RefreshedAttempt>,
+        kind: ErrorKind,
+        why: &str,
+    ) {
+        let (attempt, not_before, last) = match then {
             Some(then) => (Some(then.attempt), then.wait, then.last),
             None => (None, 0, None),
         };
-        let phase = match attempt {
-            Some(Attempt::Connect) => Phase::Connect,
-            Some(Attempt::Handshake) => Phase::Handshake,
-            None => Phase::Publish,
-        };
-        let mut error = Error::new(
-            ErrorKind::Credentials,
-            phase,
-            format!(
-                "{}: the token provider gave no credentials: {why}",
-                phase.name()
-            ),
-        );
+        let mut error = failure_of(attempt, kind, why);
         if let (Some(attempt), true) = (attempt, self.configuration.await_credentials) {
             let wait = self.wait_for_credentials();
             let wait = self.jitter.add(wait).max(not_before);
@@ -249,4 +263,13 @@ impl Session {
             self.has_new_credentials = false;
         }
     }
+}
+
+fn failure_of(attempt: Option<Attempt>, kind: ErrorKind, why: &str) -> Error {
+    let phase = match attempt {
+        Some(Attempt::Connect) => Phase::Connect,
+        Some(Attempt::Handshake) => Phase::Handshake,
+        None => Phase::Publish,
+    };
+    Error::new(kind, phase, format!("{}: {why}", phase.name()))
 }

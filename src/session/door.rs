@@ -146,7 +146,8 @@ pub enum Output {
     /// The session that was asked for; `None`: there is none, and nothing has
     /// changed.
     HandedOver(Option<Box<Handover>>),
-    /// Ask the token provider; its answer goes to `handle_credentials`.
+    /// Ask the token provider; its answer goes to `handle_credentials`, and that it
+    /// cannot be asked to `handle_unasked`.
     RefreshCredentials,
     /// Ask the handshake provider; its answer goes to `handle_handshake_fields`.
     AskHandshake(HandshakeQuestion),

@@ -206,6 +206,24 @@ impl Session {
         }
     }
 
+    /// An attempt was refused for its credentials, and nobody could be asked for others.
+    pub(super) fn unasked(&mut self, now: Millis, then: RefreshedAttempt, error: Error) {
+        let action = match then.attempt {
+            Attempt::Connect => Reconnect::Retry,
+            Attempt::Handshake => Reconnect::Handshake,
+        };
+        let setback = Setback {
+            error,
+            action,
+            interval: 0,
+            // Never at once: they are the same credentials.
+            retry_after: then.wait.max(self.configuration.backoff_increment),
+            credentials: false,
+            ended: false,
+        };
+        self.setback(now, then.attempt, setback);
+    }
+
     /// A wait of this client's, and no less than the server asks for.
     fn pause(&mut self, wait: Millis, interval: Millis, retry_after: Millis) -> Millis {
         let wait = self.jitter.add(wait).saturating_add(interval);

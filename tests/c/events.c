@@ -89,7 +89,7 @@ static void check_descriptor(int (*readable)(int fd, int timeout))
 {
     peer *peer = peer_start(bayeux);
     cometd_client *client = build(builder_new(peer_url(peer)));
-    int fd = (int)cometd_client_fd(client);
+    int fd = cometd_client_fd(client);
     CHECK_INT(fd, >=, 0);
     CHECK(!readable(fd, 0));
     CHECK_OK(cometd_client_connect(client, NULL));
@@ -142,7 +142,7 @@ TEST(one_epoll_watches_many_clients)
         clients[i] = client_connected(server->url);
         subscribed(clients[i], "/a");
         struct epoll_event it = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
-        CHECK_INT(epoll_ctl(epoll, EPOLL_CTL_ADD, (int)cometd_client_fd(clients[i]), &it), ==, 0);
+        CHECK_INT(epoll_ctl(epoll, EPOLL_CTL_ADD, cometd_client_fd(clients[i]), &it), ==, 0);
     }
     server_do(server, "/publish?channel=/a&count=10");
     while (all < CLIENTS * 10) {

@@ -51,12 +51,16 @@ static void use_old_handles(void *argument)
     CHECK_INT(cometd_client_poll_many(old->client, -1, events, 2), ==, 0);
     CHECK_INT(cometd_client_fd(old->client), ==, -1);
     CHECK_STATUS(cometd_client_set_callback(old->client, NULL, NULL, NULL), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_client_set_events_callback(old->client, NULL, NULL, NULL), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_client_set_wake(old->client, NULL, NULL, NULL), COMETD_E_FORKED);
     CHECK_STATUS(cometd_receiver_new(old->client, &receiver), COMETD_E_FORKED);
     CHECK(receiver == NULL);
     CHECK_STATUS(cometd_receiver_poll(old->receiver, -1, &event), COMETD_E_FORKED);
     CHECK_INT(cometd_receiver_poll_many(old->receiver, -1, events, 2), ==, 0);
     CHECK_INT(cometd_receiver_fd(old->receiver), ==, -1);
     CHECK_STATUS(cometd_receiver_set_callback(old->receiver, NULL, NULL, NULL), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_receiver_set_events_callback(old->receiver, NULL, NULL, NULL), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_receiver_set_wake(old->receiver, NULL, NULL, NULL), COMETD_E_FORKED);
     cometd_receiver_free(old->receiver);
     cometd_client_free(old->client);
     CHECK_INT(now_ms() - start, <, limit_ms() / 3);

@@ -45,7 +45,7 @@ TEST(limit_descriptors_above_1024)
     fill_descriptors(1100);
     cometd_client *client = client_connected(server->url);
     subscribed(client, "/a");
-    int fd = (int)cometd_client_fd(client);
+    int fd = cometd_client_fd(client);
     CHECK_INT(fd, >, 1100);
     cometd_event *event;
     while (cometd_client_poll(client, 0, &event) == COMETD_OK)
@@ -195,6 +195,40 @@ TEST(limit_no_threads_refused_and_given_again)
     free(url);
     cometd_client_free(client);
     WAIT_FOR(count_threads() == 1);
+    server_stop(server);
+}
+
+static cometd_status give_the_token(void *user, int32_t reason, cometd_token *token)
+{
+    (void)user, (void)reason;
+    return cometd_token_set_authorization(token, "Bearer right");
+}
+
+TEST(limit_no_threads_a_token_provider_that_cannot_be_asked_is_asked_later)
+{
+    server *server = server_start("--token", "right", NULL);
+    cometd_client_builder *builder = builder_new(server->url);
+    CHECK_OK(cometd_client_builder_set_bearer_token(builder, "wrong"));
+    CHECK_OK(cometd_client_builder_set_token_provider(builder, give_the_token, NULL, NULL));
+    CHECK_OK(cometd_client_builder_set_backoff_ms(builder, 50, 100));
+    cometd_client *client = build(builder);
+    become_a_user(43218);
+    allow_threads(1);
+    CHECK_OK(cometd_client_connect(client, NULL));
+    for (int refused = 0; refused < 3; refused++) {
+        cometd_event *event = wait_error(client);
+        CHECK_STATUS(cometd_error_status(cometd_event_error(event)), COMETD_E_REFUSED);
+        cometd_event_free(event);
+        event = wait_error(client);
+        const cometd_error *error = cometd_event_error(event);
+        CHECK_STATUS(cometd_error_status(error), COMETD_E_SYSTEM);
+        CHECK_HAS(cometd_error_message(error), "the token provider could not be asked: no thread could be started");
+        CHECK(!cometd_error_is_fatal(error) && cometd_error_retry_in_ms(error) >= 50);
+        cometd_event_free(event);
+    }
+    allow_threads(-1);
+    wait_state(client, COMETD_STATE_CONNECTED);
+    client_end(client);
     server_stop(server);
 }
 

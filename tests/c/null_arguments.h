@@ -22,6 +22,7 @@ typedef struct fixture {
     int32_t code;
     int64_t replay_id;
     cometd_state previous;
+    cometd_event_view view;
     char buffer[4096];
 } fixture;
 

@@ -50,7 +50,7 @@ TEST(contract_08_block_waits_for_the_bytes_too)
     cometd_client *client = start(server, COMETD_OVERFLOW_BLOCK, 100000, 5000);
     int connects = server_stat(server, "connects");
     server_do(server, "/publish?channel=/a&count=100&size=100");
-    int fd = (int)cometd_client_fd(client);
+    int fd = cometd_client_fd(client);
     CHECK_INT(fd, >=, 0);
     cometd_event *event = wait_event(client, COMETD_EVENT_MESSAGE, "/a", 0);
     cometd_event_free(event);

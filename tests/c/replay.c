@@ -304,10 +304,52 @@ static void in_callback(void *user, const cometd_event *event)
     it->done[replay_id(event)] = 1;
 }
 
+static atomic_int in_call;
+
+static void many_in_callback(void *user, const cometd_event *const *events, size_t count)
+{
+    store *it = user;
+    int64_t before = last_saved(it);
+    in_call = 1;
+    for (size_t i = 0; i < count; i++) {
+        if (cometd_event_type(events[i]) != COMETD_EVENT_MESSAGE)
+            continue;
+        it->thread = pthread_self();
+        it->done[replay_id(events[i])] = 1;
+    }
+    CHECK_INT(last_saved(it), ==, before);
+    in_call = 0;
+}
+
+static void behind_the_call(store *it, int64_t position)
+{
+    CHECK_INT(in_call, ==, 0);
+    check_all_done(it, position);
+    CHECK(pthread_equal(it->thread, pthread_self()));
+}
+
 static void on_the_callbacks_thread(store *it, int64_t position)
 {
     check_all_done(it, position);
     CHECK(pthread_equal(it->thread, pthread_self()));
+}
+
+TEST(with_a_callback_of_many_events_save_comes_after_it_in_their_order)
+{
+    server *server = server_start(NULL);
+    store *store = store_new();
+    store->in_save = behind_the_call;
+    server_do(server, "/publish?channel=/event/a&count=200");
+    cometd_client *client = build(replaying(server, store));
+    CHECK_OK(cometd_client_set_events_callback(client, many_in_callback, store, NULL));
+    subscribe(client, "/event/a");
+    CHECK_OK(cometd_client_connect(client, NULL));
+    WAIT_FOR(last_saved(store) == 200);
+    CHECK_INT(store->saved, ==, 200);
+    CHECK_OK(cometd_client_disconnect(client, limit_ms(), NULL));
+    cometd_client_free(client);
+    server_stop(server);
+    store_free(store);
 }
 
 TEST(with_a_callback_save_comes_after_it_on_its_thread)

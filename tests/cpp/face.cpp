@@ -230,12 +230,29 @@ static void polls_and_receivers() {
     next(client, cometd::event_type::message);
     const std::uint64_t published = client.publish("/chat", "{\"a\":[1]}");
     assert(next(receiver, cometd::event_type::published).id() == published);
+    int caller = 0;
+    client.publish("/chat", "0", &caller);
+    assert(next(receiver, cometd::event_type::published).opaque() == &caller);
+    client.subscribe({"/chat/a", "/chat/b"}, &caller);
+    assert(next(receiver, cometd::event_type::subscribed).opaque() == &caller);
+    assert(next(receiver, cometd::event_type::subscribed).opaque() == &caller);
     {
         cometd::batch batch(client), moved = std::move(batch);
         client.publish("/chat", "1");
         client.publish("/chat", "2");
         moved.end();
         cometd::batch unused(client);
+    }
+    next(receiver, cometd::event_type::published);
+    next(receiver, cometd::event_type::published);
+    {
+        cometd::batch batch(client);
+        cometd::client elsewhere = std::move(client);
+        elsewhere.publish("/chat", "3");
+        batch.end();
+        cometd::batch last(elsewhere);
+        client = std::move(elsewhere);
+        client.publish("/chat", "4");
     }
     next(receiver, cometd::event_type::published);
     next(receiver, cometd::event_type::published);
@@ -329,6 +346,10 @@ static void functions_that_are_only_moved() {
     function adds = [one = std::make_unique<int>(1)](int to) { return to + *one; };
     function moved = std::move(adds);
     assert(moved && moved(2) == 3);
+    adds = nullptr;
+    adds = std::move(moved);
+    // NOLINTNEXTLINE(bugprone-use-after-move): it says so
+    assert(adds && !moved && adds(3) == 4);
     assert(!function() && !function(nullptr) && !function(std::function<int(int)>()) && !function(static_cast<int (*)(int)>(nullptr)));
     // One without a result has succeeded.
     cometd::move_only_function<cometd::status()> silent = [] {};
@@ -404,6 +425,46 @@ static void callbacks_may_throw() {
     client.remove_callback();
     client.subscribe("/ticks");
     next(client, cometd::event_type::message);
+    client.disconnect(10s);
+}
+
+static void wakes_and_many_events() {
+    auto alive = std::make_shared<std::atomic<int>>(0);
+    std::atomic<int> woken{0}, reported{0}, messages{0};
+    cometd::client client = cometd::builder(url).bearer_token("T").build();
+    client.set_wake([&woken, kept = counted{alive}] { woken++; });
+    assert(client.try_set_callback([](cometd::event_view) {}).error().status() == cometd::status::invalid_state);
+    client.subscribe("/ticks");
+    client.connect();
+    const auto end = std::chrono::steady_clock::now() + 30s;
+    while (woken < 2) {  // It is told anew when all was polled.
+        assert(std::chrono::steady_clock::now() < end);
+        for (auto &event : client.events(0ms)) assert(event);
+        std::this_thread::yield();
+    }
+    client.remove_wake();
+    while (alive.use_count() != 1) {
+        assert(std::chrono::steady_clock::now() < end);
+        std::this_thread::yield();
+    }
+    client.set_events_callback(
+        [&](const cometd::event_span &events) {
+            assert(!events.empty() && events[0].get() == (*events.begin()).get());
+            std::size_t seen = 0;
+            for (auto event : events) {
+                seen++;
+                if (event.type() == cometd::event_type::message) messages++;
+                assert(event.data().empty() == !event.message().has_value());
+            }
+            assert(seen == events.size());
+            throw 1;
+        },
+        [&](std::exception_ptr) { reported++; });
+    while (messages < 3 || reported == 0) {
+        assert(std::chrono::steady_clock::now() < end);
+        std::this_thread::yield();
+    }
+    client.remove_events_callback();
     client.disconnect(10s);
 }
 
@@ -637,6 +698,7 @@ int main(int, char **argv) {
     options_by_name();
     flushes();
     callbacks_may_throw();
+    wakes_and_many_events();
     token_providers();
     answers_that_come_later();
     replay_stores();

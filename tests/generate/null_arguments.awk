@@ -40,9 +40,12 @@ function good(type, name) {
     if (type == "int64_t *" && name == "id") return "&f.replay_id"
     if (type == "int64_t") return "-1"
     if (type == "cometd_state *" && name == "previous") return "&f.previous"
-    if (type ~ /^cometd_(event|free|token|log|replay_load|replay_save|extension|handshake|request)_fn$/ || type == "void *") return "NULL"
+    if (type ~ /^cometd_(event|events|wake|free|token|log|replay_load|replay_save|extension|handshake|request)_fn$/ || type == "void *") return "NULL"
     if (type == "size_t" && name ~ /^(meta_)?len$/) return "2"
     if (type == "size_t" && name == "cap" && types[i - 1] == "char *") return "sizeof f.buffer"
+    if (type == "cometd_event_view *") return "&f.view"
+    if (type == "cometd_event **" && name == "events") return "(cometd_event **)&f.out"
+    if (type == "size_t" && name == "size") return "sizeof f.view"
     if (type == "size_t" && name == "bytes") return "1024"
     if (type == "size_t") return "1"
     if (type == "int32_t" && (name == "request_timeout_ms" || fn ~ /remote_call|with_retries/)) return "1"
@@ -58,7 +61,7 @@ function is_pointer(type) {
 
 # Whether the header lets this one be NULL.
 function is_optional(type, name) {
-    return name ~ /^(err|id|len|needed|code|previous|password|why|meta|fn|load|save|outgoing|incoming|user|free_user)$/ && \
+    return name ~ /^(err|id|len|needed|code|previous|password|why|meta|fn|load|save|outgoing|incoming|user|free_user|opaque)$/ && \
            !(name == "user" && type == "const char *")
 }
 
@@ -68,7 +71,7 @@ function neutral(type) {
     if (fn == "cometd_error_retry_in_ms") return "-1"
     if (fn == "cometd_error_status") return "COMETD_OK"
     if (type == "cometd_status") return "COMETD_E_INVALID_ARGUMENT"
-    if (type == "ptrdiff_t") return "-1"
+    if (type == "cometd_fd") return "-1"
     if (type ~ /\*$/) return "NULL"
     if (type ~ /^(size_t|bool|int32_t|uint32_t|uint64_t|cometd_state)$/) return "0"
     if (type == "void") return "nothing"

@@ -7,7 +7,7 @@ source tests/scripts/helpers.bash
 home=${CARGO_HOME:-$HOME/.cargo}
 mkdir "$WORK/elsewhere" "$WORK/cargo_home"
 git ls-files -z | xargs -0 tar -cf - | tar -xf - -C "$WORK/elsewhere"
-for part in registry config config.toml; do
+for part in registry/cache registry/index config config.toml; do
     [[ ! -e $home/$part ]] || cp -r "$home/$part" "$WORK/cargo_home/"
 done
 (

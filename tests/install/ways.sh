@@ -82,6 +82,7 @@ refused() { # NAME LINES WORDS
 }
 refused newer 'find_package(cometd 0.99 REQUIRED)' 'version: 0.1'
 refused older_major 'find_package(cometd 9.0 REQUIRED)' 'version: 0.1'
+refused older_range 'find_package(cometd 0.0.1...<0.1 REQUIRED)' 'version: 0.1'
 refused component 'find_package(cometd REQUIRED COMPONENTS shared windows)' 'there is no windows library'
 
 meson_project() { # NAME LINES TREE

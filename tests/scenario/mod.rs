@@ -29,7 +29,7 @@ pub fn line(event: &Event) -> String {
             Notice::Unsubscribed { id, channel, .. } => format!("unsubscribed {id} {channel}"),
             Notice::Published { id, channel, .. } => format!("published {id} {channel}"),
             Notice::Closed => "CLOSED".into(),
-            Notice::Error { id, error } => {
+            Notice::Error { id, error, .. } => {
                 let id = match id {
                     0 => String::new(),
                     id => format!(" {id}"),

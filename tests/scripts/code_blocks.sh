@@ -8,6 +8,7 @@ source tests/scripts/helpers.bash
 # Commands that are not run here: what they begin with, and why.
 NOT_RUN=(
     "sudo apt |it installs packages"
+    "sudo dpkg |tests/install/cross.sh does it, in a Debian of its own"
     "sudo make install|tests/scripts/install.sh does it, elsewhere"
     "make|tests/scripts/demo.sh makes the library; the others are what runs the tests, or take long"
     "tests/run |it runs this"

@@ -38,7 +38,7 @@ if command -v clang-tidy >/dev/null; then
     # Once: twice is what it finds fault with. What is left out wants other names, or C++.
     sed 2d "$WORK/c.c" >"$WORK/once.c"
     clang-tidy --quiet --warnings-as-errors='*' --header-filter='.*' \
-        --checks='*,-llvm*-header-guard,-readability-identifier-length,-*-uppercase-literal-suffix' \
+        --checks='*,-llvm*-header-guard,-altera-struct-pack-align,-readability-identifier-length,-*-uppercase-literal-suffix' \
         "$WORK/once.c" -- -std=c99 -Iinclude >"$WORK/tidy.out" 2>&1 || fail "clang-tidy: $(cat "$WORK/tidy.out")"
 else
     echo "not run: the header with clang-tidy, which is not installed"
@@ -59,7 +59,11 @@ diff "$WORK/declared.out" "$WORK/exported.out" >"$WORK/diff.out" ||
     fail "the header (<) and the library (>) differ: $(grep '^[<>]' "$WORK/diff.out")"
 
 # C++ reaches each of them, or the one that does the same with a value of the program's; and it has each constant.
+# What cometd_event_look gives as well, it has of that.
+sed -n '/^typedef struct cometd_event_view {/,/^}/s/.*[Aa]s \(cometd_event_[a-z_]*\)\.$/\1/p' include/cometd/cometd.h >"$WORK/seen.out"
+[[ -s $WORK/seen.out ]] || fail "cometd_event_view tells of no function"
 while read -r name; do
+    grep -qx "$name" "$WORK/seen.out" && continue
     grep -qE "\b$name(_opaque)?\b" include/cometd/cometd.hpp || fail "$name is not in cometd.hpp"
 done < <(cat "$WORK/declared.out" && sed -n 's/^#define \(COMETD_[A-Z0-9_]*\) .*/\1/p' include/cometd/cometd.h)
 

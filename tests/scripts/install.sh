@@ -10,6 +10,15 @@ mkdir "$WORK/elsewhere"
 cp examples-c/subscribe.c examples-c/subscribe.cpp "$WORK/elsewhere"
 start_server --tick-ms 50
 
+# Another build.
+mkdir -p "$WORK/other/lib"
+echo 'int cometd_other;' >"$WORK/other.c"
+for library in "$BUILD"/lib/libcometd.so.*.*.*; do
+    "$CC" -shared -fPIC -g -Wl,--build-id,-soname,libcometd.so.0 "$WORK/other.c" -o "$WORK/other/lib/$(basename "$library")"
+done
+"$CC" -c -fPIC "$WORK/other.c" -o "$WORK/other.o"
+ar rc "$WORK/other/lib/libcometd.a" "$WORK/other.o"
+
 # stripped LIBRARY FOLDER: its debug information is in a file of the folder.
 stripped() {
     local id
@@ -84,9 +93,14 @@ install_and_try() {
         contains "$OUTPUT" '/ticks {"tick":'
     fi
 
-    # What is somebody else's stays.
+    # Another build over it, which leaves nothing of the first one.
+    make -s install BUILD="$WORK/other" PREFIX="$prefix" DESTDIR="$destination" "$@" >"$WORK/make.out" 2>&1 ||
+        fail "a second make install: $(cat "$WORK/make.out")"
+    [[ $(find "$destination$prefix" -name '*.debug' | wc -l) == 1 ]] || fail "debug information of another build was left"
+
+    # What is somebody else's stays. No build is needed any more.
     touch "$libdir/other.so"
-    make -s uninstall BUILD="$BUILD" PREFIX="$prefix" DESTDIR="$destination" "$@" >"$WORK/make.out" 2>&1 ||
+    make -s uninstall BUILD="$WORK/none" PREFIX="$prefix" DESTDIR="$destination" "$@" >"$WORK/make.out" 2>&1 ||
         fail "make uninstall: $(cat "$WORK/make.out")"
     [[ $(find "$destination$prefix" ! -type d) == "$libdir/other.so" ]] ||
         fail "uninstall left $(find "$destination$prefix" ! -type d)"

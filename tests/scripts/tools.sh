@@ -68,6 +68,9 @@ PATH=$WORK/bin:$PATH expect 0 cometd_sub -E -W 60 --token-command 'sf org displa
 [[ $(cat sf.calls) == asked ]] || fail "the command was not run once"
 PATH=$WORK/bin:$PATH expect 1 cometd_sub -E -W 60 --token-command 'echo wrong-token' "$URL" /data/ChangeEvents
 contains "$ERRORS" 403
+expect 0 cometd_sub --check --token-command 'echo secret-2' "$URL"
+contains "$OUTPUT" "credentials        accepted"
+expect 0 cometd_bench -d 1 --token-command 'echo secret-2' "$URL" /ticks
 
 # The password is in ~/.netrc; ext and header reach the server.
 manual "cometd_sub -u me -n --ext '{\"a\":true}' -H 'X-UserToken: t' URL '/rw/default/incident/*'"
@@ -84,6 +87,17 @@ contains "$requests" '\"ext\":{\"a\":true}'
 contains "$(cat typed.out)" "Password of me at 127.0.0.1"
 contains "$(cat typed.out)" "status 0"
 [[ $(cat typed.out) != *pass-word* ]] || fail "the password was shown"
+# Whoever thinks better of it has the terminal as it was.
+: >typed.out
+{ wait_until 60 "the prompt" grep -q "Password of" typed.out; printf '\003'; } |
+    HOME=/nonexistent script -qec "sh -c 'trap : INT; cometd_sub -E -u me -n $URL /a; echo status \$?; stty -a'" /dev/null >typed.out 2>&1 || true
+contains "$(cat typed.out)" "status 130"
+[[ $(cat typed.out) == *" echo "* ]] || fail "the terminal shows nothing any more: $(cat -v typed.out)"
+# It is asked for once.
+: >typed.out
+{ wait_until 60 "the prompt" grep -q "Password of" typed.out; echo pass-word; wait_until 60 "the end" grep -q "status" typed.out; } |
+    HOME=/nonexistent script -qec "cometd_sub --check -u me -n $URL; echo status \$?" /dev/null >typed.out 2>&1 || true
+contains "$(cat typed.out)" "status 0"
 
 # Formats.
 start_server --tick-ms 50 --timeout-ms 2000
@@ -125,6 +139,33 @@ contains "$(cat pub.err)" "2 of 3 messages were accepted"
 expect 1 cometd_pub "$URL" /denied/x 1
 expect 2 cometd_pub "$URL" /a '{'
 expect 0 cometd_pub -l -o commands_capacity=3 "$URL" /import < <(seq 100)
+# One at a time: each of the others is refused once, and sent when there is room. The server may take its time.
+start single cometd_sub -C 2000 "$URL" /single
+SUBSCRIBER=$STARTED
+seen single "subscribed /single"
+INPUT=<(seq 2000) start room cometd_pub -l -v -o commands_capacity=1 "$URL" /single
+PUBLISHER=$STARTED
+wait_until 60 "the first ones" eval '(($(lines_of single) >= 10))'
+kill -STOP "$SERVER"
+refused_so_far() { grep -c "room for calls again refused=1$" room.err || true; }
+wait_until 60 "a standstill" eval 'before=$(refused_so_far); sleep 0.3; (($(refused_so_far) == before))'
+kill -CONT "$SERVER"
+ended "$PUBLISHER" 0
+ended "$SUBSCRIBER" 0
+[[ $(cat single.out) == "$(seq 2000)" ]] || fail "not all was published one at a time, in order"
+(($(grep -c "room for calls again" room.err) == 1999 && $(refused_so_far) == 1999)) || fail "calls were tried again without room"
+# What is under way when a signal comes is counted.
+mkfifo some
+INPUT=some start some cometd_pub -l "$URL" /import
+exec {SOME}>some
+before=$(stat_of publishes)
+seq 50 >&"$SOME"
+wait_until 60 "the first of them" eval '(($(stat_of publishes) > before))'
+kill -INT "$STARTED"
+ended "$STARTED" 1
+exec {SOME}>&-
+[[ $(cat some.err) =~ "ended by a signal: "([0-9]+)" of "([0-9]+)" messages were accepted, and the input was not read" ]] || fail "what was accepted is not said"
+[[ ${BASH_REMATCH[1]} == "${BASH_REMATCH[2]}" ]] || fail "what was under way is not counted: $(cat some.err)"
 
 manual "cometd_rpc -W 5 URL /service/echo '{\"a\":1}'"
 expect 0 cometd_rpc -W 60 "$URL" /service/echo '{"a":1}'

@@ -61,6 +61,46 @@ expect 2 cometd_sub "$URL" a
 expect 2 cometd_pub "$URL" '/a/*' 1
 expect 2 cometd_pub -l "$URL" /a 1
 expect 1 cometd_sub --oauth-token-file /nonexistent "$URL" /a
+for arguments in "-u :x" "--replay-file=" "-o own_receiver=false" "-o commands_capacity=0"; do
+    # shellcheck disable=SC2086
+    expect 2 cometd_sub $arguments "$URL" /a
+done
+expect 1 cometd_sub --replay-file /nonexistent/positions "$URL" /a
+contains "$ERRORS" "/nonexistent/positions: No such file"
+expect 2 cometd_bench -d 60 --publish /meta/x "$URL" /a
+# What is no UTF-8, and what has a NUL in it.
+expect 2 cometd_sub "$URL" $'/\377'
+expect 2 cometd_pub "$URL" $'/\377' 1
+expect 2 cometd_pub -l "$URL" $'/\377' < <(seq 3)
+expect 2 cometd_pub "$URL" /a < <(printf '"\377"')
+for tool in cometd_pub cometd_rpc; do expect 2 "$tool" "$URL" /service/echo < <(printf '1\0x'); done
+printf 'secret-token-1\0x' >nul
+expect 1 cometd_sub --oauth-token-file nul "$URL" /a
+contains "$ERRORS" "nul: there is a NUL in it"
+expect 2 cometd_sub --config nul "$URL" /a
+# A file that is no certificate is not shown: it may be a key.
+echo key-word >no.pem
+expect 2 cometd_sub --cacert no.pem "$URL" /a
+contains "$ERRORS" "no.pem: there is no certificate in it"
+[[ $ERRORS != *key-word* ]] || fail "a file is shown: $ERRORS"
+# The time counts while the input is waited for as well.
+mkfifo silent
+exec {SILENT}<>silent
+for tool in cometd_pub cometd_rpc; do expect 3 "$tool" -W 0.5 "$URL" /service/echo <silent; done
+exec {SILENT}>&-
+
+# Streams that are closed are not taken for others.
+expect 1 bash -c 'cometd_sub -C 1 "$0" /ticks <&- >&-' "$URL"
+contains "$ERRORS" "standard output: Bad file descriptor"
+expect 1 bash -c 'cometd_sub -C 1 "$0" /ticks <&- >&- 2>&-' "$URL"
+expect 1 bash -c 'cometd_pub -l "$0" /a <&-' "$URL"
+contains "$ERRORS" "standard input: Bad file descriptor"
+expect 0 bash -c 'cometd_sub -C 1 "$0" /ticks <&- 2>&-' "$URL"
+[[ $OUTPUT == *tick* ]] || fail "there is no event: $OUTPUT"
+for arguments in --help --version "-o help" "--check $URL"; do
+    expect 1 bash -c "cometd_sub $arguments >/dev/full"
+    contains "$ERRORS" "standard output: No space left"
+done
 
 # A refusal, no connection, no such host.
 expect 1 cometd_sub -E "$URL" /ticks /denied/x
@@ -93,6 +133,20 @@ ended "$QUIET" 0
 expect 1 bash -c 'cometd_sub -C 1 "$0" /ticks >/dev/full' "$URL"
 contains "$ERRORS" "No space left"
 
+# A signal also ends it while nobody reads what it writes.
+mkfifo slow.pipe
+exec {SLOW}<>slow.pipe
+start blocked bash -c 'exec cometd_sub -F "$1" "$0" /ticks >slow.pipe' "$URL" "$(printf 'x%.0s' {1..60000})"
+BLOCKED=$STARTED
+seen blocked "subscribed /ticks"
+read -r -t 60 -n 1 -u "$SLOW" || fail "nothing came through the pipe"
+ticks=$(stat_of connects)
+wait_until 60 "further events" eval '(($(stat_of connects) >= ticks + 4))'
+kill -TERM "$BLOCKED"
+ended "$BLOCKED" 0
+! has blocked "standard output" || fail "a signal is no error"
+exec {SLOW}>&-
+
 # Each event is there at once: whoever reads them need not wait for more.
 : >events.err
 coproc EVENTS { exec cometd_sub "$URL" /once 2>events.err; }
@@ -111,6 +165,25 @@ seen unmet "subscribed /nothing"
 kill -INT "$STARTED"
 ended "$STARTED" 1
 seen unmet "ended by a signal: 0 of 1 events came"
+
+# Nor while a server says nothing.
+SILENT_PORT=$(free_port)
+socat -u "TCP-LISTEN:$SILENT_PORT,bind=127.0.0.1,fork,reuseaddr" OPEN:asked,creat,append 2>>socat.err &
+PROCESSES+=($!)
+wait_until 60 "a silent server" listens "$SILENT_PORT"
+for tool in cometd_sub cometd_pub cometd_rpc "cometd_bench --publish /service/a"; do
+    : >asked
+    message=(1)
+    [[ $tool != cometd_sub && $tool != cometd_bench* ]] || message=()
+    # shellcheck disable=SC2086
+    start unanswered $tool "http://127.0.0.1:$SILENT_PORT/" /service/a "${message[@]}"
+    wait_until 60 "a request of $tool" test -s asked
+    kill -INT "$STARTED"
+    wait_until 10 "the end of $tool" gone "$STARTED"
+    status=0
+    wait "$STARTED" || status=$?
+    [[ $status == 1 || $tool == cometd_sub ]] || fail "$tool ended with $status"
+done
 
 # Where the standard error is a terminal, a line of status.
 TERM=xterm script -qec "cometd_sub -C 20 $URL /ticks >/dev/null" terminal.out </dev/null >/dev/null 2>&1 || fail "it does not run on a terminal"
@@ -142,6 +215,10 @@ expect 0 cometd_sub --config options.conf
 [[ $OUTPUT == $'/ticks\n/ticks\n/ticks' ]] || fail "the file does not count: $OUTPUT"
 expect 0 cometd_sub -C 1 --config=options.conf -F '%l\n'
 [[ $OUTPUT =~ ^[0-9]+$ ]] || fail "the command line does not count: $OUTPUT"
+# As other systems write it.
+sed -e 's/$/\r/' -e '1s/.*/\r\n  \r\nwebsocket\r/' options.conf >other.conf
+expect 0 cometd_sub --config other.conf
+[[ $OUTPUT == $'/ticks\n/ticks\n/ticks' ]] || fail "the file does not count: $OUTPUT"
 echo "no-such-option = 1" >wrong.conf
 expect 2 cometd_sub --config wrong.conf
 contains "$ERRORS" "wrong.conf, line 1: no-such-option"
@@ -193,9 +270,35 @@ expect 1 cometd_sub --exec ./handle --config cometd.conf
 expect 1 cometd_sub --exec 'sleep 600' --exec-timeout 0.5 --config cometd.conf
 contains "$ERRORS" "its time is up"
 [[ $(cat positions) == "2 /event/x" ]] || fail "an event that was not handled is done with"
+# So is all that it has started, also what does not want to.
+expect 1 cometd_sub --exec '(trap "" TERM; echo >stays.begin; exec sleep 601) & echo $! >stays; wait' --exec-timeout 1 --config cometd.conf
+[[ -e stays.begin ]] || fail "it was not started"
+# Whoever has inherited it may leave it as a zombie.
+wait_until 10 "its end" eval '[[ ! -e /proc/$(cat stays) ]] || grep -q "^State:.Z" "/proc/$(cat stays)/status"'
 expect 0 cometd_sub -C 1 --exec 'cat >eaten' --config cometd.conf
 contains "$(cat eaten)" '"replayId":3'
 [[ $(cat positions) == "3 /event/x" ]] || fail "an event that was handled is not done with"
+
+# The time counts meanwhile, and a command that finds a token does not outlive the tool.
+control "/publish?channel=/event/x" >/dev/null
+expect 3 cometd_sub -W 2 --forever --exec false --config cometd.conf
+contains "$ERRORS" "--exec: ended with status 1"
+COMETD_TOKEN='' start orphan cometd_sub --forever \
+    --token-command 'trap "echo >its.end; exit" TERM; echo >its.begin; sleep 600 & wait' "$URL" /a
+wait_until 60 "the command" test -e its.begin
+kill -TERM "$STARTED"
+ended "$STARTED" 0
+wait_until 60 "the end of the command" test -e its.end
+
+# A signal counts while the token is read again.
+COMETD_TOKEN='' start slow cometd_sub --forever --token-command 'test ! -e slow || { echo >slow.begin; sleep 600; }; echo secret-token-1' "$URL" /a
+seen slow "subscribed /a"
+touch slow
+kill -HUP "$STARTED"
+wait_until 60 "the command" test -e slow.begin
+kill -TERM "$STARTED"
+wait_until 20 "the end" gone "$STARTED"
+ended "$STARTED" 0
 
 # A file of positions that is none is no first start.
 echo rubbish >positions

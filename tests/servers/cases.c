@@ -153,7 +153,7 @@ static void events_are_complete_and_in_order_by_fd(void) {
     subscribe(client, "/flood");
     AWAIT_ONLY(client, COMETD_EVENT_SUBSCRIBED, "/flood");
     control("/publish?channel=/flood&count=%d&size=200", EVENTS);
-    struct pollfd readable = {.fd = (int)cometd_client_fd(client), .events = POLLIN};
+    struct pollfd readable = {.fd = cometd_client_fd(client), .events = POLLIN};
     long next = 0;
     while (next < EVENTS) {
         if (poll(&readable, 1, LIMIT_MS) != 1)

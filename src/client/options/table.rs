@@ -92,7 +92,8 @@ const fn path(
     text: &'static CStr,
 ) -> ClientOption {
     let range = c"a path on the same server, resolved on the URL; empty: the URL itself";
-    with(c"", option(setter, Kind::Text(set), range, text))
+    // Its query may be a token.
+    with(c"", secret(option(setter, Kind::Text(set), range, text)))
 }
 
 const fn milliseconds(
@@ -211,12 +212,13 @@ pub static OPTIONS: &[ClientOption] = &[
         c"http://USER:PASSWORD@HOST:PORT; empty: none",
         c"The proxy of all requests; by default the environment's http_proxy, https_proxy, all_proxy and no_proxy decide.",
     )),
-    option(
+    // What is given by mistake may be a key.
+    secret(option(
         c"cometd_client_builder_set_certificate_authorities",
         Kind::Pem(set_certificate_authorities),
         c"certificates as PEM; behind \"only,\" the system's authorities do not count",
         c"Whose certificates of servers are trusted; by default those of the system.",
-    ),
+    )),
     secret(option(
         c"cometd_client_builder_set_client_certificate",
         Kind::Pem(|it, pem| it.set_client_certificate(pem.as_bytes(), pem.as_bytes())),
@@ -295,12 +297,13 @@ pub static OPTIONS: &[ClientOption] = &[
     ),
     with(
         c"",
-        option(
+        // Some servers take credentials there.
+        secret(option(
             c"cometd_client_builder_set_websocket_protocol",
             Kind::Text(Builder::set_websocket_protocol),
             c"a token up to 4096 bytes; empty: none",
             c"The protocol that the server of a WebSocket has to choose.",
-        ),
+        )),
     ),
     milliseconds(
         c"cometd_client_builder_set_ping_interval_ms",

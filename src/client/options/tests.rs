@@ -267,6 +267,22 @@ fn no_value_does_harm_and_no_secret_is_shown_contract_13() {
 }
 
 #[test]
+fn nor_what_may_hold_one_contract_13() {
+    for (name, value) in [
+        ("handshake_base_path", "//other/?token=hidden"),
+        ("websocket_path", "/ws?token=hidden\n"),
+        ("websocket_protocol", "bearer.hidden\n"),
+        (
+            "certificate_authorities",
+            "-----BEGIN EC PRIVATE KEY-----\nhidden",
+        ),
+    ] {
+        let message = refusal(name, value).message;
+        assert!(!message.contains("hidden"), "{message}");
+    }
+}
+
+#[test]
 fn certificates_come_in_one_text_in_whatever_order() {
     let me = cometd_peer::identity("me.example", None);
     let other = cometd_peer::identity("other.example", None);

@@ -7,7 +7,7 @@ use crate::delivery::event::Event;
 use crate::delivery::host::in_callback;
 use crate::delivery::limits::Overflow;
 use crate::delivery::queue::tests::{body, queue};
-use crate::delivery::queue::{Callback, Queue};
+use crate::delivery::queue::{EventCallback, Queue};
 
 const PATIENT: Duration = Duration::from_secs(20);
 
@@ -25,7 +25,7 @@ fn with_callback(
     callback: impl Fn(String) + Send + Sync + 'static,
 ) -> Arc<Queue> {
     let queue = queue(Overflow::Block, 100_000, usize::MAX);
-    let callback: Callback = Box::new(move |event| {
+    let callback: EventCallback = Box::new(move |event| {
         let Event::Message(message) = event else {
             panic!("{event:?}");
         };

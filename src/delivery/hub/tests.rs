@@ -115,17 +115,20 @@ fn each_kind_of_event_arrives_as_what_it_is() {
                 } => "state".to_owned(),
                 Notice::Subscribed {
                     id,
+                    opaque: 0,
                     channel,
                     ext: Some(_),
                     renewed: true,
                 } => format!("subscribed {id} {channel}"),
                 Notice::Unsubscribed {
                     id,
+                    opaque: 0,
                     channel,
                     ext: Some(_),
                 } => format!("unsubscribed {id} {channel}"),
                 Notice::Published {
                     id,
+                    opaque: 0,
                     channel,
                     ext: Some(_),
                 } => format!("published {id} {channel}"),
@@ -136,7 +139,7 @@ fn each_kind_of_event_arrives_as_what_it_is() {
                     ..
                 } => format!("result {id}"),
                 Notice::Advice { json } => format!("advice {json}"),
-                Notice::Error { id, error } => format!("error {id} {error}"),
+                Notice::Error { id, error, .. } => format!("error {id} {error}"),
                 Notice::Closed => "closed".into(),
                 other => format!("{other:?}"),
             },

@@ -48,6 +48,9 @@ impl Queue {
                     self.available.notify_one();
                 }
                 self.tell_of_taken();
+                if !more {
+                    self.emptied();
+                }
                 return Polled::Nothing;
             }
             // The producer counts an event before it is there to be taken. What
@@ -63,17 +66,33 @@ impl Queue {
                 return Polled::Closed;
             }
             if !wait {
-                return Polled::Nothing;
+                drop(front);
+                break;
             }
             front = match self.wait(front, deadline) {
                 Some(front) => front,
-                None => return Polled::Nothing,
+                None => break,
             };
         }
+        // What is announced and not there yet is told of when it is.
+        self.emptied();
+        Polled::Nothing
     }
 
     /// Returns how many there were.
     fn take_each(&self, front: &mut Front, most: usize, take: &mut impl FnMut(Event)) -> usize {
+        let (count, taken) = self.gather(front, most, take);
+        self.account(&taken);
+        count
+    }
+
+    /// The same; the account is left to the caller.
+    pub(super) fn gather(
+        &self,
+        front: &mut Front,
+        most: usize,
+        take: &mut impl FnMut(Event),
+    ) -> (usize, Taken) {
         let mut taken = Taken::default();
         let mut count = 0;
         while count < most {
@@ -92,8 +111,7 @@ impl Queue {
             }
         }
         front.collect(&mut taken);
-        self.account(&taken);
-        count
+        (count, taken)
     }
 
     /// Sleeps until something may have come; `None` when the time is up.

@@ -148,6 +148,7 @@ impl Queue {
         if self.has_callback.load(Ordering::SeqCst) {
             self.schedule();
         }
+        self.wake_host();
     }
 
     fn drop_oldest(&self) {

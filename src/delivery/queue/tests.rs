@@ -146,6 +146,7 @@ fn case_unread_outcomes_never_hold_up_the_client() {
         let queue = queue(overflow, 2, 100);
         let published = Arc::new(Notice::Published {
             id: 1,
+            opaque: 0,
             channel: "/x".into(),
             ext: None,
         });
@@ -286,7 +287,7 @@ fn callbacks_that_are_set_and_removed_at_once_leave_a_clear_state() {
             .map(|n| {
                 let (queue, dispatcher) = (queue.clone(), dispatcher.clone());
                 std::thread::spawn(move || {
-                    let callback: Callback = Box::new(|_| {});
+                    let callback: EventCallback = Box::new(|_| {});
                     queue.set_callback((n % 2 == 0).then_some((callback, dispatcher)));
                 })
             })
@@ -452,7 +453,7 @@ fn a_callback_gets_what_is_there_already_and_who_polls_is_told() {
     let queue = queue(Overflow::Block, 10, 10_000);
     queue.push_messages(&body(2, 0), 0, 2);
     let (send, receive) = std::sync::mpsc::channel();
-    let callback: Callback = Box::new(move |event| send.send(format!("{event:?}")).unwrap());
+    let callback: EventCallback = Box::new(move |event| send.send(format!("{event:?}")).unwrap());
     let dispatcher = Arc::new(Dispatcher::start().unwrap());
     queue.set_callback(Some((callback, dispatcher)));
     for _ in 0..2 {

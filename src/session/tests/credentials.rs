@@ -66,6 +66,59 @@ fn a_provider_that_fails_makes_a_final_refusal_final_124() {
 }
 
 #[test]
+fn a_provider_that_cannot_be_asked_is_a_failure_of_the_system() {
+    let (mut world, mut handshake) = World::handshaking(provided);
+    for wait in [1_000, 1_000, 2_000, 3_000, 4_000, 5_000] {
+        world.answer(&handshake, &handshake_refused(DENIED));
+        world.unasked("no thread could be started");
+        let error = world.last_error();
+        assert_eq!(
+            error.message,
+            "handshake: the token provider could not be asked: no thread could be started"
+        );
+        assert_eq!((error.kind, error.fatal), (ErrorKind::System, false));
+        assert_within(error.retry_in.unwrap(), wait..=wait + wait / 5 + 1);
+        handshake = world.next_request(Endpoint::Handshake).1;
+    }
+    world.answer(&handshake, &handshake_refused(DENIED));
+    world.credentials(Ok(()));
+    let (_, handshake) = world.next_request(Endpoint::Handshake);
+    world.answer(&handshake, &handshake_ok("c1", ""));
+    world.request(Endpoint::Connect);
+
+    // It counts as one.
+    let (mut world, held) = World::connected_with(|it| {
+        provided(it);
+        it.number_of_retries = Some(1);
+    });
+    world.http(&held, 401);
+    world.unasked("no thread");
+    let (wait, connect) = world.next_request(Endpoint::Connect);
+    assert_within(wait, 1_000..=1_201);
+    world.http(&connect, 401);
+    world.unasked("no thread");
+    assert_eq!(world.state(), State::Closed);
+    assert_eq!(world.last_error().kind, ErrorKind::System);
+
+    // Who waits for credentials waits for this as well; a command waits for nothing.
+    let (mut world, handshake) = World::handshaking(awaited_of_a_provider);
+    world.answer(&handshake, &handshake_refused(DENIED));
+    world.unasked("no thread");
+    assert_eq!(world.last_error().kind, ErrorKind::System);
+    world.assert_nothing_sent();
+    while world.refreshes < 2 {
+        assert!(world.next_timer());
+    }
+    let (mut world, _held) = World::connected_with(provided);
+    world.publish(1, "/x", "1");
+    let publish = world.request(Endpoint::Messages);
+    world.http(&publish, 401);
+    world.unasked("no thread");
+    assert_eq!(world.state(), State::Connected);
+    assert_eq!(world.last_error().kind, ErrorKind::System);
+}
+
+#[test]
 fn a_slow_provider_delays_only_the_attempt_123() {
     let (mut world, held) = World::connected_with(provided);
     world.http(&held, 401);

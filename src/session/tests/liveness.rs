@@ -349,8 +349,13 @@ impl Run {
             }
             96..98 if self.world.refreshes > self.answered_refreshes => {
                 self.answered_refreshes = self.world.refreshes;
-                let result = self.random.pick(&[Ok(()), Ok(()), Err("no token")]);
-                self.world.credentials(result);
+                match self.random.one_in(8) {
+                    true => self.world.unasked("no thread"),
+                    false => {
+                        let result = self.random.pick(&[Ok(()), Ok(()), Err("no token")]);
+                        self.world.credentials(result);
+                    }
+                }
             }
             96..98 if self.random.one_in(2) => self.world.command(Command::NewCredentials),
             96..98 => self.world.room(self.random.one_in(2)),

@@ -273,6 +273,11 @@ impl World {
         self.collect();
     }
 
+    fn unasked(&mut self, why: &str) {
+        self.session.handle_unasked(self.now, why);
+        self.collect();
+    }
+
     /// What the host's extensions do: drops messages of a request, by their
     /// places in it.
     fn drops(&mut self, sent: &Sent, places: &[usize]) {

@@ -13,7 +13,7 @@ use crate::delivery::queue::Polled;
 use crate::delivery::tracker::Tracker;
 
 /// Installed where the dispatcher does not see to it.
-fn unscheduled(callback: Callback) -> (Arc<Queue>, Arc<Dispatcher>) {
+fn unscheduled(callback: EventCallback) -> (Arc<Queue>, Arc<Dispatcher>) {
     let dispatcher = Arc::new(Dispatcher::start().unwrap());
     let queue = queue(Overflow::Block, 100_000, usize::MAX);
     queue.set_callback(Some((callback, dispatcher.clone())));
@@ -97,7 +97,7 @@ fn called_with(
     let own = Arc::downgrade(queue);
     // One of its own, so that nothing is in line.
     queue.scheduled.store(true, Ordering::SeqCst);
-    let callback: Callback = Box::new(move |event| {
+    let callback: EventCallback = Box::new(move |event| {
         let event = short(&event);
         lock(&log).push(event.clone());
         inside(&own.upgrade().unwrap(), &event);
@@ -151,7 +151,7 @@ fn what_is_left_of_a_run_goes_to_the_callback_that_replaces_the_first() {
     let first = called_with(&queue, move |queue, event| {
         if event == "1" {
             let log = log.clone();
-            let next: Callback = Box::new(move |event| lock(&log).push(short(&event)));
+            let next: EventCallback = Box::new(move |event| lock(&log).push(short(&event)));
             queue.set_callback(Some((next, Arc::new(Dispatcher::start().unwrap()))));
         }
     });
@@ -210,7 +210,7 @@ fn standing_at(queue: &Arc<Queue>, message: &'static str) -> (Receiver<()>, Send
     let (tell, is_there) = channel();
     let (go, wait) = channel::<()>();
     let wait = Mutex::new(wait);
-    let callback: Callback = Box::new(move |event| {
+    let callback: EventCallback = Box::new(move |event| {
         if short(&event) == message {
             tell.send(()).unwrap();
             let _ = lock(&wait).recv();
@@ -325,7 +325,7 @@ fn a_callback_that_follows_its_events_gets_each_with_its_ticket() {
     let run = Arc::new(Body::parse(run.into_bytes()).unwrap());
     queue.push_messages(&run, 0, 4);
     queue.scheduled.store(true, Ordering::SeqCst);
-    let callback: Callback = Box::new(|event| match event {
+    let callback: EventCallback = Box::new(|event| match event {
         Event::Tracked(message, ticket) => ticket.finish(&message.get().unwrap()),
         other => panic!("{other:?}"),
     });
@@ -346,7 +346,7 @@ fn callbacks_that_come_and_go_and_polls_between_get_each_event_once_contract_1()
             while !queue.ended.load(Ordering::SeqCst) || queue.has_something() {
                 let log = all.clone();
                 let own = Mutex::new(Vec::<u32>::new());
-                let callback: Callback = Box::new(move |event| {
+                let callback: EventCallback = Box::new(move |event| {
                     if let Event::Message(_) = event {
                         let number = short(&event).parse().unwrap();
                         lock(&own).push(number);
@@ -415,7 +415,7 @@ fn what_is_dropped_while_a_callback_goes_on_is_counted_where_it_is_missing_contr
     for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
         let queue = queue(overflow, 50, usize::MAX);
         let (send, receive) = channel();
-        let callback: Callback = Box::new(move |event| send.send(short(&event)).unwrap());
+        let callback: EventCallback = Box::new(move |event| send.send(short(&event)).unwrap());
         queue.set_callback(Some((callback, dispatcher.clone())));
         for start in (0..COUNT).step_by(20) {
             queue.push_messages(&body, start, start + 20);
@@ -445,4 +445,100 @@ fn what_is_dropped_while_a_callback_goes_on_is_counted_where_it_is_missing_contr
         assert_eq!(counters(&queue), [0; 4], "{overflow:?}");
         assert_eq!(queue.statistics().delivered, events);
     }
+}
+
+fn several(
+    queue: &Arc<Queue>,
+    inside: impl Fn(&Queue, &[String]) + Send + Sync + 'static,
+) -> Arc<Dispatcher> {
+    let own = Arc::downgrade(queue);
+    // One of its own, so that nothing is in line.
+    queue.scheduled.store(true, Ordering::SeqCst);
+    let callback = Callback::Events(Box::new(move |events| {
+        let events: Vec<_> = events.iter().map(short).collect();
+        inside(&own.upgrade().unwrap(), &events);
+    }));
+    let dispatcher = Arc::new(Dispatcher::start().unwrap());
+    queue.install(callback, dispatcher.clone()).unwrap();
+    dispatcher
+}
+
+#[test]
+fn several_events_come_in_one_call_in_their_order_and_so_many_at_most() {
+    let queue = queue(Overflow::Block, 100_000, usize::MAX);
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let log = calls.clone();
+    let _dispatcher = several(&queue, move |_, events| lock(&log).push(events.to_vec()));
+    queue.push_messages(&body(2, 0), 0, 2);
+    queue.push_notice(&state(), None);
+    queue.push_messages(&body(3, 0), 2, 3);
+    queue.call();
+    queue.call();
+    assert_eq!(*lock(&calls), [["0", "1", "s", "2"]], "none with nothing");
+    lock(&calls).clear();
+    let count = u32::try_from(MOST).unwrap() + 3;
+    queue.push_messages(&body(MOST + 3, 0), 0, count);
+    queue.call();
+    queue.call();
+    let lengths: Vec<_> = lock(&calls).iter().map(Vec::len).collect();
+    assert_eq!(lengths, [MOST, 3]);
+    let numbers = lock(&calls).concat();
+    assert!(numbers.into_iter().eq((0..count).map(|it| it.to_string())));
+    assert_eq!(counters(&queue), [0; 4]);
+}
+
+#[test]
+fn events_of_a_call_take_room_until_it_has_returned_contract_8() {
+    let queue = queue(Overflow::Block, 3, 100_000);
+    let _dispatcher = several(&queue, |queue, events| {
+        assert_eq!(events.len(), 3);
+        assert!(!queue.has_room());
+        // For who polls, and for the descriptor, there is nothing.
+        assert!(!queue.has_something());
+    });
+    queue.push_messages(&body(3, 0), 0, 3);
+    assert!(!queue.has_room());
+    queue.call();
+    assert!(queue.has_room());
+    assert_eq!(counters(&queue), [0; 4]);
+}
+
+#[test]
+fn events_of_a_call_are_not_dropped_and_drop_none_contract_8() {
+    for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
+        let queue = queue(overflow, 3, 100_000);
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let log = calls.clone();
+        let _dispatcher = several(&queue, move |queue, events| {
+            lock(&log).push(events.to_vec());
+            if events[0] == "0" {
+                queue.push_messages(&body(6, 0), 3, 6);
+            }
+        });
+        queue.push_messages(&body(3, 0), 0, 3);
+        queue.call();
+        queue.call();
+        assert_eq!(*lock(&calls), [["0", "1", "2"], ["3", "4", "5"]]);
+        assert_eq!(counters(&queue), [0; 4]);
+    }
+}
+
+#[test]
+fn a_call_with_several_that_panics_or_frees_its_receiver_leaves_the_account_clear() {
+    let queue = queue(Overflow::Block, 3, 100_000);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let _dispatcher = several(&queue, move |queue, _| {
+        if counted.fetch_add(1, Ordering::SeqCst) == 1 {
+            queue.push_messages(&body(2, 0), 0, 2);
+            queue.detach();
+        }
+        panic!("a test asked for it");
+    });
+    for _ in 0..3 {
+        queue.push_messages(&body(3, 0), 0, 3);
+        queue.call();
+        assert_eq!(counters(&queue), [0; 4]);
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
 }

@@ -1,0 +1,136 @@
+/* Events as a whole: cometd_event_look, cometd_events_free. */
+#include "test.h"
+
+#include <stddef.h>
+
+/* All fields of a view say what the accessors say. */
+static void check_view(const cometd_event *event)
+{
+    cometd_event_view view;
+    memset(&view, 0xff, sizeof view);
+    CHECK_OK(cometd_event_look(event, &view, sizeof view));
+    const cometd_message *message = cometd_event_message(event);
+    const cometd_error *error = cometd_event_error(event);
+    cometd_state previous;
+    size_t length;
+    CHECK_INT(view.type, ==, cometd_event_type(event));
+    CHECK_INT(view.state, ==, cometd_event_state(event, &previous));
+    CHECK_INT(view.previous, ==, previous);
+    CHECK_INT(view.is_renewed, ==, cometd_event_is_renewed(event));
+    CHECK_INT(view.id, ==, cometd_event_id(event));
+    CHECK(view.opaque == cometd_event_opaque(event));
+    CHECK_INT(view.dropped, ==, cometd_event_dropped(event));
+    CHECK(view.message == message && view.error == error);
+    CHECK(view.channel == cometd_event_channel(event));
+    CHECK_INT(view.channel_len, ==, view.channel != NULL ? strlen(view.channel) : 0);
+    CHECK(view.data == cometd_message_data(message, &length) && view.data_len == length);
+    CHECK(view.message_id == cometd_message_id(message, &length) && view.message_id_len == length);
+    CHECK(view.ext == (view.type == COMETD_EVENT_MESSAGE ? cometd_message_ext(message, &length)
+                                                         : cometd_event_ext(event, &length)));
+    CHECK_INT(view.ext_len, ==, length);
+    CHECK(view.advice == cometd_event_advice(event, &length) && view.advice_len == length);
+    CHECK_INT(view.error_status, ==, cometd_error_status(error));
+    CHECK_INT(view.error_phase, ==, cometd_error_phase(error));
+    CHECK(error == NULL ? view.error_message == NULL : view.error_message == cometd_error_message(error));
+    CHECK_INT(view.error_message_len, ==, error != NULL ? strlen(view.error_message) : 0);
+}
+
+static void refuse(exchange *x)
+{
+    if (is_on(x, "/meta/subscribe") && strstr(x->body, "/no") != NULL)
+        respond_reply(x, "\"successful\":false,\"error\":\"403::no\"");
+    else if (is_on(x, "/meta/subscribe"))
+        respond_reply(x, "\"successful\":true,\"ext\":{\"a\":1}");
+    else
+        bayeux(x);
+}
+
+/* Looks at all up to one of this type. */
+static void look_up_to(cometd_client *client, int32_t type)
+{
+    int32_t seen = 0;
+    while (seen != type) {
+        cometd_event *event = next_event(client);
+        seen = cometd_event_type(event);
+        check_view(event);
+        cometd_event_free(event);
+    }
+}
+
+TEST(a_look_sees_what_the_accessors_see)
+{
+    peer *peer = peer_start(refuse);
+    cometd_client *client = client_start(peer_url(peer));
+    look_up_to(client, COMETD_EVENT_STATE);
+    CHECK_OK(cometd_client_subscribe_one(client, "/yes", peer, NULL, NULL));
+    look_up_to(client, COMETD_EVENT_SUBSCRIBED);
+    subscribe(client, "/no");
+    look_up_to(client, COMETD_EVENT_ERROR);
+    publish(client, "/p", "1");
+    look_up_to(client, COMETD_EVENT_PUBLISHED);
+    peer_push(peer, "{\"channel\":\"/yes\",\"data\":{\"n\":1},\"id\":\"7\",\"ext\":{}}");
+    look_up_to(client, COMETD_EVENT_MESSAGE);
+    peer_push(peer, "{\"channel\":\"/yes\",\"data\":2}");
+    look_up_to(client, COMETD_EVENT_MESSAGE);
+    CHECK_OK(cometd_client_disconnect(client, limit_ms(), NULL));
+    look_up_to(client, COMETD_EVENT_CLOSED);
+    cometd_client_free(client);
+    peer_stop(peer);
+}
+
+TEST(programs_of_older_and_newer_headers_look_as_well)
+{
+    struct newer {
+        cometd_event_view view;
+        uint64_t more[4];
+    } newer;
+    peer *peer = peer_start(bayeux);
+    cometd_client *client = client_connected(peer_url(peer));
+    peer_push(peer, "{\"channel\":\"/a\",\"data\":1}");
+    cometd_event *event = wait_event(client, COMETD_EVENT_MESSAGE, NULL, 0);
+
+    memset(&newer, 0xff, sizeof newer);
+    CHECK_OK(cometd_event_look(event, &newer.view, sizeof newer));
+    CHECK_STR(newer.view.data, "1");
+    for (int i = 0; i < 4; i++)
+        CHECK_INT(newer.more[i], ==, 0);
+
+    memset(&newer, 0xff, sizeof newer);
+    CHECK_OK(cometd_event_look(event, &newer.view, offsetof(cometd_event_view, data)));
+    CHECK_STR(newer.view.channel, "/a");
+    CHECK_INT(newer.view.data_len, ==, SIZE_MAX);
+
+    CHECK_STATUS(cometd_event_look(event, &newer.view, 0), COMETD_E_INVALID_ARGUMENT);
+    CHECK_STATUS(cometd_event_look(event, &newer.view, sizeof newer.view.type - 1), COMETD_E_INVALID_ARGUMENT);
+    CHECK_OK(cometd_event_look(event, &newer.view, sizeof newer.view.type));
+    cometd_event_free(event);
+    client_end(client);
+    peer_stop(peer);
+}
+
+TEST(many_events_are_freed_at_once)
+{
+    peer *peer = peer_start(bayeux);
+    cometd_client *client = client_connected(peer_url(peer));
+    peer_push(peer, "{\"channel\":\"/a\",\"data\":1},{\"channel\":\"/a\",\"data\":2},{\"channel\":\"/a\",\"data\":3}");
+    cometd_event *events[16];
+    int messages = 0;
+    cometd_message *kept = NULL;
+    while (messages < 3) {
+        size_t count = cometd_client_poll_many(client, limit_ms(), events, 16);
+        CHECK_INT(count, >, 0);
+        for (size_t i = 0; i < count; i++) {
+            cometd_event_view view;
+            CHECK_OK(cometd_event_look(events[i], &view, sizeof view));
+            if (view.type == COMETD_EVENT_MESSAGE && ++messages == 2)
+                kept = cometd_message_retain(view.message);
+        }
+        cometd_events_free(events, 16); /* the rest is NULL */
+    }
+    CHECK_STR(cometd_message_data(kept, NULL), "2");
+    cometd_message_free(kept);
+    cometd_events_free(events, 0);
+    cometd_events_free(NULL, 0);
+    client_end(client);
+    peer_stop(peer);
+}
