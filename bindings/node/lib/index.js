@@ -37,27 +37,23 @@ function failure(json, data) {
   return new CometDError(fields);
 }
 
-const OPTIONS = new Map(native.options().map(option => [
+/** The client reads events by the receiver that it could be built without. */
+const OPTIONS = new Map(native.options().filter(option => option.name !== 'own_receiver').map(option => [
   option.name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase()),
   option,
 ]));
 
-/** The values of an option as the library takes them: as text, each of an option that can be set several times. */
-function* values(name, option, value) {
-  if (value === undefined) return;
-  if (option.type === 'json') {
-    yield typeof value === 'string' ? value : JSON.stringify(value);
-  } else if (option.setter.includes('_builder_add_')) {
-    if (name === 'header' && typeof value === 'object' && !Array.isArray(value)) {
-      for (const [key, one] of Object.entries(value)) yield `${key}: ${one}`;
-    } else if (name === 'cookie' && typeof value === 'object' && !Array.isArray(value)) {
-      for (const [key, one] of Object.entries(value)) yield `${key}=${one}`;
-    } else {
-      for (const one of [value].flat()) yield String(one);
-    }
-  } else {
-    yield String(value);
+const SEPARATORS = { header: ': ', cookie: '=', replayPosition: '=' };
+
+/** The values of an option as the library takes them: as text, and one by one of an option that can be set several times. */
+function values(name, option, value) {
+  if (value === undefined) return [];
+  if (option.type === 'json') return [typeof value === 'string' ? value : JSON.stringify(value)];
+  if (option.type !== 'text') return [value === Infinity ? 'forever' : String(value)];
+  if (typeof value === 'object' && !Array.isArray(value) && name in SEPARATORS) {
+    return Object.entries(value).map(([key, one]) => key + SEPARATORS[name] + one);
   }
+  return [value].flat().map(String);
 }
 
 /** Clients that somebody waits for: these are not collected, whoever else has forgotten them. */

@@ -76,3 +76,65 @@ test('a lost session is made anew, with its subscriptions', async () => {
   }
   await client.disconnect();
 });
+
+test('a token is renewed later, from the loop', async () => {
+  const server = await start(...quick, '--token', 'fresh');
+  const reasons = [];
+  const client = await connected(server, {
+    bearerToken: 'stale',
+    backoffMs: [10, 100],
+    tokenProvider: async reason => {
+      reasons.push(reason);
+      await new Promise(done => setTimeout(done, 20));
+      return 'Bearer fresh';
+    },
+  });
+  assert.deepEqual(reasons, [1]);
+  await client.subscribe('/ticks');
+  assert.equal((await client.messages().next()).value.channel, '/ticks');
+  await client.disconnect();
+});
+
+test('a provider that throws gives the reason of the error', async () => {
+  const server = await start(...quick, '--token', 'fresh');
+  for (const tokenProvider of [
+    () => { throw new Error('the login is closed\non Sundays'); },
+    () => Promise.reject(new Error('the login is closed')),
+  ]) {
+    const client = new Client(server.url, { bearerToken: 'stale', backoffMs: [10, 100], tokenProvider });
+    const failures = [];
+    client.on('failure', error => failures.push(error.message));
+    await assert.rejects(client.connect(), error => error.fatal && error.phase === 'handshake');
+    assert(failures.some(message => message.includes('the login is closed')), failures.join('\n'));
+    assert.equal(client.state, 'closed');
+    await assert.rejects(client.messages().next(), error => error.fatal);
+  }
+});
+
+test('a remote call has a result, a failure, or a limit', async () => {
+  const server = await start(...quick);
+  const client = await connected(server);
+  assert.deepEqual(await client.call('/service/echo', { a: [1] }), { a: [1] });
+  await assert.rejects(client.call('/service/fail', { a: 2 }),
+    error => error.phase === 'call' && error.code === 'COMETD_E_REFUSED' && error.data.a === 2);
+  await assert.rejects(client.call('/service/slow', {}, { timeoutMs: 50 }), { code: 'COMETD_E_TIMEOUT' });
+  await client.disconnect();
+});
+
+test('a disconnect sends what was accepted, tells the server, and ends the iteration', async () => {
+  const server = await start(...quick);
+  const client = await connected(server);
+  await client.subscribe('/last');
+  const seen = [];
+  const reading = (async () => {
+    for await (const message of client.messages()) seen.push(message.data);
+  })();
+  const outcome = client.publish('/last', 1);
+  await client.disconnect();
+  await outcome;
+  await reading;
+  assert.deepEqual(seen, [1]);
+  assert.equal(client.state, 'closed');
+  assert.equal(JSON.parse(await server.control('/stats')).disconnects, 1);
+  await client.disconnect();
+});
