@@ -15,5 +15,5 @@ shared=-shared
 mkdir -p build
 # shellcheck disable=SC2086 # flags are words
 "${CC:-cc}" -std=c99 -D_POSIX_C_SOURCE=200809L -O2 -fPIC -fvisibility=hidden -Wall -Wextra -pthread $shared \
-    -isystem "$headers" ${COMETD_CFLAGS:-} ${CFLAGS:-} src/addon.c -o build/cometd.node $COMETD_LIBS
+    -isystem "$headers" ${COMETD_CFLAGS:-} ${CFLAGS:-} src/*.c -o build/cometd.node $COMETD_LIBS
 node options.js >build/options.d.ts

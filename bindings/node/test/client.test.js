@@ -2,10 +2,11 @@
 // What a client does in its process.
 
 const assert = require('node:assert/strict');
-const { execFile } = require('node:child_process');
+const { execFile, spawn } = require('node:child_process');
 const { once } = require('node:events');
 const fs = require('node:fs');
 const path = require('node:path');
+const readline = require('node:readline');
 const test = require('node:test');
 const { Worker } = require('node:worker_threads');
 const { Client, options } = require('..');
@@ -241,4 +242,20 @@ test('ES modules have the same, and a disposal', async () => {
   const server = await start(...quick);
   const { code, output } = await run('module.mjs', server.url);
   assert.equal(code, 0, output);
+});
+
+test('the example and the program of README work', async () => {
+  const server = await start(...quick);
+  const readme = fs.readFileSync(path.join(__dirname, '../README.md'), 'utf8');
+  const program = readme.match(/```js\n(.*?)```/s)[1].replace(/http:[^']*/, server.url);
+  for (const given of [['example.mjs', server.url, '/ticks'], ['--input-type=module', '-e', program]]) {
+    const child = spawn(process.execPath, given, { cwd: path.join(__dirname, '..'), stdio: ['ignore', 'pipe', 'inherit'] });
+    for await (const line of readline.createInterface({ input: child.stdout })) {
+      if (line.includes('tick')) break;
+    }
+    const exit = once(child, 'exit');
+    child.kill('SIGINT');
+    // The example disconnects, the short one does not care.
+    assert.deepEqual(await exit, given[0] === 'example.mjs' ? [0, null] : [null, 'SIGINT']);
+  }
 });
