@@ -292,14 +292,21 @@ class Client extends EventEmitter {
       tell(this, 'failure', new CometDError({ status: -30, code: 'COMETD_E_NOT_JSON', phase: 2, message }));
       return this.#full;
     }
-    for (const event of events) {
-      if (event.type === undefined) {
-        const reader = this.#readers.shift();
-        if (reader === undefined) this.#queue.push(event);
-        else reader.resolve({ value: event, done: false });
-      } else {
-        this.#happened(event);
+    let channel;
+    for (let at = 0; at < events.length;) {
+      if (events[at] === 1) {
+        this.#happened(events[at + 1]);
+        at += 2;
+        continue;
       }
+      if (events[at] !== 0) channel = events[at];
+      const message = { channel, data: events[at + 1] };
+      if (events[at + 2] !== null) message.id = events[at + 2];
+      if (events[at + 3] !== null) message.ext = events[at + 3];
+      at += 4;
+      const reader = this.#readers.shift();
+      if (reader === undefined) this.#queue.push(message);
+      else reader.resolve({ value: message, done: false });
     }
     this.#full = this.#queue.length - this.#taken >= ENOUGH;
     return this.#full;

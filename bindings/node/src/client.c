@@ -196,20 +196,37 @@ static int flush(client *client) {
     return enough;
 }
 
+static void add_value(text *batch, const char *json, size_t length) {
+    add_json(batch, ",", json != NULL ? json : "null", json != NULL ? length : 4);
+}
+
+/* Of a message four values: its channel, or 0 for that of the message before; data, id and ext, or null. Of another event
+ * two: 1, and an object. Objects of two or three fields would take JSON.parse half as long again. */
 static void collect(client *client, const cometd_event_view *view) {
     text *batch = &client->batch;
-    if (batch->length == 0)
+    if (batch->length == 0) {
         ADD(batch, "[");
-    else
+        client->channel_length = 0;
+    } else {
         ADD(batch, ",");
+    }
     if (view->type == COMETD_EVENT_MESSAGE) {
-        add_field(batch, "{\"channel\":", view->channel, view->channel_len);
-        add_json(batch, ",\"data\":", view->data, view->data_len);
-        add_json(batch, ",\"id\":", view->message_id, view->message_id_len);
-        add_json(batch, ",\"ext\":", view->ext, view->ext_len);
-        ADD(batch, "}");
+        if (view->channel_len == client->channel_length &&
+            memcmp(batch->bytes + client->channel, view->channel, view->channel_len) == 0) {
+            ADD(batch, "0");
+        } else {
+            client->channel = batch->length + 1;
+            add_field(batch, "", view->channel, view->channel_len);
+            /* One that was escaped is none to compare with. */
+            int as_it_is = batch->length == client->channel + view->channel_len + 1;
+            client->channel_length = as_it_is ? view->channel_len : 0;
+        }
+        add_value(batch, view->data, view->data_len);
+        add_value(batch, view->message_id, view->message_id_len);
+        add_value(batch, view->ext, view->ext_len);
         return;
     }
+    ADD(batch, "1,");
     add_number(batch, "{\"type\":", view->type);
     if (view->type == COMETD_EVENT_STATE) {
         add_texts(batch, ",\"state\":", cometd_state_name(view->state));

@@ -48,6 +48,7 @@ typedef struct client {
     size_t pending;
     int paused; /* JavaScript has enough, and no call waits */
     text batch;
+    size_t channel, channel_length; /* where the last channel stands in it */
 } client;
 
 void bridge_retain(bridge *bridge);

@@ -138,3 +138,18 @@ test('a disconnect sends what was accepted, tells the server, and ends the itera
   assert.equal(JSON.parse(await server.control('/stats')).disconnects, 1);
   await client.disconnect();
 });
+
+test('messages of several channels keep theirs', async () => {
+  const server = await start(...quick);
+  const client = await connected(server);
+  const channels = ['/a', '/a', '/b', '/a', '/a/b', '/a/b', '/b'];
+  await client.subscribe(['/a', '/b', '/a/b']);
+  await Promise.all(client.batch(() => channels.map((channel, n) => client.publish(channel, n))));
+  const seen = [];
+  for await (const message of client) {
+    seen.push([message.channel, message.data]);
+    if (seen.length === channels.length) break;
+  }
+  assert.deepEqual(seen, channels.map((channel, n) => [channel, n]));
+  await client.disconnect();
+});
