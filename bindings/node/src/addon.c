@@ -268,6 +268,8 @@ static napi_value disconnect(napi_env env, napi_callback_info info) {
     arguments given;
     client *client = begin(&given, env, info);
     cometd_error *error = NULL;
+    /* It waits, as a call does, behind messages that nobody wants yet. */
+    client->pending++;
     if (client->paused) {
         client->paused = 0;
         bridge_call(client->bridge, NULL);

@@ -122,6 +122,31 @@ test('a slow reader makes the others wait, but no outcome', async () => {
   await client.disconnect();
 });
 
+test('a disconnect does not wait for a slow reader, who still gets all', async () => {
+  const server = await start(...quick);
+  const client = new Client(server.url);
+  await client.connect();
+  await client.subscribe('/many');
+  await server.control('/publish?channel=/many&count=9000');
+  await until(() => client.statistics().receivers[0].queued > 0, 'events that stay in the library');
+  await Promise.all([client.disconnect({ timeoutMs: 600000 }), client.disconnect({ timeoutMs: 600000 })]);
+  let count = 0;
+  for await (const message of client) assert.equal(message.data.n, count++);
+  assert.equal(count, 9000);
+});
+
+test('a client that is not connected closes too', async () => {
+  const idle = new Client('http://127.0.0.1:9/cometd');
+  await idle.disconnect();
+  assert.equal(idle.state, 'closed');
+  const trying = new Client('http://127.0.0.1:9/cometd');
+  const connecting = assert.rejects(trying.connect(), { code: 'COMETD_E_CLOSED' });
+  await once(trying, 'failure');
+  await trying.disconnect();
+  await connecting;
+  for await (const message of trying) assert.fail(message);
+});
+
 test('the other providers are asked', async () => {
   const server = await start(...quick, '--challenge', 'secret');
   const asked = [];
