@@ -38,6 +38,8 @@ export interface Message<Data = unknown> {
   readonly data: Data;
   readonly id?: string | number;
   readonly ext?: unknown;
+  /** Of a message of CometD's binary extension. */
+  readonly bytes?: Buffer;
 }
 
 /** Where a signal aborts a call, only the waiting ends: the server may see it, or have seen it. */

@@ -97,7 +97,7 @@ class Client extends EventEmitter {
     const self = new WeakRef(this);
     this.#native = native.create(
       String(url), texts, (tokenProvider ? 1 : 0) | (handshakeProvider ? 2 : 0) | (headerProvider ? 4 : 0),
-      json => self.deref()?.#deliver(json),
+      (json, bytes) => self.deref()?.#deliver(json, bytes),
       (json, question) => {
         const client = self.deref();
         if (client === undefined) native.answer(question, undefined, 'the client was collected');
@@ -282,8 +282,8 @@ class Client extends EventEmitter {
     return message;
   }
 
-  /** Of the addon: events as a JSON array. Returns whether it should wait with more. */
-  #deliver(json) {
+  /** Of the addon: events as a JSON array, and the bytes of binary messages. Returns whether it should wait with more. */
+  #deliver(json, bytes) {
     let events;
     try {
       events = JSON.parse(json);
@@ -292,17 +292,20 @@ class Client extends EventEmitter {
       tell(this, 'failure', new CometDError({ status: -30, code: 'COMETD_E_NOT_JSON', phase: 2, message }));
       return this.#full;
     }
-    let channel;
+    let channel, taken = 0;
     for (let at = 0; at < events.length;) {
       if (events[at] === 1) {
         this.#happened(events[at + 1]);
         at += 2;
         continue;
       }
+      const binary = events[at] === 2;
+      if (binary) at++;
       if (events[at] !== 0) channel = events[at];
       const message = { channel, data: events[at + 1] };
       if (events[at + 2] !== null) message.id = events[at + 2];
       if (events[at + 3] !== null) message.ext = events[at + 3];
+      if (binary) message.bytes = bytes[taken++];
       at += 4;
       const reader = this.#readers.shift();
       if (reader === undefined) this.#queue.push(message);

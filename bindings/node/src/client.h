@@ -48,6 +48,8 @@ typedef struct client {
     size_t pending;
     int paused; /* JavaScript has enough, and no call waits */
     text batch;
+    napi_value buffers; /* of it, within a call of the loop */
+    uint32_t buffer_count;
     size_t channel, channel_length; /* where the last channel stands in it */
 } client;
 

@@ -170,15 +170,27 @@ test('the other providers are asked', async () => {
   await client.disconnect();
 });
 
-test('binary messages go out', async () => {
+test('binary messages go out and come in', async () => {
   const server = await start(...quick);
   const client = new Client(server.url);
   await client.connect();
   await client.subscribe('/bytes');
-  await client.publishBinary('/bytes', Buffer.from([1, 2, 3, 4]), { meta: { name: 'x' } });
-  const { data, ext } = (await client.messages().next()).value;
-  assert.deepEqual(ext, { binary: {} });
-  assert.deepEqual(data.meta, { name: 'x' });
+  await Promise.all(client.batch(() => [
+    client.publishBinary('/bytes', Buffer.from([0, 1, 2, 254, 255]), { meta: { name: 'x' }, last: false }),
+    client.publish('/bytes', 'between'),
+    client.publishBinary('/bytes', new Uint8Array(0)),
+    client.publishBinary('/bytes', Buffer.alloc(100000, 7)),
+  ]));
+  const messages = client.messages();
+  const next = async () => (await messages.next()).value;
+  const first = await next();
+  assert.deepEqual(first.bytes, Buffer.from([0, 1, 2, 254, 255]));
+  assert.deepEqual(first.data.meta, { name: 'x' });
+  assert.equal(first.data.last, false);
+  const { data, bytes } = await next();
+  assert.deepEqual([data, bytes], ['between', undefined]);
+  assert.equal((await next()).bytes.length, 0);
+  assert.deepEqual((await next()).bytes, Buffer.alloc(100000, 7));
   await client.disconnect();
 });
 
