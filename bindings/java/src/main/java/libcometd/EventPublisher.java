@@ -1,0 +1,119 @@
+package libcometd;
+
+import java.util.concurrent.Executor;
+import java.util.concurrent.Flow;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+
+/** A client's events for one subscriber, on an executor. It keeps its client. */
+final class EventPublisher implements Flow.Publisher<Event> {
+    private final Client client;
+    private final Inbox inbox;
+    private final Executor executor;
+    private final AtomicBoolean taken = new AtomicBoolean();
+
+    EventPublisher(Client client, Inbox inbox, Executor executor) {
+        this.client = client;
+        this.inbox = inbox;
+        this.executor = executor;
+    }
+
+    @Override
+    public void subscribe(Flow.Subscriber<? super Event> subscriber) {
+        if (!taken.compareAndSet(false, true)) {
+            subscriber.onSubscribe(new Flow.Subscription() {
+                @Override
+                public void request(long count) {}
+
+                @Override
+                public void cancel() {}
+            });
+            subscriber.onError(new IllegalStateException("there is a subscriber already"));
+            return;
+        }
+        Delivery delivery = new Delivery(client, subscriber);
+        subscriber.onSubscribe(delivery);
+        inbox.setListener(delivery::schedule);
+        delivery.schedule();
+    }
+
+    private final class Delivery implements Flow.Subscription, Runnable {
+        /** Whoever has the subscription has the client. */
+        private final Client kept;
+        private final Flow.Subscriber<? super Event> subscriber;
+        private final AtomicLong demand = new AtomicLong();
+        private final AtomicInteger wanted = new AtomicInteger();
+        private volatile boolean done;
+        private volatile boolean illegal;
+
+        Delivery(Client kept, Flow.Subscriber<? super Event> subscriber) {
+            this.kept = kept;
+            this.subscriber = subscriber;
+        }
+
+        @Override
+        public void request(long count) {
+            if (count <= 0) {
+                illegal = true;
+            } else {
+                demand.updateAndGet(before -> before + count < 0 ? Long.MAX_VALUE : before + count);
+            }
+            schedule();
+        }
+
+        @Override
+        public void cancel() {
+            done = true;
+            inbox.setListener(null);
+        }
+
+        /** One run at a time, and another one when something has come meanwhile. */
+        void schedule() {
+            if (wanted.getAndIncrement() == 0) {
+                executor.execute(this);
+            }
+        }
+
+        @Override
+        public void run() {
+            int seen;
+            do {
+                seen = wanted.get();
+                try {
+                    deliver();
+                } catch (Throwable problem) {
+                    end(problem);
+                }
+            } while (wanted.addAndGet(-seen) != 0);
+        }
+
+        private void deliver() throws InterruptedException {
+            while (!done) {
+                if (illegal) {
+                    end(new IllegalArgumentException("a request for no events"));
+                } else if (inbox.isAtEnd()) {
+                    inbox.take(0);
+                    cancel();
+                    subscriber.onComplete();
+                } else {
+                    Event event = demand.get() > 0 ? inbox.take(0) : null;
+                    if (event == null) {
+                        return;
+                    }
+                    if (demand.get() != Long.MAX_VALUE) {
+                        demand.decrementAndGet();
+                    }
+                    subscriber.onNext(event);
+                }
+            }
+        }
+
+        private void end(Throwable problem) {
+            if (!done) {
+                cancel();
+                subscriber.onError(problem);
+            }
+        }
+    }
+}
