@@ -40,6 +40,7 @@ final class EventReader implements Runnable {
     private final EventView view = new EventView();
     private final List<Event> batch = new ArrayList<>(BATCH);
     private final List<Runnable> outcomes = new ArrayList<>();
+    private CometdException lastFailure;
     private CometdException fatal;
     private boolean ended;
 
@@ -94,7 +95,8 @@ final class EventReader implements Runnable {
             case STATE -> {
                 State state = view.state();
                 batch.add(new Event.StateChanged(view.previous(), state));
-                if (state == State.CONNECTED && !connected.isDone()) {
+                if (state == State.CONNECTED) {
+                    lastFailure = null;
                     outcomes.add(() -> connected.complete(null));
                 }
             }
@@ -138,7 +140,12 @@ final class EventReader implements Runnable {
             outcomes.add(() -> outcome.completeExceptionally(error));
         } else if (error.isFatal()) {
             fatal = error;
+            // What a token provider has said is not in the refusal that it leads to.
+            if (lastFailure != null) {
+                fatal.addSuppressed(lastFailure);
+            }
         } else {
+            lastFailure = error;
             batch.add(new Event.Failed(error));
         }
     }

@@ -67,7 +67,7 @@ final class TokenProviders {
     private static void give(long token, String value) {
         try {
             if (Cometd.cometd_token_set_authorization(token, Cometd.text(value)) < 0) {
-                Cometd.cometd_token_fail(token, Cometd.text("the token is not one that a header can hold"));
+                Cometd.cometd_token_fail(token, Cometd.text("what the token provider gave is no value of a header"));
             }
         } catch (IllegalArgumentException problem) {
             Cometd.cometd_token_fail(token, Cometd.text(problem.getMessage()));
