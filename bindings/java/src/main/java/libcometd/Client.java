@@ -35,13 +35,20 @@ public final class Client implements AutoCloseable {
     private final Thread thread;
     private final Cleaner.Cleanable cleanable;
 
-    private Client(long address, String url) {
+    private Client(long address) {
         handle = new Handle(address);
         reader = new EventReader(handle);
-        thread = new Thread(reader, "cometd " + url);
+        // It takes no values of this thread's along.
+        thread = new Thread(null, reader, "cometd " + Cometd.string(Cometd.cometd_client_name(address)), 0, false);
         thread.setDaemon(true);
         cleanable = CLEANER.register(this, new Abandoned(handle, reader));
-        thread.start();
+        try {
+            thread.start();
+        } catch (Throwable problem) {
+            handle.release();
+            cleanable.clean();
+            throw problem;
+        }
     }
 
     /** What is done for clients that nobody closed, and at last for those that were. */
@@ -135,7 +142,10 @@ public final class Client implements AutoCloseable {
         return publisher(ForkJoinPool.commonPool());
     }
 
-    /** The same on another executor; {@code Runnable::run} is the client's own thread. */
+    /**
+     * The same on another executor. {@code Runnable::run} takes the client's own thread, and the one that
+     * requests events which are there.
+     */
     public Flow.Publisher<Event> publisher(Executor executor) {
         return new EventPublisher(this, reader.inbox, Objects.requireNonNull(executor));
     }
@@ -299,7 +309,7 @@ public final class Client implements AutoCloseable {
                     TokenProviders.install(builder[0], tokenProvider);
                 }
                 Cometd.check(Cometd.cometd_client_builder_build(builder[0], client, error), error);
-                return new Client(client[0], url);
+                return new Client(client[0]);
             } finally {
                 Cometd.cometd_client_builder_free(builder[0]);
             }

@@ -89,6 +89,8 @@ final class Cometd {
 
     static native int cometd_client_connect(long client, long[] error);
 
+    static native long cometd_client_name(long client);
+
     static native int cometd_client_state(long client);
 
     static native int cometd_client_set_authorization(long client, byte[] value);

@@ -2,16 +2,15 @@ package libcometd;
 
 import java.util.concurrent.Executor;
 import java.util.concurrent.Flow;
-import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 
-/** A client's events for one subscriber, on an executor. It keeps its client. */
+/** A client's events for one subscriber, on an executor. */
 final class EventPublisher implements Flow.Publisher<Event> {
+    /** Whoever has the subscription has the client. */
     private final Client client;
     private final Inbox inbox;
     private final Executor executor;
-    private final AtomicBoolean taken = new AtomicBoolean();
 
     EventPublisher(Client client, Inbox inbox, Executor executor) {
         this.client = client;
@@ -21,34 +20,26 @@ final class EventPublisher implements Flow.Publisher<Event> {
 
     @Override
     public void subscribe(Flow.Subscriber<? super Event> subscriber) {
-        if (!taken.compareAndSet(false, true)) {
-            subscriber.onSubscribe(new Flow.Subscription() {
-                @Override
-                public void request(long count) {}
-
-                @Override
-                public void cancel() {}
-            });
-            subscriber.onError(new IllegalStateException("there is a subscriber already"));
-            return;
-        }
-        Delivery delivery = new Delivery(client, subscriber);
+        Delivery delivery = new Delivery(subscriber);
+        boolean first = inbox.listen(delivery.arrival);
         subscriber.onSubscribe(delivery);
-        inbox.setListener(delivery::schedule);
-        delivery.schedule();
+        if (first) {
+            delivery.begin();
+        } else {
+            delivery.end(new IllegalStateException("there is a subscriber already"));
+        }
     }
 
     private final class Delivery implements Flow.Subscription, Runnable {
-        /** Whoever has the subscription has the client. */
-        private final Client kept;
+        final Runnable arrival = this::schedule;
         private final Flow.Subscriber<? super Event> subscriber;
         private final AtomicLong demand = new AtomicLong();
-        private final AtomicInteger wanted = new AtomicInteger();
+        /** From the beginning on, for nothing is delivered before onSubscribe has returned. */
+        private final AtomicInteger wanted = new AtomicInteger(1);
         private volatile boolean done;
         private volatile boolean illegal;
 
-        Delivery(Client kept, Flow.Subscriber<? super Event> subscriber) {
-            this.kept = kept;
+        Delivery(Flow.Subscriber<? super Event> subscriber) {
             this.subscriber = subscriber;
         }
 
@@ -65,13 +56,21 @@ final class EventPublisher implements Flow.Publisher<Event> {
         @Override
         public void cancel() {
             done = true;
-            inbox.setListener(null);
+            inbox.listenNoMore(arrival);
+        }
+
+        void begin() {
+            try {
+                executor.execute(this);
+            } catch (RuntimeException refused) {
+                end(refused);
+            }
         }
 
         /** One run at a time, and another one when something has come meanwhile. */
         void schedule() {
             if (wanted.getAndIncrement() == 0) {
-                executor.execute(this);
+                begin();
             }
         }
 
@@ -109,7 +108,7 @@ final class EventPublisher implements Flow.Publisher<Event> {
             }
         }
 
-        private void end(Throwable problem) {
+        void end(Throwable problem) {
             if (!done) {
                 cancel();
                 subscriber.onError(problem);

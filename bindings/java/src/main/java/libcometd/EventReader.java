@@ -59,6 +59,7 @@ final class EventReader implements Runnable {
         } catch (Throwable problem) {
             fatal = new CometdException(Status.SYSTEM, "the reader of events failed: " + problem);
             fatal.initCause(problem);
+            Cometd.cometd_client_disconnect(client, 0, null);
         } finally {
             end();
         }

@@ -2,6 +2,7 @@ package libcometd;
 
 import java.util.ArrayDeque;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 
@@ -21,7 +22,7 @@ final class Inbox {
     private boolean discarding;
     private CometdException failure;
     private volatile boolean full;
-    private volatile Runnable listener;
+    private final AtomicReference<Runnable> listener = new AtomicReference<>();
 
     Inbox(Calls calls) {
         this.calls = calls;
@@ -130,12 +131,17 @@ final class Inbox {
         tell();
     }
 
-    void setListener(Runnable listener) {
-        this.listener = listener;
+    /** False when somebody else does. */
+    boolean listen(Runnable whenThereIsSomething) {
+        return listener.compareAndSet(null, whenThereIsSomething);
+    }
+
+    void listenNoMore(Runnable whenThereIsSomething) {
+        listener.compareAndSet(whenThereIsSomething, null);
     }
 
     private void tell() {
-        Runnable current = listener;
+        Runnable current = listener.get();
         if (current != null) {
             current.run();
         }

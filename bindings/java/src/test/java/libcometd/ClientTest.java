@@ -190,7 +190,7 @@ class ClientTest {
 
     /** Asks for one event after the other. */
     private static class Collector implements Flow.Subscriber<Event> {
-        final List<String> data = new ArrayList<>();
+        final List<String> data = java.util.Collections.synchronizedList(new ArrayList<>());
         final CompletableFuture<List<String>> done = new CompletableFuture<>();
         Flow.Subscription subscription;
 
@@ -242,6 +242,62 @@ class ClientTest {
                 }
                 client.close();
             }
+        }
+    }
+
+    @Test
+    void publisherHasOneSubscriberAtATime() throws Exception {
+        try (Server server = Server.demo();
+                Client client = connected(server)) {
+            Collector first = new Collector();
+            client.publisher().subscribe(first);
+            Collector second = new Collector();
+            client.publisher().subscribe(second);
+            Exception problem = assertThrows(Exception.class, () -> get(second.done));
+            assertInstanceOf(IllegalStateException.class, problem.getCause());
+            get(client.subscribe("/a"));
+            first.subscription.cancel();
+            Collector third = new Collector();
+            client.publisher().subscribe(third);
+            get(client.publish("/a", "1"));
+            get(client.disconnect());
+            // A delivery to the first that was under way may have taken it.
+            List<String> all = new ArrayList<>(get(third.done));
+            all.addAll(first.data);
+            assertEquals(List.of("1"), all);
+        }
+    }
+
+    @Test
+    void executorThatRefusesIsToldToTheSubscriber() throws Exception {
+        try (Server server = Server.demo();
+                Client client = connected(server)) {
+            Collector collector = new Collector();
+            client.publisher(task -> {
+                throw new java.util.concurrent.RejectedExecutionException("shut down");
+            }).subscribe(collector);
+            Exception problem = assertThrows(Exception.class, () -> get(collector.done));
+            assertEquals("shut down", problem.getCause().getMessage());
+            get(client.publish("/a", "1"));
+        }
+    }
+
+    @Test
+    void exampleRuns() throws Exception {
+        try (Server server = Server.demo("--tick-ms", "10")) {
+            Process process = new ProcessBuilder(
+                            ProcessHandle.current().info().command().orElse("java"),
+                            "-Djna.library.path=" + System.getProperty("jna.library.path"),
+                            "-cp", System.getProperty("java.class.path"),
+                            Server.ROOT.resolve("bindings/java/example/Ticks.java").toString(),
+                            server.url, "/ticks", "3")
+                    .redirectErrorStream(true)
+                    .start();
+            List<String> lines =
+                    new String(process.getInputStream().readAllBytes()).lines().toList();
+            assertEquals(0, process.waitFor(), lines.toString());
+            assertEquals(3, lines.size(), lines.toString());
+            assertTrue(lines.get(0).startsWith("/ticks {\"tick\":"), lines.get(0));
         }
     }
 
@@ -317,7 +373,7 @@ class ClientTest {
 
     private static long clientThreads() {
         return Thread.getAllStackTraces().keySet().stream()
-                .filter(thread -> thread.getName().startsWith("cometd http"))
+                .filter(thread -> thread.getName().startsWith("cometd client"))
                 .count();
     }
 
