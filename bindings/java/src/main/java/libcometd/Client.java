@@ -152,14 +152,15 @@ public final class Client implements AutoCloseable {
 
     /** Where the client stands now. */
     public State state() {
-        if (reader.closed.isDone()) {
+        int[] state = new int[1];
+        try {
+            call((client, error) -> {
+                state[0] = Cometd.cometd_client_state(client);
+                return 0;
+            });
+        } catch (CometdException closed) {
             return State.CLOSED;
         }
-        int[] state = new int[1];
-        call((client, error) -> {
-            state[0] = Cometd.cometd_client_state(client);
-            return 0;
-        });
         return State.of(state[0]);
     }
 

@@ -326,6 +326,9 @@ class ClientTest {
         try (Server server = Server.demo()) {
             Client client = connected(server);
             get(client.publish("/a", "1").thenRun(client::close));
+            assertEquals(State.CLOSED, client.state());
+            assertEquals(Status.CLOSED, failure(client.publish("/a", "1")).status());
+            assertThrows(CometdException.class, () -> client.setAuthorization("Bearer a"));
             waitFor("the end of the session", () -> server.ask("/sessions").equals("0"));
             client.close();
         }
