@@ -67,6 +67,13 @@ while read -r name; do
     grep -qE "\b$name(_opaque)?\b" include/cometd/cometd.hpp || fail "$name is not in cometd.hpp"
 done < <(cat "$WORK/declared.out" && sed -n 's/^#define \(COMETD_[A-Z0-9_]*\) .*/\1/p' include/cometd/cometd.h)
 
+# Types of functions and structs are blittable: what P/Invoke and others would marshal is not in them.
+sed 's|//.*||' include/cometd/cometd.h | tr '\n' ' ' |
+    grep -oE 'typedef [^;{}]*\(\*cometd_[a-z_]+_fn\)[^;]*;|typedef (struct|union) [a-z_]+ \{[^}]*\}' >"$WORK/types.out"
+grep -q _fn "$WORK/types.out" && grep -q '{' "$WORK/types.out" || fail "no type of a function or no struct was found in the header"
+! grep -E '\b(bool|_Bool|enum|char [a-z_]*\[|wchar_t|long|float|double)\b|: *[0-9]' "$WORK/types.out" >"$WORK/marshalled.out" ||
+    fail "not blittable: $(cat "$WORK/marshalled.out")"
+
 dynamic=$(readelf -dW "$LIBRARY")
 contains "$dynamic" "soname: [libcometd.so.0]"
 contains "$dynamic" "NODELETE"

@@ -1,0 +1,149 @@
+package libcometd;
+
+import java.util.ArrayDeque;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+
+/**
+ * Events that the program has yet to read. When it is full, the library is asked for no more, whose
+ * own rule holds then (option "overflow"); but not while calls wait, whose outcomes come behind.
+ */
+final class Inbox {
+    private static final int CAPACITY = 1024;
+
+    private final ReentrantLock lock = new ReentrantLock();
+    private final Condition arrived = lock.newCondition();
+    private final Condition room = lock.newCondition();
+    private final ArrayDeque<Event> events = new ArrayDeque<>();
+    private final Calls calls;
+    private boolean ended;
+    private boolean discarding;
+    private CometdException failure;
+    private volatile boolean full;
+    private final AtomicReference<Runnable> listener = new AtomicReference<>();
+
+    Inbox(Calls calls) {
+        this.calls = calls;
+    }
+
+    void put(List<Event> batch) {
+        lock.lock();
+        try {
+            if (discarding) {
+                return;
+            }
+            events.addAll(batch);
+            arrived.signalAll();
+        } finally {
+            lock.unlock();
+        }
+        tell();
+    }
+
+    void awaitRoom() {
+        lock.lock();
+        try {
+            full = events.size() >= CAPACITY;
+            while (full && !discarding && calls.isEmpty()) {
+                room.awaitUninterruptibly();
+                full = events.size() >= CAPACITY;
+            }
+            full = false;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** A call was made. */
+    void called() {
+        if (full) {
+            lock.lock();
+            try {
+                room.signal();
+            } finally {
+                lock.unlock();
+            }
+        }
+    }
+
+    /** Waits without limit when that is negative; null when the time is up, and at the end. */
+    Event take(long nanoseconds) throws InterruptedException {
+        lock.lockInterruptibly();
+        try {
+            while (events.isEmpty()) {
+                if (ended) {
+                    if (failure != null) {
+                        throw failure;
+                    }
+                    return null;
+                }
+                if (nanoseconds < 0) {
+                    arrived.await();
+                } else if (nanoseconds == 0) {
+                    return null;
+                } else {
+                    nanoseconds = Math.max(0, arrived.awaitNanos(nanoseconds));
+                }
+            }
+            Event event = events.poll();
+            if (full) {
+                room.signal();
+            }
+            return event;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    boolean isAtEnd() {
+        lock.lock();
+        try {
+            return ended && events.isEmpty();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** What is there and what comes is dropped: nobody will read it. */
+    void discard() {
+        lock.lock();
+        try {
+            discarding = true;
+            events.clear();
+            room.signal();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** Nothing more comes; with a failure, because of that. */
+    void end(CometdException why) {
+        lock.lock();
+        try {
+            ended = true;
+            failure = discarding ? null : why;
+            arrived.signalAll();
+        } finally {
+            lock.unlock();
+        }
+        tell();
+    }
+
+    /** False when somebody else does. */
+    boolean listen(Runnable whenThereIsSomething) {
+        return listener.compareAndSet(null, whenThereIsSomething);
+    }
+
+    void listenNoMore(Runnable whenThereIsSomething) {
+        listener.compareAndSet(whenThereIsSomething, null);
+    }
+
+    private void tell() {
+        Runnable current = listener.get();
+        if (current != null) {
+            current.run();
+        }
+    }
+}
