@@ -2615,7 +2615,7 @@ cometd_status cometd_client_set_events_callback(cometd_client *client,
 /// It is called once when something comes to a receiver that was empty, COMETD_EVENT_CLOSED too,
 /// and once soon after this call when there is something already, or nothing comes any more. The
 /// next call comes after a poll has taken the last event, or has found none; so whoever is woken
-/// polls, on any thread, until COMETD_NONE or COMETD_CLOSED (of _poll_many: until there are none).
+/// polls, on any thread, until COMETD_NONE or COMETD_CLOSED (of _poll_many: until it gives fewer than it may).
 /// It may find nothing, when somebody else has polled meanwhile.
 ///
 /// It takes the place of one that was set by this function. While another kind is installed, by
@@ -2762,7 +2762,7 @@ cometd_status cometd_receiver_set_events_callback(cometd_receiver *receiver,
 /// It is called once when something comes to a receiver that was empty, COMETD_EVENT_CLOSED too,
 /// and once soon after this call when there is something already, or nothing comes any more. The
 /// next call comes after a poll has taken the last event, or has found none; so whoever is woken
-/// polls, on any thread, until COMETD_NONE or COMETD_CLOSED (of _poll_many: until there are none).
+/// polls, on any thread, until COMETD_NONE or COMETD_CLOSED (of _poll_many: until it gives fewer than it may).
 /// It may find nothing, when somebody else has polled meanwhile.
 ///
 /// It takes the place of one that was set by this function. While another kind is installed, by

@@ -206,7 +206,7 @@ pub unsafe extern "C" fn cometd_receiver_set_events_callback(
 /// It is called once when something comes to a receiver that was empty, COMETD_EVENT_CLOSED too,
 /// and once soon after this call when there is something already, or nothing comes any more. The
 /// next call comes after a poll has taken the last event, or has found none; so whoever is woken
-/// polls, on any thread, until COMETD_NONE or COMETD_CLOSED (of _poll_many: until there are none).
+/// polls, on any thread, until COMETD_NONE or COMETD_CLOSED (of _poll_many: until it gives fewer than it may).
 /// It may find nothing, when somebody else has polled meanwhile.
 ///
 /// It takes the place of one that was set by this function. While another kind is installed, by

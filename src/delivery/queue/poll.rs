@@ -41,14 +41,16 @@ impl Queue {
                 return Polled::HasCallback;
             }
             let over = self.is_over();
-            if self.take_each(&mut front, most, &mut take) > 0 {
+            let count = self.take_each(&mut front, most, &mut take);
+            if count > 0 {
                 let more = self.has_something();
                 drop(front);
                 if more && self.waiting.load(Ordering::SeqCst) > 0 {
                     self.available.notify_one();
                 }
                 self.tell_of_taken();
-                if !more {
+                // Who gets fewer than there was room for takes it that these were all.
+                if !more || count < most {
                     self.emptied();
                 }
                 return Polled::Nothing;

@@ -163,6 +163,20 @@ fn what_is_announced_and_found_by_no_poll_is_told_of_again() {
 }
 
 #[test]
+fn who_gets_fewer_than_there_was_room_for_need_not_poll_again() {
+    let queue = unbounded();
+    let calls = woken(&queue);
+    push(&queue);
+    calls.recv_timeout(LIMIT).unwrap();
+    // Another one comes while the poll takes the first.
+    queue.events.fetch_add(1, Ordering::SeqCst);
+    let mut polled = 0;
+    queue.poll_each(Some(Duration::ZERO), 8, |_| polled += 1);
+    assert_eq!(polled, 1);
+    calls.recv_timeout(LIMIT).unwrap();
+}
+
+#[test]
 fn no_wake_is_lost_however_many_push_and_poll() {
     const EVENTS: usize = if cfg!(miri) { 100 } else { 20_000 };
     let queue = unbounded();
