@@ -44,6 +44,30 @@ func TestEventsInOrder(t *testing.T) {
 	})
 }
 
+// Each of these wakes the client anew.
+func TestEventsOneByOne(t *testing.T) {
+	server := startDemo(t)
+	client := connected(t, server.url)
+	if err := client.Subscribe(limited(t), "/a"); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for range 1000 {
+			server.do(t, "/publish?channel=/a")
+		}
+	}()
+	next := 0
+	for event := range client.Events(limited(t)) {
+		if event.Type != cometd.EventMessage {
+			continue
+		}
+		if next++; next == 1000 {
+			return
+		}
+	}
+	t.Fatalf("only %d events came", next)
+}
+
 func TestPublish(t *testing.T) {
 	eachServer(t, func(t *testing.T, server *server) {
 		client := connected(t, server.url)

@@ -80,7 +80,7 @@ func eachServerWith(t *testing.T, test func(t *testing.T, server *server), flags
 }
 
 // do has the server do something by its control interface.
-func (s *server) do(t *testing.T, format string, arguments ...any) string {
+func (s *server) do(t testing.TB, format string, arguments ...any) string {
 	t.Helper()
 	answer, err := http.Get(s.control + fmt.Sprintf(format, arguments...))
 	if err != nil {

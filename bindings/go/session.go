@@ -97,7 +97,7 @@ func (s *session) run() {
 			switch count, alive := s.poll(batch, &channel); {
 			case !alive:
 				return
-			case count == C.GLUE_EVENTS:
+			case count > 0: // only a poll that finds none is sure to be followed by a wake
 				continue
 			}
 		}

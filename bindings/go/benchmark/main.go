@@ -1,6 +1,10 @@
 // Prints what an event of 100 bytes costs a Go program, in µs of CPU: by this package, and by a loop of net/http and
-// encoding/json that does the same long polling. Both are children of this process, which has the demo server publish,
-// and run by turns: benchmark [DEMO_SERVER]
+// encoding/json that does the same long polling. Both are children of this process, and run by turns:
+//
+//	benchmark [DEMO_SERVER [FLOOD_SERVER]]
+//
+// The demo server publishes, and the program sleeps in between, so that waking it is most of the cost. With the server of
+// `make bench` (target/release/cometd_flood_server), which answers each connect at once, it never sleeps.
 package main
 
 import (
@@ -16,6 +20,7 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,41 +28,65 @@ import (
 )
 
 const (
-	responses = 1000
-	rounds    = 5
-	channel   = "/benchmark"
-	pad       = 83 // {"n":1234,"pad":"…"} has 100 bytes
+	rounds = 5
+	pad    = 83 // {"n":1234,"pad":"…"} has 100 bytes
 )
 
 func main() {
 	log.SetFlags(0)
-	if len(os.Args) == 4 {
-		events, err := strconv.Atoi(os.Args[3])
+	if len(os.Args) == 5 {
+		events, err := strconv.Atoi(os.Args[4])
 		check(err)
-		map[string]func(string, int){"package": byPackage, "loop": byLoop}[os.Args[1]](os.Args[2], events)
+		map[string]func(string, string, int){"package": byPackage, "loop": byLoop}[os.Args[1]](os.Args[2], os.Args[3], events)
 		return
 	}
 	program := "../../build/bin/cometd_demo_server"
 	if len(os.Args) > 1 {
 		program = os.Args[1]
 	}
-	server := exec.Command(program, "--port", "0", "--quiet", "--exit-with-stdin", "--tick-ms", "0")
+	ready := start(program, "--port", "0", "--quiet", "--exit-with-stdin", "--tick-ms", "0")
+	compare("published one after the other", func(way string, batch int) float64 {
+		return measure(way, "http://127.0.0.1:"+ready[1]+"/cometd", "/benchmark", 1000*batch, func() {
+			for range 1000 {
+				get("http://127.0.0.1:%s/publish?channel=/benchmark&count=%d&size=%d", ready[2], batch, pad)
+				time.Sleep(time.Millisecond) // until the next connect is held
+			}
+		})
+	})
+	if len(os.Args) < 3 {
+		return
+	}
+	ready = start(os.Args[2])
+	compare("as fast as they are read", func(way string, batch int) float64 {
+		url := fmt.Sprintf("http://127.0.0.1:%s/flood/%d/100/", ready[1], batch)
+		return measure(way, url, "/flood/events", 5000*batch, func() {})
+	})
+}
+
+var inputs []io.Closer // kept open
+
+// start starts a server that ends with this process, and gives the words that it says.
+func start(program string, arguments ...string) []string {
+	server := exec.Command(program, arguments...)
 	input, err := server.StdinPipe()
 	check(err)
-	defer input.Close()
+	inputs = append(inputs, input)
 	output, err := server.StdoutPipe()
 	check(err)
 	check(server.Start())
-	var port, control int
-	_, err = fmt.Fscanf(output, "READY %d %d\n", &port, &control)
+	line, err := bufio.NewReader(output).ReadString('\n')
 	check(err)
+	return strings.Fields(line)
+}
 
-	fmt.Println("events a response   package   net/http loop   ratio   (CPU µs an event, median of", rounds, "rounds)")
+func compare(load string, measure func(way string, batch int) float64) {
+	fmt.Printf("%s: CPU µs an event, median of %d rounds\n", load, rounds)
+	fmt.Println("events a response   package   net/http loop   ratio")
 	for _, batch := range []int{1, 10, 100} {
 		costs := map[string][]float64{}
 		for range rounds {
 			for _, way := range []string{"package", "loop"} {
-				costs[way] = append(costs[way], measure(way, port, control, batch))
+				costs[way] = append(costs[way], measure(way, batch))
 			}
 		}
 		ours, theirs := median(costs["package"]), median(costs["loop"])
@@ -66,9 +95,8 @@ func main() {
 }
 
 // measure starts a receiver, feeds it, and reads from it what it has used.
-func measure(way string, port, control, batch int) float64 {
-	events := responses * batch
-	receiver := exec.Command(os.Args[0], way, fmt.Sprintf("http://127.0.0.1:%d/cometd", port), fmt.Sprint(events))
+func measure(way, url, channel string, events int, feed func()) float64 {
+	receiver := exec.Command(os.Args[0], way, url, channel, fmt.Sprint(events))
 	receiver.Stderr = os.Stderr
 	output, err := receiver.StdoutPipe()
 	check(err)
@@ -76,18 +104,19 @@ func measure(way string, port, control, batch int) float64 {
 	lines := bufio.NewReader(output)
 	_, err = lines.ReadString('\n') // it has subscribed
 	check(err)
-	for range responses {
-		answer, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/publish?channel=%s&count=%d&size=%d", control, channel, batch, pad))
-		check(err)
-		io.Copy(io.Discard, answer.Body)
-		answer.Body.Close()
-		time.Sleep(time.Millisecond) // until the next connect is held
-	}
+	feed()
 	var used float64
 	_, err = fmt.Fscan(lines, &used)
 	check(err)
 	check(receiver.Wait())
 	return used / float64(events)
+}
+
+func get(format string, arguments ...any) {
+	answer, err := http.Get(fmt.Sprintf(format, arguments...))
+	check(err)
+	io.Copy(io.Discard, answer.Body)
+	answer.Body.Close()
 }
 
 func cpu() float64 {
@@ -96,7 +125,7 @@ func cpu() float64 {
 	return float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1000
 }
 
-func byPackage(url string, events int) {
+func byPackage(url, channel string, events int) {
 	ctx := context.Background()
 	client, err := cometd.New(url)
 	check(err)
@@ -113,7 +142,17 @@ func byPackage(url string, events int) {
 		}
 	}
 	fmt.Println(cpu() - before)
-	check(client.Disconnect(ctx))
+	client.Close()
+}
+
+type request struct {
+	Channel      string   `json:"channel"`
+	ID           string   `json:"id"`
+	ClientID     string   `json:"clientId,omitempty"`
+	Type         string   `json:"connectionType,omitempty"`
+	Subscription string   `json:"subscription,omitempty"`
+	Version      string   `json:"version,omitempty"`
+	Types        []string `json:"supportedConnectionTypes,omitempty"`
 }
 
 type message struct {
@@ -123,11 +162,12 @@ type message struct {
 	Data       json.RawMessage `json:"data"`
 }
 
-func byLoop(url string, events int) {
-	session := ""
-	exchange := func(fields map[string]any) []message {
-		fields["clientId"] = session
-		body, err := json.Marshal([]any{fields})
+func byLoop(url, channel string, events int) {
+	session, number := "", 0
+	exchange := func(request request) []message {
+		number++
+		request.ID, request.ClientID = strconv.Itoa(number), session
+		body, err := json.Marshal([]any{request})
 		check(err)
 		answer, err := http.Post(url, "application/json", bytes.NewReader(body))
 		check(err)
@@ -138,22 +178,19 @@ func byLoop(url string, events int) {
 		check(json.Unmarshal(body, &messages))
 		return messages
 	}
-	connect := map[string]any{"channel": "/meta/connect", "connectionType": "long-polling"}
-	reply := exchange(map[string]any{"channel": "/meta/handshake", "version": "1.0",
-		"supportedConnectionTypes": []string{"long-polling"}})
-	session = reply[0].ClientID
-	exchange(map[string]any{"channel": "/meta/subscribe", "subscription": channel})
+	types := []string{"long-polling"}
+	session = exchange(request{Channel: "/meta/handshake", Version: "1.0", Types: types})[0].ClientID
+	exchange(request{Channel: "/meta/subscribe", Subscription: channel})
 	fmt.Println("ready")
 	before := cpu()
 	for events > 0 {
-		for _, message := range exchange(connect) {
+		for _, message := range exchange(request{Channel: "/meta/connect", Type: "long-polling"}) {
 			if message.Channel == channel {
 				events--
 			}
 		}
 	}
 	fmt.Println(cpu() - before)
-	exchange(map[string]any{"channel": "/meta/disconnect"})
 }
 
 func median(values []float64) float64 {
