@@ -10,6 +10,8 @@ nightly() { # COMPONENT…: whether they are there, or have been installed
         grep -q "^$wanted" <<<"$components" || missing=yes
     done
     [ -n "$missing" ] || return 0
+    # One that is there stays as old as it is.
+    [ -n "$components" ] && rustup component add --toolchain "$NIGHTLY" "$@" >&2 && return
     rustup toolchain install "$NIGHTLY" --profile minimal --component "$(IFS=,; echo "$*")" >&2 && return
     echo "missing: the toolchain $NIGHTLY with $* (rustup toolchain install $NIGHTLY --profile minimal -c $(IFS=,; echo "$*"))" >&2
     return 1

@@ -229,7 +229,6 @@ check() { # BLOCK
     esac
 }
 
-# Those of bindings are run by the tests of these.
 count=0
 while IFS= read -r FILE; do
     rm -rf "$WORK/all"
@@ -254,6 +253,7 @@ while IFS= read -r FILE; do
         check "$block"
         count=$((count + 1))
     done
+# Those of bindings are run by the tests of these.
 done < <(git ls-files '*.md' include/cometd ':!bindings')
 ((count >= 15)) || fail "only $count blocks were found"
 
