@@ -1,0 +1,72 @@
+#include "glue.h"
+
+#include "_cgo_export.h"
+
+size_t glue_poll(cometd_client *client, glue_batch *batch) {
+    size_t count = cometd_client_poll_many(client, 0, batch->events, GLUE_EVENTS);
+    for (size_t i = 0; i < count; i++) cometd_event_look(batch->events[i], &batch->views[i], sizeof batch->views[i]);
+    return count;
+}
+
+void glue_free_events(glue_batch *batch, size_t count) {
+    cometd_events_free(batch->events, count);
+}
+
+void glue_look_at_error(const cometd_error *error, glue_error *out) {
+    out->status = cometd_error_status(error);
+    out->phase = cometd_error_phase(error);
+    out->http_status = cometd_error_http_status(error);
+    out->websocket_code = cometd_error_websocket_code(error);
+    out->retry_in_ms = cometd_error_retry_in_ms(error);
+    out->is_fatal = cometd_error_is_fatal(error);
+    out->message = cometd_error_message(error);
+    out->channel = cometd_error_channel(error);
+    out->client = cometd_error_client(error);
+    out->url = cometd_error_url(error);
+    out->bayeux = cometd_error_bayeux(error, &out->bayeux_code);
+    out->ext = cometd_error_ext(error, &out->ext_len);
+}
+
+static void wake(void *user) {
+    cometdGoWake((uintptr_t)user);
+}
+
+static cometd_status provide_token(void *user, int32_t reason, cometd_token *token) {
+    (void)reason;
+    cometd_token *kept = cometd_token_retain(token);
+    if (!kept) return COMETD_E_FORKED;
+    cometdGoProvideToken((uintptr_t)user, kept);
+    return COMETD_OK;
+}
+
+static void forget(void *user) {
+    cometdGoForget((uintptr_t)user);
+}
+
+cometd_status glue_set_wake(cometd_client *client, uintptr_t user) {
+    return cometd_client_set_wake(client, wake, (void *)user, forget);
+}
+
+cometd_status glue_set_token_provider(cometd_client_builder *builder, uintptr_t user) {
+    return cometd_client_builder_set_token_provider(builder, provide_token, (void *)user, forget);
+}
+
+cometd_status glue_subscribe(cometd_client *client, const char *const *channels, size_t count, uintptr_t opaque,
+                             cometd_error **err) {
+    return cometd_client_subscribe_opaque(client, channels, count, (void *)opaque, NULL, err);
+}
+
+cometd_status glue_unsubscribe(cometd_client *client, const char *const *channels, size_t count, uintptr_t opaque,
+                               cometd_error **err) {
+    return cometd_client_unsubscribe_opaque(client, channels, count, (void *)opaque, NULL, err);
+}
+
+cometd_status glue_publish(cometd_client *client, const char *channel, const char *json, size_t len, uintptr_t opaque,
+                           cometd_error **err) {
+    return cometd_client_publish_opaque(client, channel, json, len, (void *)opaque, NULL, err);
+}
+
+cometd_status glue_remote_call(cometd_client *client, const char *channel, const char *json, size_t len,
+                               int32_t timeout_ms, uintptr_t opaque, cometd_error **err) {
+    return cometd_client_remote_call_opaque(client, channel, json, len, timeout_ms, (void *)opaque, NULL, err);
+}

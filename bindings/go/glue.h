@@ -1,0 +1,38 @@
+/* What cgo cannot say by itself: calls with functions and opaque values as integers, so that no Go value is ever a
+ * pointer in C, and one crossing for many events. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#ifndef COMETD_GO_GLUE_H
+#define COMETD_GO_GLUE_H
+
+#include <cometd/cometd.h>
+
+enum { GLUE_EVENTS = 64 };
+
+typedef struct glue_batch {
+    cometd_event *events[GLUE_EVENTS];
+    cometd_event_view views[GLUE_EVENTS];
+} glue_batch;
+
+typedef struct glue_error {
+    cometd_status status;
+    int32_t phase, http_status, websocket_code, bayeux_code, retry_in_ms, is_fatal;
+    const char *message, *channel, *client, *url, *bayeux, *ext;
+    size_t ext_len;
+} glue_error;
+
+size_t glue_poll(cometd_client *client, glue_batch *batch);
+void glue_free_events(glue_batch *batch, size_t count);
+void glue_look_at_error(const cometd_error *error, glue_error *out);
+
+cometd_status glue_set_wake(cometd_client *client, uintptr_t user);
+cometd_status glue_set_token_provider(cometd_client_builder *builder, uintptr_t user);
+
+cometd_status glue_subscribe(cometd_client *client, const char *const *channels, size_t count, uintptr_t opaque,
+                             cometd_error **err);
+cometd_status glue_unsubscribe(cometd_client *client, const char *const *channels, size_t count, uintptr_t opaque,
+                               cometd_error **err);
+cometd_status glue_publish(cometd_client *client, const char *channel, const char *json, size_t len, uintptr_t opaque,
+                           cometd_error **err);
+cometd_status glue_remote_call(cometd_client *client, const char *channel, const char *json, size_t len,
+                               int32_t timeout_ms, uintptr_t opaque, cometd_error **err);
+
+#endif

@@ -1,0 +1,3 @@
+module cometd
+
+go 1.24
