@@ -1,7 +1,6 @@
 """What the tests share: servers, limits, and what a process has."""
 
 import faulthandler
-import json
 import os
 import shlex
 import subprocess
@@ -40,10 +39,6 @@ class Server:
         with build_opener(ProxyHandler({})).open(f"{self.control}/{what}?{urlencode(query)}", timeout=LIMIT) as answer:
             text: str = answer.read().decode()
             return text
-
-    def stat(self, name: str) -> int:
-        number: int = json.loads(self.ask("stats"))[name]
-        return number
 
     def stop(self) -> None:
         assert self.process.stdin and self.process.stdout
