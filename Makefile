@@ -5,6 +5,7 @@
 #   make check      a developer's loop: format, lint, unit tests; a minute after a build
 #   make test       all tests that need no other server
 #   make mutants    what no unit test notices: a sample, or FILE=src/bayeux/body.rs, or SHARD=1/8
+#   make sanitizers what they find in C programs, in the library and in its unit tests; an hour
 #   make bench      what it costs, beside what it could cost at best
 #   make man        the man pages, in build/man
 #   make html       the manual as HTML, in build/html; needs doxygen
@@ -60,7 +61,7 @@ RELEASE = $(TARGET)/$(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
 SONAME = libcometd.so.0
 SHARED = libcometd.so.$(VERSION)
 
-.PHONY: all lib tools demo check test mutants bench soak install uninstall deb tarball symbols clean prerequisites
+.PHONY: all lib tools demo check test mutants sanitizers bench soak install uninstall deb tarball symbols clean prerequisites
 
 all: lib tools
 
@@ -135,6 +136,9 @@ mutants: prerequisites
 	@COMETD_SEEDS=$${COMETD_SEEDS:-30} $(CARGO) mutants --package cometd --output $(BUILD)/mutants \
 	    $(FILE:%=--file '%') $(if $(SHARD),--sharding round-robin --shard $(SHARD)) \
 	    --minimum-test-timeout 60 --cargo-test-arg=--lib
+
+sanitizers: lib
+	@bash tests/sanitizers/check
 
 bench: lib
 	@bash benches/run

@@ -213,6 +213,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "so many bytes take too long")]
     fn limit_advice_hosts_the_first_are_taken_and_no_more_is_built() {
         let long = format!("\"{}\"", "x".repeat(HOSTS.longest + 1));
         let many = format!(
@@ -243,6 +244,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "so many bytes take too long")]
     fn sections_inside_one_another_cost_no_more_than_one() {
         const DEEP: usize = 200_000;
         let open = r#"{"interval":7,"long-polling":"#;

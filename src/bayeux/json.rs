@@ -394,6 +394,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "so many bytes take too long")]
     fn depth_is_limited_and_brackets_in_strings_do_not_count() {
         let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
         assert!(parse(deep(MAXIMUM_DEPTH).as_bytes()).is_ok());
@@ -491,6 +492,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "so many bytes take too long")]
     fn of_a_list_of_millions_only_the_first_are_read() {
         let wanted = |strings_only| Wanted {
             most: 2,

@@ -6,6 +6,7 @@ use super::body::OwnedMessage;
 use super::{advice::Advice, channel, error_text, json, replay, Body, Reconnect};
 
 #[test]
+#[cfg_attr(miri, ignore = "so many bytes take too long")]
 fn a_servers_channel_may_hold_a_space_and_is_bounded() {
     let longest = format!("/{}", "a".repeat(channel::MAXIMUM_LENGTH - 1));
     for good in ["/a b", "/ ", "/a~", "/é", "/", &longest] {
@@ -58,6 +59,7 @@ fn events(count: usize, bytes: usize) -> Body {
 
 /// The bound of the queue in bytes is made of these.
 #[test]
+#[cfg_attr(miri, ignore = "so many bytes take too long")]
 fn a_body_tells_its_size_and_what_each_message_keeps() {
     let one = Arc::new(events(1, 10_000));
     assert!((9_900..10_100).contains(&one.size()), "{}", one.size());
@@ -123,6 +125,7 @@ fn positions_end_at_all_and_an_offer_is_taken_by_true_or_an_object() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many bytes take too long")]
 fn a_text_as_long_as_it_may_be_is_not_cut() {
     assert_eq!(error_text::one_line("four", 4), "four");
     assert_eq!(error_text::one_line("fives", 4), "five…");
@@ -177,6 +180,7 @@ fn advice_that_says_a_thing_twice_is_read_field_by_field() {
 
 /// What is kept of a large ext: fields of 4 KiB, 64 KiB of them.
 #[test]
+#[cfg_attr(miri, ignore = "so many bytes take too long")]
 fn limit_fields_are_short_up_to_a_bound_and_so_are_all_of_them_together() {
     let field = |name: char, takes: usize| {
         let text = "x".repeat(takes - 1 - 4 - 2);
@@ -202,6 +206,7 @@ fn limit_fields_are_short_up_to_a_bound_and_so_are_all_of_them_together() {
 
 /// A reply may have data, and has an ext that the library reads.
 #[test]
+#[cfg_attr(miri, ignore = "so many bytes take too long")]
 fn limit_the_ext_of_a_large_reply_is_looked_into_once_with_data_too() {
     let large = "x".repeat(300_000);
     for (more, is_found) in [

@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn all_lengths_come_back_216() {
         let mut random: u64 = 1;
-        for length in 0..=260 {
+        for length in (0..=260).step_by(if cfg!(miri) { 37 } else { 1 }) {
             let bytes: Vec<u8> = std::iter::repeat_with(|| {
                 random = random.wrapping_mul(6_364_136_223_846_793_005) + 1;
                 (random >> 56) as u8
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_last_group_holds_each_pair_of_bytes_216() {
-        for pair in 0..=u16::MAX {
+        for pair in (0..=u16::MAX).step_by(if cfg!(miri) { 4_000 } else { 1 }) {
             let bytes = pair.to_be_bytes();
             assert_eq!(decode(&encode(&bytes)).unwrap(), bytes);
             let three = [0xff, bytes[0], bytes[1]];

@@ -79,6 +79,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "miri has no poll")]
     fn it_is_readable_as_long_as_there_is_something() {
         let readiness = Readiness::default();
         // Nobody has asked for one yet: nothing to tell, and nothing is asked.
@@ -99,6 +100,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "miri cannot ask an eventfd for its flags")]
     fn programs_that_are_started_do_not_get_it_and_it_never_blocks() {
         let readiness = Readiness::default();
         let fd = readiness.fd().unwrap();

@@ -7,6 +7,7 @@ pub mod unwind;
 
 use std::cell::Cell;
 use std::io;
+#[cfg(any(not(miri), test))]
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -151,17 +152,17 @@ impl Runtime {
 /// when the library is left. In the middle, the unwinding would meet a place where
 /// panics are caught, and end the process.
 pub struct Uncancelled {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     before: libc::c_int,
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 extern "C" {
     fn pthread_setcancelstate(state: libc::c_int, before: *mut libc::c_int) -> libc::c_int;
 }
 
 impl Uncancelled {
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     pub fn new() -> Self {
         const DISABLED: libc::c_int = 1;
         let mut before = 0;
@@ -170,7 +171,7 @@ impl Uncancelled {
         Self { before }
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", not(miri))))]
     pub fn new() -> Self {
         Self {}
     }
@@ -182,7 +183,7 @@ impl Default for Uncancelled {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 impl Drop for Uncancelled {
     fn drop(&mut self) {
         // SAFETY: as above; it is the state that the thread had. This is no
@@ -222,26 +223,48 @@ pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()>
 }
 
 fn spawn_joinable(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: both sets are written before they are read; the mask is the
-    // calling thread's own and is put back below.
-    let masked = unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) == 0
-    };
+    let _masked = Masked::new();
     let body = || {
         // Only code of the host's can know of this thread.
         let _uncancelled = Uncancelled::new();
         IS_OURS.set(true);
         body();
     };
-    let result = thread::Builder::new().name(name.into()).spawn(body);
-    if masked {
-        // SAFETY: `before` was written by the successful call above.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+    thread::Builder::new().name(name.into()).spawn(body)
+}
+
+/// While it lives, this thread takes no signals, nor does one that it starts.
+struct Masked(Option<libc::sigset_t>);
+
+impl Masked {
+    #[cfg(not(miri))]
+    fn new() -> Self {
+        let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+        let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: both sets are written before they are read; the mask is the
+        // calling thread's own and is put back when this goes.
+        unsafe {
+            libc::sigfillset(all.as_mut_ptr());
+            let status =
+                libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+            Self((status == 0).then(|| before.assume_init()))
+        }
     }
-    result
+
+    // It has no signals.
+    #[cfg(miri)]
+    fn new() -> Self {
+        Self(None)
+    }
+}
+
+impl Drop for Masked {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // SAFETY: it is the mask that the thread had.
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, ptr::null_mut()) };
+        }
+    }
 }
 
 #[cfg(test)]

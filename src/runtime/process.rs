@@ -98,7 +98,7 @@ impl Identity {
         unsafe { libc::getpid() }
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     fn page() -> Option<ptr::NonNull<AtomicU8>> {
         // SAFETY: a fresh mapping, of which nobody else knows.
         unsafe {
@@ -123,7 +123,7 @@ impl Identity {
         }
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", not(miri))))]
     fn page() -> Option<ptr::NonNull<AtomicU8>> {
         None
     }

@@ -21,6 +21,7 @@ pub fn contain<T>(call: impl FnOnce() -> T) -> Option<T> {
 
 #[cfg(not(all(
     target_os = "linux",
+    not(miri),
     any(target_arch = "x86_64", target_arch = "aarch64")
 )))]
 mod system {
@@ -31,6 +32,7 @@ mod system {
 
 #[cfg(all(
     target_os = "linux",
+    not(miri),
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
 mod system {

@@ -103,6 +103,7 @@ fn what_only_replies_say_tells_them_from_events() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many bytes take too long")]
 fn a_refused_handshake_keeps_its_whole_text_13() {
     let refused = r#"{"challenge" : {"n":[1]},"channel":"/meta/handshake","id":"1" ,"successful":false,"ext":{"x":"é"} }"#;
     let escaped = r#"{"channel":"\/meta\/handshake","successful":false,"own":"\u0041"}"#;
@@ -122,6 +123,7 @@ fn a_refused_handshake_keeps_its_whole_text_13() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many bytes take too long")]
 fn bad_channels_and_bad_elements_do_not_cost_the_others_157() {
     let long = "a".repeat(1 << 20);
     let text = format!(
@@ -171,6 +173,7 @@ fn what_is_not_json_is_told_apart_154() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many bytes take too long")]
 fn deep_nesting_costs_no_stack() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let parsed = body(&format!(r#"[{{"channel":"/x","data":{deep}}},{deep}]"#));
@@ -368,6 +371,7 @@ fn every_field_of_every_type_is_read_leniently() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many bytes take too long")]
 fn limit_lists_of_millions_are_read_only_so_far() {
     let many = format!("[{}\"/last\"]", "\"/a\",".repeat(1 << 16));
     let parsed = body(&format!(
@@ -385,6 +389,7 @@ fn limit_lists_of_millions_are_read_only_so_far() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many bytes take too long")]
 fn limit_advice_hosts_in_a_large_body_are_looked_at_once() {
     let hosts = "\"host\",".repeat(LARGE / 4);
     let ext = format!(r#"{{"ack":7,"long":"{}","last":[1]}}"#, "x".repeat(LARGE));
@@ -428,6 +433,7 @@ fn limit_advice_hosts_in_a_large_body_are_looked_at_once() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many bytes take too long")]
 fn what_a_body_takes_is_counted_and_shared_out() {
     let text = r#"[{"channel":"/x","data":1},{"channel":"/x","data":2},{"channel":"/meta/connect","id":1}]"#;
     let parsed = body(text);
@@ -457,6 +463,7 @@ fn what_a_body_takes_is_counted_and_shared_out() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many bytes take too long")]
 fn limit_memory_of_many_small_messages_is_a_few_times_the_body() {
     for message in [
         r#"{"channel":"/"},"#,

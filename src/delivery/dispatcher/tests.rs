@@ -70,7 +70,7 @@ fn blocked(dispatcher: &Arc<Dispatcher>, count: usize) -> (Vec<Arc<Queue>>, Send
 
 #[test]
 fn contract_2_one_receiver_has_one_call_at_a_time_and_in_order() {
-    const COUNT: usize = 1_000;
+    const COUNT: usize = if cfg!(miri) { 50 } else { 1_000 };
     let dispatcher = dispatcher();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let inside = Arc::new(AtomicUsize::new(0));

@@ -10,7 +10,7 @@ use crate::runtime::lock;
 
 /// How often a poll looks again for an event that is counted and not yet there:
 /// a matter of some instructions, unless the producer was interrupted in them.
-const PATIENCE: u32 = 10_000;
+const PATIENCE: u32 = if cfg!(miri) { 100 } else { 10_000 };
 
 impl Queue {
     /// Takes the oldest event, waiting for one up to `timeout` (`None`:

@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn of_threads_that_claim_at_once_each_gets_others() {
-        const COUNT: u32 = 10_000;
+        const COUNT: u32 = if cfg!(miri) { 200 } else { 10_000 };
         let run = Run::new(body(1, 0), 0, COUNT);
         let mut all: Vec<u32> = std::thread::scope(|scope| {
             let threads: Vec<_> = (1..=4)

@@ -117,6 +117,7 @@ fn one_message_larger_than_the_queue_still_passes_contract_8() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many events take too long")]
 fn a_flood_that_is_not_read_takes_bounded_memory_167() {
     for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
         let queue = queue(overflow, 10, 10_000);
@@ -139,6 +140,7 @@ fn a_flood_that_is_not_read_takes_bounded_memory_167() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many events take too long")]
 fn case_unread_outcomes_never_hold_up_the_client() {
     for overflow in [Overflow::Block, Overflow::DropOldest, Overflow::DropNewest] {
         let queue = queue(overflow, 2, 100);
@@ -215,8 +217,9 @@ fn several_threads_share_one_queue_and_each_event_goes_to_one_contract_1() {
             })
         })
         .collect();
-    let body = body(1_000, 0);
-    for start in (0..1_000).step_by(10) {
+    const COUNT: u32 = if cfg!(miri) { 100 } else { 1_000 };
+    let body = body(COUNT as usize, 0);
+    for start in (0..COUNT).step_by(10) {
         queue.push_messages(&body, start, start + 10);
         queue.wake_sleepers();
     }
@@ -227,10 +230,11 @@ fn several_threads_share_one_queue_and_each_event_goes_to_one_contract_1() {
         .collect();
     all.sort();
     all.dedup();
-    assert_eq!(all.len(), 1_000);
+    assert_eq!(all.len(), COUNT as usize);
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "miri has no poll")]
 fn the_fd_is_readable_exactly_while_there_is_something() {
     let readable = |fd| {
         let mut poll = libc::pollfd {
@@ -259,6 +263,7 @@ fn the_fd_is_readable_exactly_while_there_is_something() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many bytes take too long")]
 fn a_body_is_counted_with_all_that_it_keeps_in_memory_contract_8() {
     let queue = queue(Overflow::Block, 1_000, 100_000);
     let text = format!(
@@ -276,7 +281,7 @@ fn a_body_is_counted_with_all_that_it_keeps_in_memory_contract_8() {
 #[test]
 fn callbacks_that_are_set_and_removed_at_once_leave_a_clear_state() {
     let dispatcher = Arc::new(Dispatcher::start().unwrap());
-    for _ in 0..200 {
+    for _ in 0..if cfg!(miri) { 5 } else { 200 } {
         let queue = queue(Overflow::Block, 10, 10_000);
         let threads: Vec<_> = (0..4)
             .map(|n| {

@@ -148,6 +148,7 @@ fn an_event_with_the_same_id_is_no_answer_82() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "miri has no time of a thread's own")]
 fn calls_whose_time_is_up_together_cost_no_search_for_each() {
     assert_proportional(|scale| {
         let (mut world, _) = World::connected();

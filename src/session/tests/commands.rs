@@ -876,6 +876,7 @@ fn a_server_cannot_put_a_renewal_off_for_ever() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "miri has no time of a thread's own")]
 fn replies_without_an_id_cost_no_search_through_all_that_is_pending() {
     assert_proportional(|scale| {
         let (mut world, held) = World::connected();

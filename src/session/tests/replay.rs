@@ -669,6 +669,7 @@ fn in_a_batch_positions_stay_before_their_subscribe() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "miri has no time of a thread's own")]
 fn many_unsubscribes_one_by_one_cost_no_search_through_all_subscriptions() {
     assert_proportional(|scale| {
         let (mut world, _) = World::connected_with(|it| {

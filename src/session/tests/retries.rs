@@ -283,6 +283,7 @@ fn a_server_cannot_put_an_attempt_off_for_ever() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "miri has no time of a thread's own")]
 fn replies_to_nothing_cost_no_search_through_all_that_waits() {
     assert_proportional(|scale| {
         let (mut world, held) = World::connected();
@@ -297,6 +298,7 @@ fn replies_to_nothing_cost_no_search_through_all_that_waits() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "miri has no time of a thread's own")]
 fn deadlines_that_pass_together_cost_no_search_for_each() {
     assert_proportional(|scale| {
         let (mut world, _) = World::connected();

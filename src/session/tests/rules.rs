@@ -167,6 +167,7 @@ fn a_subscribe_whose_request_failed_is_over() {
 
 /// Twenty times as many replies or commands cost about twenty times as much.
 #[test]
+#[cfg_attr(miri, ignore = "miri has no time of a thread's own")]
 fn limit_replies_without_ids_cost_no_search() {
     assert_proportional(|scale| {
         let (mut world, _) = World::connected();
@@ -194,6 +195,7 @@ fn limit_replies_without_ids_cost_no_search() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "miri has no time of a thread's own")]
 fn limit_waiting_commands_cost_no_search() {
     assert_proportional(|scale| {
         let (mut world, held) = World::connected();
@@ -226,6 +228,7 @@ fn limit_waiting_commands_cost_no_search() {
 
 /// Refusals that put back, by the thousand, with all that they need.
 #[test]
+#[cfg_attr(miri, ignore = "miri has no time of a thread's own")]
 fn limit_waiting_commands_that_are_put_back_cost_no_search() {
     assert_proportional(|scale| {
         let (mut world, _) = World::connected();

@@ -5,7 +5,7 @@ use fastrand::Rng;
 use super::super::{reader, text, Body, Text, LARGE};
 
 /// So many bodies, or COMETD_BODIES; .ci/run has more.
-const BODIES: u64 = 20_000;
+const BODIES: u64 = if cfg!(miri) { 10 } else { 20_000 };
 
 /// What a body is made of.
 struct Author {
@@ -364,6 +364,7 @@ fn both_doors_find_the_same_and_refuse_the_same() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many bytes take too long")]
 fn both_doors_read_a_large_body_the_same() {
     let mut author = Author {
         random: Rng::with_seed(7),
@@ -385,6 +386,7 @@ fn both_doors_read_a_large_body_the_same() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many bytes take too long")]
 fn both_doors_read_each_beginning_of_a_body_the_same() {
     let text = r#"[{"channel":"/a","data":{"a":[1,-2.5e3,true,null,"\u00e9é"],"b":{}},"id":"1"} ,
         7,{"channel":"/meta/connect","successful":true,"advice":{"interval":0}}] "#;

@@ -276,6 +276,7 @@ fn dropping_the_newest_takes_what_fits_since_some_of_a_run_were_given_contract_8
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "miri has no poll")]
 fn the_descriptor_is_readable_in_a_run_exactly_while_something_is_left_of_it() {
     let queue = queue(Overflow::Block, 100, 100_000);
     queue.push_messages(&body(3, 0), 0, 3);
@@ -335,7 +336,7 @@ fn a_callback_that_follows_its_events_gets_each_with_its_ticket() {
 
 #[test]
 fn callbacks_that_come_and_go_and_polls_between_get_each_event_once_contract_1() {
-    const COUNT: u32 = 20_000;
+    const COUNT: u32 = if cfg!(miri) { 200 } else { 20_000 };
     let dispatcher = Arc::new(Dispatcher::start().unwrap());
     let queue = queue(Overflow::Block, 1_000_000, usize::MAX);
     let all = Arc::new(Mutex::new(Vec::new()));
@@ -408,7 +409,7 @@ fn callbacks_that_come_and_go_and_polls_between_get_each_event_once_contract_1()
 
 #[test]
 fn what_is_dropped_while_a_callback_goes_on_is_counted_where_it_is_missing_contract_8() {
-    const COUNT: u32 = 20_000;
+    const COUNT: u32 = if cfg!(miri) { 200 } else { 20_000 };
     let dispatcher = Arc::new(Dispatcher::start().unwrap());
     let body = body(COUNT as usize, 0);
     for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
