@@ -4,6 +4,7 @@
 #   make demo       live events in a C program, from the bundled demo server
 #   make check      a developer's loop: format, lint, unit tests; a minute after a build
 #   make test       all tests that need no other server
+#   make test-python  the package for Python; installs from PyPI
 #   make mutants    what no unit test notices: a sample, or FILE=src/bayeux/body.rs, or SHARD=1/8
 #   make sanitizers what they find in C programs, in the library and in its unit tests; an hour
 #   make bench      what it costs, beside what it could cost at best
@@ -124,6 +125,10 @@ check: prerequisites
 
 test: examples tools
 	@bash tests/run
+
+.PHONY: test-python
+test-python: lib
+	@bash bindings/python/test
 
 # Changes one place of the sources at a time, and runs the unit tests: each line
 # that says MISSED is a change that none of them has seen. Without FILE a sample of

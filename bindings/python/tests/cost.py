@@ -45,6 +45,8 @@ class Load:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, bufsize=1)
         self.got = 0
         self.begun = self.begun_here = 0.0
+        #: What the asking itself takes, which is not counted.
+        self.asking = 0.0
         #: What other threads than this one have taken.
         self.elsewhere = 0.0
 
@@ -54,7 +56,9 @@ class Load:
 
     def next(self) -> None:
         assert self.process.stdin
+        before = time.thread_time()
         self.process.stdin.write("\n")
+        self.asking += time.thread_time() - before
 
     def count(self, data: Dict[str, Any]) -> bool:
         """Whether that was the last."""
@@ -67,8 +71,8 @@ class Load:
         return False
 
     def stop(self) -> float:
-        here = (time.thread_time() - self.begun_here) / self.total * 1e6
-        cost = (cpu() - self.begun) / self.total * 1e6
+        here = (time.thread_time() - self.begun_here - self.asking) / self.total * 1e6
+        cost = (cpu() - self.begun - self.asking) / self.total * 1e6
         self.elsewhere = max(0.0, cost - here)
         assert self.process.stdin
         self.process.stdin.close()
