@@ -137,7 +137,7 @@ class SyncTest(unittest.TestCase):
                 yield
 
         for _ in use():
-            pass
+            self.assertTrue(library_threads())
         gc.collect()
         wait_for(lambda: descriptors() == before and not library_threads())
 
