@@ -5,7 +5,7 @@ use fastrand::Rng;
 use super::super::{reader, text, Body, Text, LARGE};
 
 /// So many bodies, or COMETD_BODIES; .ci/run has more.
-const BODIES: u64 = if cfg!(miri) { 10 } else { 20_000 };
+const BODIES: u64 = if cfg!(miri) { 20 } else { 20_000 };
 
 /// What a body is made of.
 struct Author {

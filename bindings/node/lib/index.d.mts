@@ -1,0 +1,3 @@
+export * from './index.js';
+import * as cometd from './index.js';
+export default cometd;

@@ -1,0 +1,4 @@
+import cometd from './index.js';
+
+export const { Client, CometDError, options, version } = cometd;
+export default cometd;
