@@ -3,7 +3,7 @@
 import json
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Union
 
-from ._cometd import ffi, lib
+from ._cometd import lib
 from .error import check, text
 
 #: Text, a number, a truth, several of these, or an object for an option that takes JSON.

@@ -1,7 +1,6 @@
 """A client for scripts and threads: calls wait for their outcome, `for` for the next message."""
 
 import json
-import os
 import threading
 import weakref
 from concurrent.futures import Future
