@@ -1,0 +1,303 @@
+"""What both clients have in common: the library's client, and its calls that wait for their outcome."""
+
+import atexit
+import json
+import logging
+import os
+import threading
+import weakref
+from collections import deque
+from contextlib import contextmanager
+from itertools import count
+from typing import Any, Callable, Deque, Dict, Generic, Iterator, List, Mapping, Optional, Protocol, Set, Tuple, TypeVar
+
+from ._cometd import ffi, lib
+from .constants import EventType, State, Status, named
+from .error import Error, check
+from .event import Event, Message
+from .options import Value, set_option
+
+log = logging.getLogger("cometd")
+
+#: So many events are read at once.
+BATCH = 256
+
+_OUTCOMES = frozenset(
+    (EventType.SUBSCRIBED, EventType.UNSUBSCRIBED, EventType.PUBLISHED, EventType.RESULT, EventType.ERROR)
+)
+
+# Room for a batch, of those that do not read at this moment.
+_rooms: List[Tuple[Any, Any]] = []
+
+
+@contextmanager
+def room() -> Iterator[Tuple[Any, Any]]:
+    try:
+        it = _rooms.pop()
+    except IndexError:
+        it = ffi.new("cometd_event *[]", BATCH), ffi.new("cometd_event_view[]", BATCH)
+    try:
+        yield it
+    finally:
+        _rooms.append(it)
+
+
+# What the library has a pointer to; cometd_python_free takes it out again.
+_kept: Set[Any] = set()
+
+
+def keep(it: object) -> Any:
+    pointer = ffi.new_handle(it)
+    _kept.add(pointer)
+    return pointer
+
+
+def drop(pointer: Any) -> None:
+    _kept.discard(pointer)
+
+
+@ffi.def_extern()
+def cometd_python_free(user: Any) -> None:
+    _kept.discard(user)
+
+
+class TokenProvider(Protocol):
+    def give(self, token: Any) -> None: ...
+
+
+# A token whose answer nobody gives is freed with its last reference, and has failed then.
+@ffi.def_extern(error=Status.CREDENTIALS)
+def cometd_python_token(user: Any, _reason: int, token: Any) -> int:
+    provider: TokenProvider = ffi.from_handle(user)
+    provider.give(ffi.gc(lib.cometd_token_retain(token), lib.cometd_token_free))
+    return 0
+
+
+@contextmanager
+def answering(token: Any) -> Iterator[Callable[[str], None]]:
+    """Where a token provider of the program's runs; what it raises is the answer as well."""
+
+    def answer(value: str) -> None:
+        status = lib.cometd_token_set_authorization(token, value.encode())
+        # The client may have gone on without it.
+        if status < 0 and status not in (Status.CLOSED, Status.FORKED, Status.TIMEOUT):
+            raise Error(status)
+
+    try:
+        yield answer
+    except BaseException as error:
+        why = f"{type(error).__name__}: {error}".replace("\0", " ")
+        lib.cometd_token_fail(token, why.encode(errors="replace"))
+        raise
+    finally:
+        ffi.release(token)
+
+
+class Outcome(Protocol):
+    """A future of asyncio or of concurrent.futures."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: Any) -> None: ...
+    def set_exception(self, exception: Any) -> None: ...
+
+
+Call = TypeVar("Call", bound=Outcome)
+
+
+class Handle(Generic[Call]):
+    """A client of the library."""
+
+    def __init__(
+        self,
+        url: str,
+        token_provider: Optional[TokenProvider],
+        on_event: Optional[Callable[[Event], None]],
+        options: Mapping[str, Value],
+    ) -> None:
+        self._process = os.getpid()
+        # Which calls into the library are under way; the last one frees a client that was closed meanwhile.
+        self._lock = threading.Lock()
+        self._users = 0
+        self._is_closed = False
+        self._on_event = on_event
+        self._messages: Deque[Message] = deque()
+        self._calls: Dict[int, Call] = {}
+        self._numbers = count(1)
+        self._fatal: Optional[Error] = None
+        self._has_ended = False
+        self._client: Any = self._build(url, token_provider, options)
+        self._free_by(lib.cometd_client_free, self._client)
+        _all.add(self)
+
+    def _free_by(self, function: Any, *arguments: Any) -> None:
+        self._free: "weakref.finalize[Any, Any]" = weakref.finalize(self, function, *arguments)
+        # See _close_all.
+        self._free.atexit = False  # type: ignore[misc]
+
+    @staticmethod
+    def _build(url: str, token_provider: Optional[TokenProvider], options: Mapping[str, Value]) -> Any:
+        out = ffi.new("cometd_client_builder **")
+        check(lib.cometd_client_builder_new, url.encode(), out)
+        builder = ffi.gc(out[0], lib.cometd_client_builder_free)
+        for name, value in options.items():
+            set_option(builder, name, value)
+        if token_provider:
+            user = keep(token_provider)
+            status = lib.cometd_client_builder_set_token_provider(
+                builder, lib.cometd_python_token, user, lib.cometd_python_free
+            )
+            if status < 0:
+                drop(user)
+                raise Error(status)
+        client = ffi.new("cometd_client **")
+        check(lib.cometd_client_builder_build, builder, client)
+        ffi.release(builder)
+        return client[0]
+
+    @contextmanager
+    def _using(self) -> Iterator[Any]:
+        """The library's client, which is not freed meanwhile."""
+        if self._process != os.getpid():
+            raise Error(Status.FORKED)
+        with self._lock:
+            if self._is_closed:
+                raise Error(Status.CLOSED)
+            self._users += 1
+        try:
+            yield self._client
+        finally:
+            with self._lock:
+                self._users -= 1
+                is_last = self._is_closed and not self._users
+            if is_last:
+                self._free()
+
+    def _close(self) -> bool:
+        """Frees the library's client, now or when the last call has returned. True when that has begun here."""
+        if self._process != os.getpid():
+            return False
+        with self._lock:
+            if self._is_closed:
+                return False
+            self._is_closed = True
+            is_unused = not self._users
+        if is_unused:
+            self._free()
+        return True
+
+    @property
+    def state(self) -> int:
+        """Where the client stands: one of State."""
+        try:
+            with self._using() as client:
+                return named(State, lib.cometd_client_state(client))
+        except Error:
+            return State.CLOSED
+
+    @property
+    def name(self) -> str:
+        """What the client is called in errors."""
+        with self._using() as client:
+            return str(ffi.string(lib.cometd_client_name(client)), "utf-8")
+
+    def set_authorization(self, value: str) -> None:
+        """Changes the Authorization header, "Bearer abc", from the next request on."""
+        with self._using() as client:
+            status = lib.cometd_client_set_authorization(client, value.encode())
+        if status < 0:
+            raise Error(status)
+
+    def statistics(self) -> Dict[str, Any]:
+        """What the client has done so far, in numbers."""
+        size = 4096
+        needed = ffi.new("size_t *")
+        while True:
+            buffer = ffi.new("char[]", size)
+            with self._using() as client:
+                status = lib.cometd_client_statistics(client, buffer, size, needed)
+            if status == Status.OUT_OF_RANGE and needed[0] > size:
+                size = needed[0] * 2
+                continue
+            if status < 0:
+                raise Error(status)
+            numbers: Dict[str, Any] = json.loads(ffi.string(buffer))
+            return numbers
+
+    def _call(self, call: Call, function: Any, *arguments: Any) -> Call:
+        """Makes a call whose outcome ends `call`: it is there before the event can be."""
+        number = next(self._numbers)
+        self._calls[number] = call
+        try:
+            with self._using() as client:
+                check(function, client, *arguments, ffi.cast("void *", number), ffi.NULL)
+        except BaseException:
+            self._calls.pop(number, None)
+            raise
+        return call
+
+    def _poll(self, client: Any, timeout_ms: int) -> None:
+        with room() as (events, views):
+            number = lib.cometd_python_poll(client, timeout_ms, events, views, BATCH)
+            try:
+                self._take(views, number)
+            finally:
+                lib.cometd_events_free(events, number)
+
+    def _take(self, views: Any, number: int) -> None:
+        """Puts what was read where it is waited for."""
+        message = int(EventType.MESSAGE)
+        append = self._messages.append
+        for index in range(number):
+            view = views[index]
+            if view.type == message:
+                append(Message(view))
+            else:
+                self._tell(view)
+
+    def _tell(self, view: Any) -> None:
+        event = Event(view)
+        number = int(ffi.cast("uintptr_t", view.opaque))
+        if number and event.type in _OUTCOMES and view.id:
+            call = self._calls.pop(number, None)
+            if call is not None:
+                if not call.done():
+                    if event.error:
+                        call.set_exception(event.error)
+                    else:
+                        call.set_result(Message(view) if event.type == EventType.RESULT else None)
+                return
+        if event.error and event.error.is_fatal:
+            self._fatal = event.error
+        if event.type == EventType.CLOSED:
+            self._end()
+        self._happened(event)
+        if self._on_event:
+            try:
+                self._on_event(event)
+            except Exception as error:
+                self._failed("on_event", error)
+
+    def _end(self) -> None:
+        """Nothing comes any more."""
+        self._has_ended = True
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            if not call.done():
+                call.set_exception(Error(Status.CLOSED))
+
+    def _happened(self, event: Event) -> None:
+        raise NotImplementedError
+
+    def _failed(self, what: str, error: Exception) -> None:
+        """An exception of the program's, in a function that was called here."""
+        log.error("%s has failed", what, exc_info=error)
+
+
+_all: "weakref.WeakSet[Handle[Any]]" = weakref.WeakSet()
+
+
+# Daemon threads still run, and may be inside the library: what they use is not freed.
+@atexit.register
+def _close_all() -> None:
+    for client in list(_all):
+        client._close()
