@@ -13,6 +13,7 @@ NOT_RUN=(
     "make|tests/scripts/demo.sh makes the library; the others are what runs the tests, or take long"
     "tests/run |it runs this"
     "bash tests/scripts/|tests/run runs them"
+    "bash bindings/|.ci/run does, with what they need of registries"
     "cargo |it runs tests"
     "COMETD_|it runs tests"
     "cc -static |tests/scripts/install.sh does it where the system has the archives"
