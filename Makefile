@@ -5,7 +5,7 @@
 #   make check      a developer's loop: format, lint, unit tests; a minute after a build
 #   make test       all tests that need no other server
 #   make mutants    what no unit test notices: a sample, or FILE=src/bayeux/body.rs, or SHARD=1/8
-#   make sanitizers what they find in C programs, in the library and in its unit tests; an hour
+#   make sanitizers what they find in C programs, in the library and in its unit tests; takes long
 #   make bench      what it costs, beside what it could cost at best
 #   make man        the man pages, in build/man
 #   make html       the manual as HTML, in build/html; needs doxygen
