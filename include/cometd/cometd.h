@@ -2829,6 +2829,19 @@ cometd_status cometd_client_set_replay_position(cometd_client *client,
 cometd_status cometd_receiver_new(cometd_client *client,
                                   cometd_receiver **out);
 
+/// Adds a receiver that sees the outcomes of calls alone, which wait there behind no message: the events that end a
+/// subscribe, unsubscribe, publish, remote call, flush or export, COMETD_EVENT_ROOM and COMETD_EVENT_CLOSED. All of them come
+/// to the other receivers as well, which have to be read all the same: while one of them is full with
+/// COMETD_OVERFLOW_BLOCK, nothing is sent.
+///
+/// `*out` receives the receiver.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` or `out` is NULL; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** the receiver is the caller's, to free with
+/// cometd_receiver_free. **Since** 0.1.
+cometd_status cometd_receiver_new_of_outcomes(cometd_client *client,
+                                              cometd_receiver **out);
+
 /// Frees a receiver. Functions that wait in it return COMETD_CLOSED. Its callback is not called any more,
 /// except that a call which is running ends.
 ///

@@ -1593,7 +1593,14 @@ public:
         const result<void> made = detail::done("receiver", cometd_receiver_new(of.get(), &raw));
         return made ? result<receiver>(receiver(raw)) : result<receiver>(made.error());
     }
+    /// One that sees the outcomes of calls alone.
+    [[nodiscard]] static result<receiver> try_of_outcomes(const client &of) {
+        cometd_receiver *raw = nullptr;
+        const result<void> made = detail::done("receiver", cometd_receiver_new_of_outcomes(of.get(), &raw));
+        return made ? result<receiver>(receiver(raw)) : result<receiver>(made.error());
+    }
 #if COMETD_EXCEPTIONS
+    [[nodiscard]] static receiver of_outcomes(const client &of) { return try_of_outcomes(of).value(); }
     explicit receiver(const client &of) : receiver(try_of(of).value()) {}
 #endif
 };

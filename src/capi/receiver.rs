@@ -59,6 +59,30 @@ pub unsafe extern "C" fn cometd_receiver_new(
     })
 }
 
+/// Adds a receiver that sees the outcomes of calls alone, which wait there behind no message: the events that end a
+/// subscribe, unsubscribe, publish, remote call, flush or export, COMETD_EVENT_ROOM and COMETD_EVENT_CLOSED. All of them come
+/// to the other receivers as well, which have to be read all the same: while one of them is full with
+/// COMETD_OVERFLOW_BLOCK, nothing is sent.
+///
+/// `*out` receives the receiver.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` or `out` is NULL; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** the receiver is the caller's, to free with
+/// cometd_receiver_free. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_receiver_new_of_outcomes(
+    client: *mut cometd_client,
+    out: *mut *mut cometd_receiver,
+) -> cometd_status {
+    write(out, std::ptr::null_mut());
+    call_plain(|| {
+        let out = required("out", out)?;
+        let receiver = unsafe { cometd_client::get(client) }?.add_receiver_of_outcomes();
+        write(out, Box::into_raw(Box::new(cometd_receiver { receiver })));
+        Ok(COMETD_OK)
+    })
+}
+
 /// Frees a receiver. Functions that wait in it return COMETD_CLOSED. Its callback is not called any more,
 /// except that a call which is running ends.
 ///

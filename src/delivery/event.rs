@@ -165,6 +165,11 @@ impl Notice {
         }
     }
 
+    /// Whether it is for receivers of outcomes alone, too.
+    pub(super) fn is_for_outcomes(&self) -> bool {
+        self.is_outcome() || matches!(self, Self::Room | Self::Closed)
+    }
+
     pub(super) fn is_failed_publish(&self) -> bool {
         matches!(self, Self::Error { id, error, .. } if *id != 0 && error.phase == Phase::Publish)
     }

@@ -79,8 +79,22 @@ impl Hub {
         self.add_tracked(None)
     }
 
+    /// One that sees the outcomes of calls alone: they wait behind no message.
+    pub fn add_of_outcomes(&self) -> Arc<Queue> {
+        let queue = self.queue(None);
+        queue.take_outcomes_alone();
+        self.join(queue)
+    }
+
     pub fn add_tracked(&self, tracker: Option<Arc<Tracker>>) -> Arc<Queue> {
-        let queue = Queue::of(self.name.clone(), self.limits, self.room.clone(), tracker);
+        self.join(self.queue(tracker))
+    }
+
+    fn queue(&self, tracker: Option<Arc<Tracker>>) -> Arc<Queue> {
+        Queue::of(self.name.clone(), self.limits, self.room.clone(), tracker)
+    }
+
+    fn join(&self, queue: Arc<Queue>) -> Arc<Queue> {
         let mut state = lock(&self.state);
         if state.closed {
             queue.end();

@@ -288,6 +288,31 @@ TEST(a_late_receiver_sees_what_comes_from_then_on)
     server_stop(server);
 }
 
+TEST(a_receiver_of_outcomes_has_no_messages)
+{
+    peer *peer = peer_start(bayeux);
+    cometd_client *client = client_connected(peer_url(peer));
+    cometd_receiver *receiver;
+    CHECK_OK(cometd_receiver_new_of_outcomes(client, &receiver));
+    peer_push(peer, "{\"channel\":\"/a\",\"data\":1},{\"channel\":\"/a\",\"data\":2}");
+    cometd_event_free(wait_event(client, COMETD_EVENT_MESSAGE, "/a", 0));
+    uint64_t id = publish(client, "/a", "1");
+    cometd_event *event;
+    CHECK_OK(cometd_receiver_poll(receiver, limit_ms(), &event));
+    CHECK_INT(cometd_event_type(event), ==, COMETD_EVENT_PUBLISHED);
+    CHECK_INT(cometd_event_id(event), ==, id);
+    cometd_event_free(event);
+    CHECK_OK(cometd_client_disconnect(client, limit_ms(), NULL));
+    CHECK_OK(cometd_receiver_poll(receiver, limit_ms(), &event));
+    CHECK_INT(cometd_event_type(event), ==, COMETD_EVENT_CLOSED);
+    cometd_event_free(event);
+    CHECK_STATUS(cometd_receiver_poll(receiver, -1, &event), COMETD_CLOSED);
+    free(drain(client));
+    cometd_receiver_free(receiver);
+    cometd_client_free(client);
+    peer_stop(peer);
+}
+
 TEST(a_client_without_a_receiver_of_its_own)
 {
     server *server = server_start(NULL);

@@ -62,6 +62,7 @@ static void use_old_handles(void *argument)
     CHECK_STATUS(cometd_client_set_events_callback(old->client, NULL, NULL, NULL), COMETD_E_FORKED);
     CHECK_STATUS(cometd_client_set_wake(old->client, NULL, NULL, NULL), COMETD_E_FORKED);
     CHECK_STATUS(cometd_receiver_new(old->client, &receiver), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_receiver_new_of_outcomes(old->client, &receiver), COMETD_E_FORKED);
     CHECK(receiver == NULL);
     CHECK_STATUS(cometd_receiver_poll(old->receiver, -1, &event), COMETD_E_FORKED);
     CHECK_INT(cometd_receiver_poll_many(old->receiver, -1, events, 2), ==, 0);

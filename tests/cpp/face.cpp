@@ -550,9 +550,12 @@ static void flushes() {
     assert(client.try_flush(0s).status() == cometd::status::invalid_state);
     client.connect();
     assert(client.flush(30s) == cometd::status::ok);
+    cometd::receiver outcomes = cometd::receiver::of_outcomes(client);
     const std::uint64_t id = client.start_flush(&client);
     cometd::event event = next(client, cometd::event_type::flushed);
     assert(event.id() == id && event.opaque() == &client && !event.error());
+    event = next(outcomes, cometd::event_type::flushed);
+    assert(event.id() == id && event.ends_call());
     client.disconnect_within(10s);
     event = next(client, cometd::event_type::closed);
     client.abort();
