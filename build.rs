@@ -218,7 +218,7 @@ fn arrange(header: &str) -> String {
                 .sum();
             let (comment, declaration) = item.split_at(declaration);
             let declaration = match declaration {
-                "typedef int cometd_fd;" => DESCRIPTOR.to_string(),
+                "typedef RawDescriptor cometd_fd;" => DESCRIPTOR.to_string(),
                 // With a tag, it can be declared before.
                 other => other.replace(
                     "typedef struct {",

@@ -1,6 +1,6 @@
 //! The events of a client's own receiver.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 use std::sync::Arc;
 
 use super::boundary::{act, required, write};
@@ -12,10 +12,11 @@ use super::reading::{clear, poll, poll_many, set_callback, set_events_callback, 
 use super::status::cometd_status;
 use crate::delivery::Queue;
 use crate::error::{Error, ErrorKind};
+use crate::platform::{RawDescriptor, NO_DESCRIPTOR};
 
 /// A descriptor that the system can wait for: on Windows what a HANDLE or a SOCKET is there, elsewhere a file descriptor.
 /// Where there is none it is -1.
-pub type cometd_fd = c_int;
+pub type cometd_fd = RawDescriptor;
 
 /// The queue of the client's own receiver.
 unsafe fn own_queue(client: *const cometd_client) -> Result<Arc<Queue>, Error> {
@@ -98,9 +99,9 @@ pub unsafe extern "C" fn cometd_client_poll_many(
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_fd(client: *mut cometd_client) -> cometd_fd {
-    act(-1, || match unsafe { own_queue(client) } {
-        Ok(queue) => queue.fd().unwrap_or(-1),
-        Err(_) => -1,
+    act(NO_DESCRIPTOR, || match unsafe { own_queue(client) } {
+        Ok(queue) => queue.fd().unwrap_or(NO_DESCRIPTOR),
+        Err(_) => NO_DESCRIPTOR,
     })
 }
 

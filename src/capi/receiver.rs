@@ -14,6 +14,7 @@ use super::status::{cometd_status, COMETD_OK};
 use crate::client::Receiver;
 use crate::delivery::Queue;
 use crate::error::Error;
+use crate::platform::NO_DESCRIPTOR;
 
 /// A further receiver: it sees every event of its client from its making on, in a queue of its own.
 pub struct cometd_receiver {
@@ -143,9 +144,11 @@ pub unsafe extern "C" fn cometd_receiver_poll_many(
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_receiver_fd(receiver: *mut cometd_receiver) -> cometd_fd {
-    act(-1, || match unsafe { cometd_receiver::queue(receiver) } {
-        Ok(queue) => queue.fd().unwrap_or(-1),
-        Err(_) => -1,
+    act(NO_DESCRIPTOR, || {
+        match unsafe { cometd_receiver::queue(receiver) } {
+            Ok(queue) => queue.fd().unwrap_or(NO_DESCRIPTOR),
+            Err(_) => NO_DESCRIPTOR,
+        }
     })
 }
 
