@@ -56,6 +56,19 @@ case_dropped_beyond_the_limit() {
     outage 45 20
 }
 
+# Longer than the server keeps a session, 15 s.
+case_dropped_and_forgotten() {
+    start_server s --timeout-ms 60000 --max-interval-ms 15000
+    start_client 10.231.1.2
+    await_ticks
+    cut
+    noticed_within 35
+    lasts 60
+    mend
+    back_within 20 "$mended"
+    complete 1
+}
+
 case_dropped_to_the_server() {
     start_server s --timeout-ms 60000
     start_client 10.231.1.2
@@ -180,6 +193,24 @@ case_dns_silent() {
     complete 0
 }
 
+# A resolver that falls silent, and a connection that breaks meanwhile.
+case_dns_falls_silent() {
+    resolver
+    start_server s --timeout-ms 60000
+    start_client server.test
+    await_ticks
+    in_space r iptables -I INPUT -p udp --dport 53 -j DROP
+    in_space r iptables -I FORWARD -p tcp -j REJECT --reject-with tcp-reset
+    broken=$(now)
+    noticed_within 20
+    await 20 "$broken" "ERROR COMETD_E_DNS"
+    lasts 40
+    mend
+    in_space r iptables -F INPUT
+    back_within 25 "$mended"
+    complete 0
+}
+
 # A name that leads to a silent host, then to another.
 case_dns_changes() {
     configure c hosts <<<"10.231.1.99 server.test"
@@ -241,6 +272,7 @@ case_ipv6_silent() {
 }
 
 case_ipv4_silent() {
+    [ -e /etc/gai.conf ] || fail "missing: /etc/gai.conf, for which the namespace has its own"
     configure c gai.conf <<<"precedence ::ffff:0:0/96 100"
     silent_family iptables
 }
