@@ -107,6 +107,7 @@ fn main() {
         "version",
         "status",
         "error",
+        "error_view",
         "host",
         "builder",
         "urls",

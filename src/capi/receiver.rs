@@ -9,7 +9,9 @@ use super::client::cometd_client;
 use super::event::{cometd_event, cometd_event_fn, cometd_events_fn, cometd_wake_fn};
 use super::host::cometd_free_fn;
 use super::own_receiver::cometd_fd;
-use super::reading::{clear, poll, poll_many, set_callback, set_events_callback, set_wake};
+use super::reading::{
+    clear, poll, poll_events, poll_many, set_callback, set_events_callback, set_wake,
+};
 use super::status::{cometd_status, COMETD_OK};
 use crate::client::Receiver;
 use crate::delivery::Queue;
@@ -131,6 +133,34 @@ pub unsafe extern "C" fn cometd_receiver_poll_many(
             Ok(queue) => unsafe { poll_many(&queue, timeout_ms, out, cap) },
             Err(_) => unsafe { clear(out, cap) },
         }
+    })
+}
+
+/// Takes up to `cap` events at once as cometd_receiver_poll_many does, and says why there are none.
+///
+/// `out` has room for `cap` events, at least one; the first ones receive the events in their order, the rest
+/// is set to NULL. `*count` receives how many there are. cometd_events_look reads them, cometd_events_free frees them.
+///
+/// **Returns** COMETD_OK: there is at least one; COMETD_NONE: none came in time; COMETD_CLOSED: none comes any more,
+/// COMETD_EVENT_CLOSED was the last one; COMETD_E_INVALID_ARGUMENT: `receiver`, `out` or `count` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `timeout_ms` is less than -1, or `cap` is 0; COMETD_E_INVALID_STATE: a callback is
+/// installed; COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0 inside a
+/// callback; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds, until there is one; 0 does not
+/// wait, -1 waits without limit. **Ownership** the events are the caller's, each to free with
+/// cometd_event_free. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_receiver_poll_events(
+    receiver: *mut cometd_receiver,
+    timeout_ms: i32,
+    out: *mut *mut cometd_event,
+    cap: usize,
+    count: *mut usize,
+) -> cometd_status {
+    write(count, 0);
+    call_plain(|| unsafe {
+        let queue = cometd_receiver::queue(receiver);
+        poll_events(queue, timeout_ms, out, cap, count)
     })
 }
 
