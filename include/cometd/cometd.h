@@ -95,6 +95,18 @@
 /// The version of this header: major, minor and patch in a byte each.
 #define COMETD_VERSION 256u
 
+/// TLS 1.0, of 1999.
+#define COMETD_TLS_1_0 10
+
+/// TLS 1.1, of 2006.
+#define COMETD_TLS_1_1 11
+
+/// TLS 1.2, of 2008.
+#define COMETD_TLS_1_2 12
+
+/// TLS 1.3, of 2018.
+#define COMETD_TLS_1_3 13
+
 /// No log lines. The default.
 #define COMETD_LOG_OFF 0
 
@@ -1422,6 +1434,18 @@ cometd_status cometd_client_builder_set_certificate_authorities(cometd_client_bu
 /// **Threads** one at a time. **Blocks** never. **Since** 0.1.
 cometd_status cometd_client_builder_set_insecure(cometd_client_builder *builder,
                                                  bool enabled);
+
+/// Sets the least version of TLS that is spoken. A server that speaks only older ones is refused with COMETD_E_TLS, and an
+/// error that says so.
+///
+/// `version` is COMETD_TLS_1_2 (the default), COMETD_TLS_1_3, COMETD_TLS_1_1 or COMETD_TLS_1_0. The two last are broken,
+/// and the system's OpenSSL mostly does not speak them, whatever is set here: OpenSSL 3 does at security level 0 alone, by
+/// "CipherString = DEFAULT@SECLEVEL=0" in its openssl.cnf.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; COMETD_E_OUT_OF_RANGE: `version` is none of these.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_minimum_tls_version(cometd_client_builder *builder,
+                                                            int32_t version);
 
 /// Sets the certificate that is shown to https servers that ask for one, and its private key.
 ///

@@ -3,9 +3,10 @@
 use std::ffi::c_char;
 
 use super::boundary::bytes;
-use super::builder::{cometd_client_builder, set, set_text};
+use super::builder::{cometd_client_builder, set, set_choice, set_text};
 use super::status::cometd_status;
 use crate::client::Builder;
+use crate::transport::tls::Version;
 
 /// Sets the proxy that all requests go through, whatever the environment says.
 ///
@@ -77,6 +78,47 @@ pub unsafe extern "C" fn cometd_client_builder_set_insecure(
             it.set_insecure(enabled);
             Ok(())
         })
+    }
+}
+
+/// TLS 1.0, of 1999.
+pub const COMETD_TLS_1_0: i32 = 10;
+/// TLS 1.1, of 2006.
+pub const COMETD_TLS_1_1: i32 = 11;
+/// TLS 1.2, of 2008.
+pub const COMETD_TLS_1_2: i32 = 12;
+/// TLS 1.3, of 2018.
+pub const COMETD_TLS_1_3: i32 = 13;
+
+/// Sets the least version of TLS that is spoken. A server that speaks only older ones is refused with COMETD_E_TLS, and an
+/// error that says so.
+///
+/// `version` is COMETD_TLS_1_2 (the default), COMETD_TLS_1_3, COMETD_TLS_1_1 or COMETD_TLS_1_0. The two last are broken,
+/// and the system's OpenSSL mostly does not speak them, whatever is set here: OpenSSL 3 does at security level 0 alone, by
+/// "CipherString = DEFAULT@SECLEVEL=0" in its openssl.cnf.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; COMETD_E_OUT_OF_RANGE: `version` is none of these.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_builder_set_minimum_tls_version(
+    builder: *mut cometd_client_builder,
+    version: i32,
+) -> cometd_status {
+    let choices = [
+        (COMETD_TLS_1_0, Version::Tls10),
+        (COMETD_TLS_1_1, Version::Tls11),
+        (COMETD_TLS_1_2, Version::Tls12),
+        (COMETD_TLS_1_3, Version::Tls13),
+    ];
+    unsafe {
+        set_choice(
+            "set_minimum_tls_version",
+            builder,
+            "version",
+            version,
+            choices,
+            Builder::set_minimum_tls_version,
+        )
     }
 }
 

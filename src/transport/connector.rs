@@ -12,7 +12,7 @@ use tokio_native_tls::TlsConnector;
 use super::failures::ConnectFailure;
 use super::proxy::{Proxies, Proxy};
 use super::sockets::{self, Deadline, Place, Tcp};
-use super::tls::{handshake_failed, Tls};
+use super::tls::Tls;
 use super::watched::Watched;
 use crate::error::{Error, ErrorKind};
 use crate::runtime::lock;
@@ -77,6 +77,7 @@ impl Connector {
         let tls = is_https.then(|| self.https()).transpose();
         let tls = tls.map_err(failed)?;
         let deadline = Deadline::after(self.limit);
+        let tls = tls.map(|it| (it, &self.tls));
         attempt(uri, proxy.map(|it| &**it), tunnel, tls, deadline).await
     }
 }
@@ -87,7 +88,7 @@ async fn attempt(
     uri: &Uri,
     proxy: Option<&Proxy>,
     tunnel: bool,
-    tls: Option<TlsConnector>,
+    tls: Option<(TlsConnector, &Tls)>,
     deadline: Deadline,
 ) -> Result<Watched<Stream>, ConnectFailure> {
     let server = Place::new(uri);
@@ -98,19 +99,19 @@ async fn attempt(
             connecting.await?
         }
     };
-    let Some(tls) = tls else {
+    let Some((connector, tls)) = tls else {
         return Ok(Watched::new(
             MaybeHttpsStream::Http(stream),
             proxy.is_some() && !tunnel,
         ));
     };
-    let shaking_hands = tls.connect(server.host(), TokioIo::new(stream));
+    let shaking_hands = connector.connect(server.host(), TokioIo::new(stream));
     match deadline.within(shaking_hands).await {
         Some(Ok(stream)) => Ok(Watched::new(
             MaybeHttpsStream::Https(TokioIo::new(stream)),
             false,
         )),
-        Some(Err(error)) => Err(handshake_failed(&server.name, &error)),
+        Some(Err(error)) => Err(tls.handshake_failed(&server.name, &error)),
         // Whatever keeps the server from answering, it is not its certificate.
         None => Err(ConnectFailure::new(
             ErrorKind::Timeout,

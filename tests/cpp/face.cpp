@@ -76,6 +76,8 @@ static void proxies_and_certificates_are_checked_at_once() {
         assert(refusal(builder.certificate_authorities(pem, true)) == cometd::status::invalid_argument);
         assert(refusal(builder.client_certificate(pem, pem)) == cometd::status::invalid_argument);
     }
+    assert(refusal(builder.minimum_tls_version(cometd::tls_version(3))) == cometd::status::out_of_range);
+    builder.minimum_tls_version(cometd::tls_version::v1_3);
     // One that succeeds later is forgotten, another one is not.
     builder.proxy("x").timeout(-1ms).proxy("");
     assert(refusal(builder) == cometd::status::out_of_range);
