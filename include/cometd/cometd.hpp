@@ -2017,8 +2017,8 @@ public:
         return done("timestamp", cometd_client_builder_set_timestamp(get(), static_cast<std::int32_t>(format)));
     }
     builder &&timestamp(cometd::timestamp format) && { return std::move(timestamp(format)); }
-    /// "http://user:password@host:port"; "" is no proxy at all. Without a call the environment
-    /// decides, as it does for curl.
+    /// "http://user:password@host:port", or https, socks5h, socks5; "" is no proxy at all. Without a
+    /// call the environment decides, as it does for curl.
     builder &proxy(const argument &url) & { return text("proxy", cometd_client_builder_set_proxy, url); }
     builder &&proxy(const argument &url) && { return std::move(proxy(url)); }
     /// PEM; trusted beside what the system trusts, or alone.

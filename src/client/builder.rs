@@ -41,7 +41,7 @@ use crate::transport::endpoints::{self, Append, BasePaths, Endpoints};
 use crate::transport::headers::{self, Headers};
 use crate::transport::http::{LongPolling, Settings};
 use crate::transport::leniencies::Leniencies;
-use crate::transport::proxy::Choice;
+use crate::transport::proxies::Choice;
 use crate::transport::secrets::Secrets;
 use crate::transport::tls::Tls;
 use refused::Refused;

@@ -54,16 +54,24 @@ struct Wanted {
     /// Reading the system's trust store costs a megabyte and some milliseconds,
     /// so the clients of one builder share it.
     made: Arc<PerProcess<Result<TlsConnector, String>>>,
+    /// Without the identity.
+    made_for_proxies: Arc<PerProcess<Result<TlsConnector, String>>>,
 }
 
 impl Tls {
+    fn change(&mut self) -> &mut Wanted {
+        let wanted = Arc::make_mut(&mut self.0);
+        wanted.made = Arc::default();
+        wanted.made_for_proxies = Arc::default();
+        wanted
+    }
+
     /// Authorities as PEM, to be trusted with those of the system or alone.
     pub fn set_authorities(&mut self, pem: &[u8], with_system: bool) -> Result<(), Error> {
         let authorities = certificates("pem", pem)?;
-        let wanted = Arc::make_mut(&mut self.0);
+        let wanted = self.change();
         wanted.authorities = authorities;
         wanted.only_these = !with_system;
-        wanted.made = Arc::default();
         Ok(())
     }
 
@@ -102,24 +110,21 @@ impl Tls {
             let why = told(&error);
             return refuse(format!("does not go with pem_chain: {why}"));
         }
-        let wanted = Arc::make_mut(&mut self.0);
+        let wanted = self.change();
         wanted.identity = Some(identity);
-        wanted.made = Arc::default();
         Ok(())
     }
 
     /// No certificate of a server is looked at.
     pub fn set_insecure(&mut self, insecure: bool) {
-        let wanted = Arc::make_mut(&mut self.0);
+        let wanted = self.change();
         wanted.insecure = insecure;
-        wanted.made = Arc::default();
     }
 
     /// Who speaks less is refused.
     pub fn set_minimum(&mut self, version: Version) {
-        let wanted = Arc::make_mut(&mut self.0);
+        let wanted = self.change();
         wanted.minimum = version;
-        wanted.made = Arc::default();
     }
 
     pub fn is_insecure(&self) -> bool {
@@ -127,15 +132,31 @@ impl Tls {
     }
 
     pub fn connector(&self) -> Result<TlsConnector, Error> {
+        self.made(self.0.identity.as_ref(), &self.0.made)
+    }
+
+    /// The same for proxies, which are not told who the client is.
+    pub fn connector_to_proxies(&self) -> Result<TlsConnector, Error> {
+        match self.0.identity {
+            None => self.connector(),
+            Some(_) => self.made(None, &self.0.made_for_proxies),
+        }
+    }
+
+    fn made(
+        &self,
+        identity: Option<&Identity>,
+        made: &PerProcess<Result<TlsConnector, String>>,
+    ) -> Result<TlsConnector, Error> {
         static PLAIN: PerProcess<Result<TlsConnector, String>> = PerProcess::new();
         let wanted = &self.0;
         let is_plain = wanted.authorities.is_empty()
-            && wanted.identity.is_none()
+            && identity.is_none()
             && wanted.minimum == Version::default()
             && !wanted.insecure;
-        let made = if is_plain { &PLAIN } else { &*self.0.made };
+        let made = if is_plain { &PLAIN } else { made };
         let make = || {
-            let made = exit::inside(|| self.make().map_err(|error| told(&error)));
+            let made = exit::inside(|| self.make(identity).map_err(|error| told(&error)));
             exit::watch_openssl();
             made.unwrap_or_else(|| Err("the process ends".to_owned()))
         };
@@ -177,7 +198,7 @@ impl Tls {
         ConnectFailure::new(ErrorKind::Tls, format!("tls with {server}: {why}"))
     }
 
-    fn make(&self) -> Result<TlsConnector, native_tls::Error> {
+    fn make(&self, identity: Option<&Identity>) -> Result<TlsConnector, native_tls::Error> {
         let mut builder = TlsConnector::builder();
         builder
             .min_protocol_version(Some(self.0.minimum.protocol()))
@@ -187,7 +208,7 @@ impl Tls {
         for authority in &self.0.authorities {
             builder.add_root_certificate(authority.clone());
         }
-        if let Some(identity) = &self.0.identity {
+        if let Some(identity) = identity {
             builder.identity(identity.clone());
         }
         builder.build()

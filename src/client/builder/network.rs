@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Builder;
 use crate::error::Error;
-use crate::transport::proxy::{Choice, Proxy};
+use crate::transport::proxies::Choice;
+use crate::transport::proxy::Proxy;
 use crate::transport::tls::Version;
 
 impl Builder {
