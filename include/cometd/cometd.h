@@ -48,6 +48,10 @@
  * - The end of the process: it may come at any moment, with clients alive. The
  *   library installs no exit handler. If OpenSSL does, because the program has
  *   initialised it, the library's threads stand still from then on.
+ * - Windows: functions are cdecl, which is what C compilers call by themselves, and need no
+ *   __declspec(dllimport). There is no fork and no pthread_cancel. A descriptor is a
+ *   SOCKET (cometd_fd). Once it has started a thread the DLL stays loaded. TLS is
+ *   SChannel, which trusts whom Windows trusts.
  * - Versions: a program works with every library that has the SONAME it was linked
  *   with, libcometd.so.0, and is not older than its header. Before 1.0 a minor
  *   version may change the interface; then the SONAME changes with it. From 1.0 on
@@ -582,8 +586,10 @@ typedef cometd_status (*cometd_request_fn)(void *user, cometd_request *request);
 /// @ingroup cometd_client
 typedef int32_t cometd_state;
 
-/// A descriptor that the system can wait for: on Windows what a HANDLE or a SOCKET is there, elsewhere a file descriptor.
-/// Where there is none it is -1.
+/// What the system can wait for: a file descriptor; on Windows a SOCKET that does not block, for select, WSAPoll and the
+/// event loops that take one, as libuv does with uv_poll_init_socket. WSAEventSelect with FD_READ makes an event of it
+/// for WaitForMultipleObjects: it is set once when there is something, and again only after all has been taken.
+/// Where there is none it is -1, which is INVALID_SOCKET.
 /// @ingroup cometd_receiver
 #ifdef _WIN32
 typedef uintptr_t cometd_fd;
@@ -2674,8 +2680,8 @@ cometd_status cometd_client_poll_events(cometd_client *client,
                                         size_t cap,
                                         size_t *count);
 
-/// A file descriptor that is readable exactly while cometd_client_poll(…, 0, …) has an event
-/// to give. For poll(2), select(2), epoll (level-triggered) and event loops built on them.
+/// A descriptor that is readable exactly while cometd_client_poll(…, 0, …) has an event
+/// to give. For poll(2), select(2), epoll (level-triggered), WSAPoll and event loops built on them.
 ///
 /// It is only watched: never read, written or closed by the host. It stays the same as long as
 /// the client lives.
@@ -2842,8 +2848,8 @@ cometd_status cometd_receiver_poll_events(cometd_receiver *receiver,
                                           size_t cap,
                                           size_t *count);
 
-/// A file descriptor that is readable exactly while cometd_receiver_poll(…, 0, …) has an event
-/// to give. For poll(2), select(2), epoll (level-triggered) and event loops built on them.
+/// A descriptor that is readable exactly while cometd_receiver_poll(…, 0, …) has an event
+/// to give. For poll(2), select(2), epoll (level-triggered), WSAPoll and event loops built on them.
 ///
 /// It is only watched: never read, written or closed by the host. It stays the same as long as
 /// the receiver lives.

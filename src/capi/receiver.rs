@@ -164,8 +164,8 @@ pub unsafe extern "C" fn cometd_receiver_poll_events(
     })
 }
 
-/// A file descriptor that is readable exactly while cometd_receiver_poll(…, 0, …) has an event
-/// to give. For poll(2), select(2), epoll (level-triggered) and event loops built on them.
+/// A descriptor that is readable exactly while cometd_receiver_poll(…, 0, …) has an event
+/// to give. For poll(2), select(2), epoll (level-triggered), WSAPoll and event loops built on them.
 ///
 /// It is only watched: never read, written or closed by the host. It stays the same as long as
 /// the receiver lives.
