@@ -2,7 +2,7 @@
 set -euo pipefail
 export LC_ALL=C CARGO_INCREMENTAL=0
 # They show that it works there, not how fast; and are built in half the time.
-export CARGO_PROFILE_TESTING_OPT_LEVEL=1 CARGO_PROFILE_TESTING_DEBUG=0
+export CARGO_PROFILE_TESTING_OPT_LEVEL=1 CARGO_PROFILE_TESTING_DEBUG=${CARGO_PROFILE_TESTING_DEBUG:-0}
 PLATFORM=$(basename "$0")
 passed=0 failed=0
 
