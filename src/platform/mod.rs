@@ -13,6 +13,7 @@
 mod clock;
 mod descriptor;
 mod exit;
+mod loaded;
 mod process;
 mod sockets;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod unwind;
 pub use clock::since_start;
 pub use descriptor::{Descriptor, RawDescriptor, NO_DESCRIPTOR};
 pub use exit::before_openssl_ends;
+pub use loaded::stay_loaded;
 pub use process::{end_at_once, Identity};
 pub use sockets::{is_exhausted, resolver_gave_no_answer, set_unacknowledged_limit};
 pub use threads::{SignalsBlocked, Uncancelled};

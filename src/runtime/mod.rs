@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use crate::aside::Aside;
-use crate::platform::{end_at_once, SignalsBlocked, Uncancelled};
+use crate::platform::{end_at_once, stay_loaded, SignalsBlocked, Uncancelled};
 pub use process::{PerProcess, Process};
 
 /// Locks; a panic of another thread does not make the data unusable here, for
@@ -174,6 +174,7 @@ pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()>
 }
 
 fn spawn_joinable(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    stay_loaded();
     let _blocked = SignalsBlocked::from_here();
     let body = || {
         // Only code of the host's can know of this thread.

@@ -76,6 +76,7 @@ fn in_words(time: Duration) -> String {
 pub struct Place {
     uri: Uri,
     host: String,
+    port: u16,
     /// Host and port, as they are told.
     pub name: String,
 }
@@ -90,6 +91,7 @@ impl Place {
         Self {
             name: format!("{host}:{port}"),
             host: host.trim_matches(['[', ']']).to_owned(),
+            port,
             uri: uri.clone(),
         }
     }
@@ -99,26 +101,33 @@ impl Place {
         &self.host
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     fn failed(&self, kind: ErrorKind, step: &str, why: &str) -> ConnectFailure {
         ConnectFailure::new(kind, format!("{step} {}: {why}", self.name))
     }
 }
 
+/// What the host's name stands for.
+pub async fn addresses(place: &Place, deadline: Deadline) -> Result<Vec<IpAddr>, ConnectFailure> {
+    if let Ok(address) = place.host.parse() {
+        return Ok(vec![address]);
+    }
+    let looked_up = deadline.within(look_up(place)).await;
+    looked_up.unwrap_or_else(|| {
+        let failure = place.failed(ErrorKind::Dns, "dns lookup for", &deadline.words());
+        Err(ConnectFailure {
+            temporary: true,
+            ..failure
+        })
+    })
+}
+
 /// Makes a TCP connection.
 pub async fn connect(place: &Place, deadline: Deadline) -> Result<Tcp, ConnectFailure> {
-    let addresses = match place.host.parse::<IpAddr>() {
-        Ok(address) => vec![address],
-        Err(_) => {
-            let looked_up = deadline.within(look_up(place)).await;
-            looked_up.unwrap_or_else(|| {
-                let failure = place.failed(ErrorKind::Dns, "dns lookup for", &deadline.words());
-                Err(ConnectFailure {
-                    temporary: true,
-                    ..failure
-                })
-            })?
-        }
-    };
+    let addresses = addresses(place, deadline).await?;
     let attempts = by_turns(addresses)
         .into_iter()
         .map(|address| connector(address).call(place.uri.clone()));
