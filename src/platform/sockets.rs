@@ -6,23 +6,25 @@ use std::time::Duration;
 use hyper_util::client::legacy::connect::HttpConnector;
 
 /// Whether this process or its system has no more of something.
+#[cfg(unix)]
 pub fn is_exhausted(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    return matches!(
+    matches!(
         error.raw_os_error(),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
-    );
-    #[cfg(windows)]
-    {
-        const ERROR_TOO_MANY_OPEN_FILES: i32 = 4;
-        const ERROR_NOT_ENOUGH_MEMORY: i32 = 8;
-        const WSAEMFILE: i32 = 10_024;
-        const WSAENOBUFS: i32 = 10_055;
-        return matches!(
-            error.raw_os_error(),
-            Some(ERROR_TOO_MANY_OPEN_FILES | ERROR_NOT_ENOUGH_MEMORY | WSAEMFILE | WSAENOBUFS)
-        );
-    }
+    )
+}
+
+/// Whether this process or its system has no more of something.
+#[cfg(windows)]
+pub fn is_exhausted(error: &io::Error) -> bool {
+    const ERROR_TOO_MANY_OPEN_FILES: i32 = 4;
+    const ERROR_NOT_ENOUGH_MEMORY: i32 = 8;
+    const WSAEMFILE: i32 = 10_024;
+    const WSAENOBUFS: i32 = 10_055;
+    matches!(
+        error.raw_os_error(),
+        Some(ERROR_TOO_MANY_OPEN_FILES | ERROR_NOT_ENOUGH_MEMORY | WSAEMFILE | WSAENOBUFS)
+    )
 }
 
 /// Whether a name could not be looked up, rather than that there is none. The

@@ -1,5 +1,6 @@
 //! Whom https trusts, and who the client says it is.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use native_tls::{Certificate, Identity, Protocol, TlsConnector};
@@ -78,6 +79,7 @@ impl Tls {
     /// The client's own certificate, those that lead from it to an authority,
     /// and its private key.
     pub fn set_identity(&mut self, chain_pem: &[u8], key: &[u8]) -> Result<(), Error> {
+        let chain_pem = &*as_text(chain_pem);
         certificates("pem_chain", chain_pem)?;
         let refuse = |why: String| Err(refusal("pem_key", &why));
         let begin = |what: &str| {
@@ -219,9 +221,18 @@ fn refusal(what: &str, why: &str) -> Error {
     Error::call(ErrorKind::InvalidArgument, format!("{what}: {why}"))
 }
 
+/// What stands between the blocks is no part of them, and in whatever encoding; but the
+/// reader that SChannel has panics at what is not UTF-8.
+fn as_text(pem: &[u8]) -> Cow<'_, [u8]> {
+    match String::from_utf8_lossy(pem) {
+        Cow::Borrowed(_) => Cow::Borrowed(pem),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
 /// At least one certificate.
 fn certificates(what: &str, pem: &[u8]) -> Result<Vec<Certificate>, Error> {
-    match Certificate::stack_from_pem(pem) {
+    match Certificate::stack_from_pem(&as_text(pem)) {
         Ok(certificates) if certificates.is_empty() => {
             Err(refusal(what, "holds no certificate as PEM"))
         }

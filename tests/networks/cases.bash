@@ -193,6 +193,21 @@ case_dns_changes() {
     complete 0
 }
 
+# A name of three addresses, and two of them are silent.
+case_first_addresses_silent() {
+    configure c hosts <<<$'10.231.1.98 server.test\n10.231.1.99 server.test\n10.231.1.2 server.test'
+    start_server s --timeout-ms 60000
+    in_space r iptables -I FORWARD -d 10.231.1.98/31 -j DROP
+    broken=$(now)
+    start_client server.test
+    await 5 "$broken" "SUBSCRIBED"
+    back=$(seconds $((at - broken)))
+    await_ticks
+    met
+    [ -z "$(first 0 ERROR)" ] || fail "it is told as an error"
+    complete 0
+}
+
 # Neighbours of IPv6 take a moment to find each other.
 await_ipv6() {
     local tries
