@@ -97,24 +97,7 @@ ok() { # NAME
     echo "ok $PLATFORM: $1"
 }
 
-not_# unit_tests TARGET NAME…: those that have one of the names in theirs.
-unit_tests() {
-    local target=$1 log=$WORK/unit_tests.log status=0 good bad
-    shift
-    COMETD_SEEDS=${COMETD_SEEDS:-50} COMETD_BODIES=${COMETD_BODIES:-2000} cargo test --profile testing --locked --lib \
-        -p cometd --target "$target" -- "$@" >"$log" 2>&1 || status=$?
-    good=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$log")
-    bad=$(awk '/^test result:/ { n += $6 } END { print n + 0 }' "$log")
-    passed=$((passed + good)) failed=$((failed + bad))
-    if [ "$status" != 0 ] || [ "$bad" -gt 0 ] || [ "$good" = 0 ]; then
-        [ "$bad" -gt 0 ] && failed=$((failed - 1))
-        not_ok "unit tests" "$log"
-    else
-        echo "ok $PLATFORM: $good unit tests"
-    fi
-}
-
-ok() { # NAME [FILE]
+not_ok() { # NAME [FILE]
     failed=$((failed + 1))
     echo "FAILED $PLATFORM: $1"
     [ -z "${2:-}" ] || tail -n 30 "$2"

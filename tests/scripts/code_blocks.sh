@@ -13,6 +13,7 @@ NOT_RUN=(
     "make|tests/scripts/demo.sh makes the library; the others are what runs the tests, or take long"
     "tests/run |it runs this"
     "bash tests/scripts/|tests/run runs them"
+    "bash tests/networks/|.ci/run does, as root"
     "bash bindings/|.ci/run does, with what they need of registries"
     "cargo |it runs tests, or takes long"
     "musl-gcc |tests/platforms/musl does it"
