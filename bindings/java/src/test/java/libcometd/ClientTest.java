@@ -34,7 +34,7 @@ import org.junit.jupiter.api.Test;
 
 /** What the binding does by itself, shown with the demo server. */
 class ClientTest {
-    private static void waitFor(String what, BooleanSupplier condition) throws Exception {
+    static void waitFor(String what, BooleanSupplier condition) throws Exception {
         long until = System.nanoTime() + LIMIT.toNanos();
         while (!condition.getAsBoolean()) {
             if (System.nanoTime() > until) {
@@ -93,7 +93,7 @@ class ClientTest {
         assertTrue(bad.getMessage().contains("no value of a header"), bad.getMessage());
         CometdException nul = refusedBy(() -> CompletableFuture.completedFuture("a\0b"));
         assertTrue(nul.getMessage().contains("NUL"), nul.getMessage());
-        waitFor("the end of the providers", () -> TokenProviders.count() == 0);
+        waitFor("the end of the providers", () -> Functions.count() == 0);
     }
 
     @Test
