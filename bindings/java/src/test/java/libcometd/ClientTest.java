@@ -20,6 +20,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.ResourceBundle;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionStage;
@@ -380,10 +381,33 @@ class ClientTest {
                 .count();
     }
 
+    private static final class Quiet implements System.Logger {
+        @Override
+        public String getName() {
+            return "quiet";
+        }
+
+        @Override
+        public boolean isLoggable(Level level) {
+            return true;
+        }
+
+        @Override
+        public void log(Level level, ResourceBundle bundle, String text, Throwable problem) {}
+
+        @Override
+        public void log(Level level, ResourceBundle bundle, String format, Object... arguments) {}
+    }
+
     /** A process that ends while its clients live: their threads run, one waits for a token. */
     static final class Ending {
         public static void main(String[] arguments) throws Exception {
-            Client reading = Client.builder(arguments[0]).set("bearer_token", "secret").build();
+            Client.setLogger(new Quiet());
+            Client reading = Client.builder(arguments[0])
+                    .set("bearer_token", "secret")
+                    .headerProvider(request -> CompletableFuture.supplyAsync(Map::of))
+                    .extension(new Extension() {})
+                    .build();
             get(reading.connect());
             get(reading.subscribe("/ticks"));
             reading.publisher().subscribe(new Collector());
