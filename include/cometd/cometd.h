@@ -48,6 +48,10 @@
  * - The end of the process: it may come at any moment, with clients alive. The
  *   library installs no exit handler. If OpenSSL does, because the program has
  *   initialised it, the library's threads stand still from then on.
+ * - Windows: functions are cdecl, which is what C compilers call by themselves, and need no
+ *   __declspec(dllimport). There is no fork and no pthread_cancel. A descriptor is a
+ *   SOCKET (cometd_fd). Once it has started a thread the DLL stays loaded. TLS is
+ *   SChannel, which trusts whom Windows trusts.
  * - Versions: a program works with every library that has the SONAME it was linked
  *   with, libcometd.so.0, and is not older than its header. Before 1.0 a minor
  *   version may change the interface; then the SONAME changes with it. From 1.0 on
@@ -94,6 +98,18 @@
 
 /// The version of this header: major, minor and patch in a byte each.
 #define COMETD_VERSION 256u
+
+/// TLS 1.0, of 1999.
+#define COMETD_TLS_1_0 10
+
+/// TLS 1.1, of 2006.
+#define COMETD_TLS_1_1 11
+
+/// TLS 1.2, of 2008.
+#define COMETD_TLS_1_2 12
+
+/// TLS 1.3, of 2018.
+#define COMETD_TLS_1_3 13
 
 /// No log lines. The default.
 #define COMETD_LOG_OFF 0
@@ -580,8 +596,10 @@ typedef cometd_status (*cometd_request_fn)(void *user, cometd_request *request);
 /// @ingroup cometd_client
 typedef int32_t cometd_state;
 
-/// A descriptor that the system can wait for: on Windows what a HANDLE or a SOCKET is there, elsewhere a file descriptor.
-/// Where there is none it is -1.
+/// What the system can wait for: a file descriptor; on Windows a SOCKET that does not block, for select, WSAPoll and the
+/// event loops that take one, as libuv does with uv_poll_init_socket. WSAEventSelect with FD_READ makes an event of it
+/// for WaitForMultipleObjects: it is set once when there is something, and again only after all has been taken.
+/// Where there is none it is -1, which is INVALID_SOCKET.
 /// @ingroup cometd_receiver
 #ifdef _WIN32
 typedef uintptr_t cometd_fd;
@@ -1462,24 +1480,32 @@ cometd_status cometd_client_builder_set_restart(cometd_client_builder *builder,
 
 /// Sets the proxy that all requests go through, whatever the environment says.
 ///
-/// `url` is "http://HOST:PORT", or HOST:PORT alone; without a port it is 80. The proxy is spoken to by plain HTTP. It is
-/// asked for a tunnel (CONNECT) to https servers, and hears nothing of what goes through it; requests to http servers it
-/// reads, and passes on. A user and password in the URL become Basic authorization, which only the proxy sees. "" is no
-/// proxy at all.
+/// `url` is SCHEME://USER:PASSWORD@HOST:PORT, without user and password if the proxy wants none. "" is no proxy at all. The
+/// scheme says what the proxy is spoken to in:
+///
+/// - http (or HOST:PORT alone; without a port it is 80): the proxy is asked for a tunnel (CONNECT) to https servers and for
+///   WebSockets, and hears nothing of what goes through it; other requests to http servers it reads, and passes on. User and
+///   password become Basic authorization, which only the proxy sees.
+/// - https (443): the same over TLS, of which cometd_client_builder_set_certificate_authorities,
+///   cometd_client_builder_set_insecure and cometd_client_builder_set_minimum_tls_version hold as well. The client's own
+///   certificate is not shown to proxies.
+/// - socks5h (1080): SOCKS 5, which makes a tunnel to any server and looks up its name. User and password, of up to 255
+///   bytes each, are given only to a proxy that asks for them, and can be read by who listens between.
+/// - socks5 (1080): the same, but names are looked up here; up to eight addresses of one are tried.
 ///
 /// Without this call the environment's variables decide as they do for curl: http_proxy for http servers, https_proxy or
-/// HTTPS_PROXY for https servers, all_proxy or ALL_PROXY for both, and no_proxy or NO_PROXY with the hosts that are gone
+/// HTTPS_PROXY for https servers, all_proxy or ALL_PROXY for both, with any of these schemes, and no_proxy or NO_PROXY with the hosts that are gone
 /// to directly: names with all below them, addresses, networks such as 10.0.0.0/8, or "*". Requests to this machine go
 /// through a proxy as well, unless no_proxy names it. The variables are read by cometd_client_builder_build, once for a
 /// client. Other threads must not change the environment meanwhile.
 ///
-/// A proxy that cannot be reached, does not answer, or refuses is COMETD_E_PROXY, with an error that names it, and is
-/// tried again like a server that cannot be reached. The token provider is not asked for a proxy's credentials.
+/// A proxy that cannot be reached, whose certificate nobody trusts, that does not answer, or refuses is COMETD_E_PROXY, with
+/// an error that names it and what it said, and is tried again like a server that cannot be reached. The token provider is not asked for a proxy's credentials.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or the user holds a colon;
 /// COMETD_E_INVALID_UTF8: `url`, or the user or password in it, is not UTF-8; COMETD_E_INVALID_URL: `url` names no host,
-/// has another scheme than http, or holds a path or query; COMETD_E_INVALID_HEADER: the user or password holds a control
-/// character.
+/// has another scheme, such as that of SOCKS 4, holds a path or query, or for SOCKS a longer user or password;
+/// COMETD_E_INVALID_HEADER: for HTTP the user or password holds a control character.
 /// **Threads** one at a time. **Blocks** never. **Since** 0.1.
 cometd_status cometd_client_builder_set_proxy(cometd_client_builder *builder,
                                               const char *url);
@@ -1508,6 +1534,18 @@ cometd_status cometd_client_builder_set_certificate_authorities(cometd_client_bu
 /// **Threads** one at a time. **Blocks** never. **Since** 0.1.
 cometd_status cometd_client_builder_set_insecure(cometd_client_builder *builder,
                                                  bool enabled);
+
+/// Sets the least version of TLS that is spoken. A server that speaks only older ones is refused with COMETD_E_TLS, and an
+/// error that says so.
+///
+/// `version` is COMETD_TLS_1_2 (the default), COMETD_TLS_1_3, COMETD_TLS_1_1 or COMETD_TLS_1_0. The two last are broken,
+/// and the system's OpenSSL mostly does not speak them, whatever is set here: OpenSSL 3 does at security level 0 alone, by
+/// "CipherString = DEFAULT@SECLEVEL=0" in its openssl.cnf.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; COMETD_E_OUT_OF_RANGE: `version` is none of these.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_minimum_tls_version(cometd_client_builder *builder,
+                                                            int32_t version);
 
 /// Sets the certificate that is shown to https servers that ask for one, and its private key.
 ///
@@ -2720,8 +2758,8 @@ cometd_status cometd_client_poll_events(cometd_client *client,
                                         size_t cap,
                                         size_t *count);
 
-/// A file descriptor that is readable exactly while cometd_client_poll(…, 0, …) has an event
-/// to give. For poll(2), select(2), epoll (level-triggered) and event loops built on them.
+/// A descriptor that is readable exactly while cometd_client_poll(…, 0, …) has an event
+/// to give. For poll(2), select(2), epoll (level-triggered), WSAPoll and event loops built on them.
 ///
 /// It is only watched: never read, written or closed by the host. It stays the same as long as
 /// the client lives.
@@ -2901,8 +2939,8 @@ cometd_status cometd_receiver_poll_events(cometd_receiver *receiver,
                                           size_t cap,
                                           size_t *count);
 
-/// A file descriptor that is readable exactly while cometd_receiver_poll(…, 0, …) has an event
-/// to give. For poll(2), select(2), epoll (level-triggered) and event loops built on them.
+/// A descriptor that is readable exactly while cometd_receiver_poll(…, 0, …) has an event
+/// to give. For poll(2), select(2), epoll (level-triggered), WSAPoll and event loops built on them.
 ///
 /// It is only watched: never read, written or closed by the host. It stays the same as long as
 /// the receiver lives.

@@ -155,6 +155,14 @@ enum class timestamp : std::int32_t {
     iso = COMETD_TIMESTAMP_ISO,
 };
 
+/// Versions of TLS.
+enum class tls_version : std::int32_t {
+    v1_0 = COMETD_TLS_1_0,
+    v1_1 = COMETD_TLS_1_1,
+    v1_2 = COMETD_TLS_1_2,
+    v1_3 = COMETD_TLS_1_3,
+};
+
 /// Where a client stands.
 enum class state : std::int32_t {
     idle = COMETD_STATE_IDLE,
@@ -2052,6 +2060,11 @@ public:
         return done("insecure", cometd_client_builder_set_insecure(get(), enabled));
     }
     builder &&insecure(bool enabled) && { return std::move(insecure(enabled)); }
+    builder &minimum_tls_version(tls_version version) & {
+        return done("minimum_tls_version",
+            cometd_client_builder_set_minimum_tls_version(get(), static_cast<std::int32_t>(version)));
+    }
+    builder &&minimum_tls_version(tls_version version) && { return std::move(minimum_tls_version(version)); }
     /// true: a client ends before its first session when what fails does not pass by itself.
     builder &fail_fast(bool enabled) & {
         return done("fail_fast", cometd_client_builder_set_fail_fast(get(), enabled));
@@ -2082,8 +2095,8 @@ public:
         return done("timestamp", cometd_client_builder_set_timestamp(get(), static_cast<std::int32_t>(format)));
     }
     builder &&timestamp(cometd::timestamp format) && { return std::move(timestamp(format)); }
-    /// "http://user:password@host:port"; "" is no proxy at all. Without a call the environment
-    /// decides, as it does for curl.
+    /// "http://user:password@host:port", or https, socks5h, socks5; "" is no proxy at all. Without a
+    /// call the environment decides, as it does for curl.
     builder &proxy(const argument &url) & { return text("proxy", cometd_client_builder_set_proxy, url); }
     builder &&proxy(const argument &url) && { return std::move(proxy(url)); }
     /// PEM; trusted beside what the system trusts, or alone.

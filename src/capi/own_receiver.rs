@@ -1,6 +1,6 @@
 //! The events of a client's own receiver.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 use std::sync::Arc;
 
 use super::boundary::{act, required, write};
@@ -14,10 +14,13 @@ use super::reading::{
 use super::status::cometd_status;
 use crate::delivery::Queue;
 use crate::error::{Error, ErrorKind};
+use crate::platform::{RawDescriptor, NO_DESCRIPTOR};
 
-/// A descriptor that the system can wait for: on Windows what a HANDLE or a SOCKET is there, elsewhere a file descriptor.
-/// Where there is none it is -1.
-pub type cometd_fd = c_int;
+/// What the system can wait for: a file descriptor; on Windows a SOCKET that does not block, for select, WSAPoll and the
+/// event loops that take one, as libuv does with uv_poll_init_socket. WSAEventSelect with FD_READ makes an event of it
+/// for WaitForMultipleObjects: it is set once when there is something, and again only after all has been taken.
+/// Where there is none it is -1, which is INVALID_SOCKET.
+pub type cometd_fd = RawDescriptor;
 
 /// The queue of the client's own receiver.
 unsafe fn own_queue(client: *const cometd_client) -> Result<Arc<Queue>, Error> {
@@ -117,8 +120,8 @@ pub unsafe extern "C" fn cometd_client_poll_events(
     })
 }
 
-/// A file descriptor that is readable exactly while cometd_client_poll(…, 0, …) has an event
-/// to give. For poll(2), select(2), epoll (level-triggered) and event loops built on them.
+/// A descriptor that is readable exactly while cometd_client_poll(…, 0, …) has an event
+/// to give. For poll(2), select(2), epoll (level-triggered), WSAPoll and event loops built on them.
 ///
 /// It is only watched: never read, written or closed by the host. It stays the same as long as
 /// the client lives.
@@ -128,9 +131,9 @@ pub unsafe extern "C" fn cometd_client_poll_events(
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_fd(client: *mut cometd_client) -> cometd_fd {
-    act(-1, || match unsafe { own_queue(client) } {
-        Ok(queue) => queue.fd().unwrap_or(-1),
-        Err(_) => -1,
+    act(NO_DESCRIPTOR, || match unsafe { own_queue(client) } {
+        Ok(queue) => queue.fd().unwrap_or(NO_DESCRIPTOR),
+        Err(_) => NO_DESCRIPTOR,
     })
 }
 

@@ -16,6 +16,7 @@ use super::status::{cometd_status, COMETD_OK};
 use crate::client::Receiver;
 use crate::delivery::Queue;
 use crate::error::Error;
+use crate::platform::NO_DESCRIPTOR;
 
 /// A further receiver: it sees every event of its client from its making on, in a queue of its own.
 pub struct cometd_receiver {
@@ -187,8 +188,8 @@ pub unsafe extern "C" fn cometd_receiver_poll_events(
     })
 }
 
-/// A file descriptor that is readable exactly while cometd_receiver_poll(…, 0, …) has an event
-/// to give. For poll(2), select(2), epoll (level-triggered) and event loops built on them.
+/// A descriptor that is readable exactly while cometd_receiver_poll(…, 0, …) has an event
+/// to give. For poll(2), select(2), epoll (level-triggered), WSAPoll and event loops built on them.
 ///
 /// It is only watched: never read, written or closed by the host. It stays the same as long as
 /// the receiver lives.
@@ -197,9 +198,11 @@ pub unsafe extern "C" fn cometd_receiver_poll_events(
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_receiver_fd(receiver: *mut cometd_receiver) -> cometd_fd {
-    act(-1, || match unsafe { cometd_receiver::queue(receiver) } {
-        Ok(queue) => queue.fd().unwrap_or(-1),
-        Err(_) => -1,
+    act(NO_DESCRIPTOR, || {
+        match unsafe { cometd_receiver::queue(receiver) } {
+            Ok(queue) => queue.fd().unwrap_or(NO_DESCRIPTOR),
+            Err(_) => NO_DESCRIPTOR,
+        }
     })
 }
 

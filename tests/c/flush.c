@@ -168,6 +168,7 @@ TEST(a_callback_does_not_wait)
     peer_push(peer, "{\"channel\":\"/a\",\"data\":1}");
     WAIT_FOR(in_callback.done);
     CHECK_STATUS(in_callback.waited, COMETD_E_WOULD_DEADLOCK);
+    WAIT_FOR(peer_holding(peer) == 2); /* the publish and a connect */
     peer_release(peer);
     CHECK_OK(cometd_client_flush(client, -1, NULL));
     client_end(client);

@@ -23,6 +23,7 @@ TEST(options_as_text_are_what_is_sent)
         {"handshake_ext", "{\"a\":1}"},  {"handshake_base_path", "elsewhere/"},
         {"append_message_type", "never"}, {"name", "by text"},
         {"transports", "long-polling"},  {"number_of_retries", "forever"},
+        {"minimum_tls_version", "1.3"},
     };
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         CHECK_OK(cometd_client_builder_set(builder, options[i][0], options[i][1], NULL));

@@ -71,11 +71,13 @@ static cometd::event next(Source &source, cometd::event_type type) {
 static void proxies_and_certificates_are_checked_at_once() {
     cometd::builder builder(url);
     builder.proxy("http://127.0.0.1:1").proxy("");
-    assert(refusal(builder.proxy("socks5://proxy")) == cometd::status::invalid_url);
+    assert(refusal(builder.proxy("socks4://proxy")) == cometd::status::invalid_url);
     for (std::string_view pem : {std::string_view(), std::string_view("x")}) {
         assert(refusal(builder.certificate_authorities(pem, true)) == cometd::status::invalid_argument);
         assert(refusal(builder.client_certificate(pem, pem)) == cometd::status::invalid_argument);
     }
+    assert(refusal(builder.minimum_tls_version(cometd::tls_version(3))) == cometd::status::out_of_range);
+    builder.minimum_tls_version(cometd::tls_version::v1_3);
     // One that succeeds later is forgotten, another one is not.
     builder.proxy("x").timeout(-1ms).proxy("");
     assert(refusal(builder) == cometd::status::out_of_range);
