@@ -110,8 +110,8 @@ func (e *Error) Unwrap() error { return e.cause }
 func (e *Error) Timeout() bool { return e.Status == ErrTimeout }
 
 func copyError(from *C.cometd_error) *Error {
-	var look C.glue_error
-	C.glue_look_at_error(from, &look)
+	var look C.cometd_error_view
+	C.cometd_error_look(from, &look, C.sizeof_cometd_error_view)
 	retry := time.Duration(look.retry_in_ms)
 	if retry > 0 {
 		retry *= time.Millisecond

@@ -4,9 +4,9 @@
 
 size_t glue_poll(cometd_client *client, glue_batch *batch) {
     size_t count = cometd_client_poll_many(client, 0, batch->events, GLUE_EVENTS);
+    cometd_events_look((const cometd_event *const *)batch->events, batch->views, count, sizeof batch->views[0]);
     for (size_t i = 0; i < count; i++) {
         cometd_event_view *view = &batch->views[i];
-        cometd_event_look(batch->events[i], view, sizeof *view);
         glue_binary *binary = &batch->binaries[i];
         binary->is_binary = view->message && view->ext && cometd_message_is_binary(view->message);
         if (!binary->is_binary) continue;
@@ -19,21 +19,6 @@ size_t glue_poll(cometd_client *client, glue_batch *batch) {
 
 void glue_free_events(glue_batch *batch, size_t count) {
     cometd_events_free(batch->events, count);
-}
-
-void glue_look_at_error(const cometd_error *error, glue_error *out) {
-    out->status = cometd_error_status(error);
-    out->phase = cometd_error_phase(error);
-    out->http_status = cometd_error_http_status(error);
-    out->websocket_code = cometd_error_websocket_code(error);
-    out->retry_in_ms = cometd_error_retry_in_ms(error);
-    out->is_fatal = cometd_error_is_fatal(error);
-    out->message = cometd_error_message(error);
-    out->channel = cometd_error_channel(error);
-    out->client = cometd_error_client(error);
-    out->url = cometd_error_url(error);
-    out->bayeux = cometd_error_bayeux(error, &out->bayeux_code);
-    out->ext = cometd_error_ext(error, &out->ext_len);
 }
 
 static void wake(void *user) {

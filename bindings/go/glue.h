@@ -20,16 +20,8 @@ typedef struct glue_batch {
     glue_binary binaries[GLUE_EVENTS];
 } glue_batch;
 
-typedef struct glue_error {
-    cometd_status status;
-    int32_t phase, http_status, websocket_code, bayeux_code, retry_in_ms, is_fatal;
-    const char *message, *channel, *client, *url, *bayeux, *ext;
-    size_t ext_len;
-} glue_error;
-
 size_t glue_poll(cometd_client *client, glue_batch *batch);
 void glue_free_events(glue_batch *batch, size_t count);
-void glue_look_at_error(const cometd_error *error, glue_error *out);
 
 cometd_status glue_set_wake(cometd_client *client, uintptr_t user);
 cometd_status glue_set_token_provider(cometd_client_builder *builder, uintptr_t user);
