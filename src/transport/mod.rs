@@ -3,6 +3,7 @@
 //! authorization and headers; what is mended in responses, and how failures and
 //! refusals are told.
 
+mod addresses;
 pub mod authorization;
 mod coding;
 mod connector;

@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, Semaphore};
 use tokio::time::Instant;
 use tower_service::Service;
 
+use super::addresses::{by_turns, first};
 use super::failures::{chain, plain, ConnectFailure};
 use crate::error::ErrorKind;
 use crate::platform::{is_exhausted, resolver_gave_no_answer, set_unacknowledged_limit};
@@ -61,10 +62,6 @@ impl Deadline {
     /// How that is told.
     pub fn words(self) -> String {
         format!("timed out after {}", in_words(self.limit))
-    }
-
-    fn left(self) -> Duration {
-        self.at.saturating_duration_since(Instant::now())
     }
 }
 
@@ -131,25 +128,23 @@ pub async fn addresses(place: &Place, deadline: Deadline) -> Result<Vec<IpAddr>,
 /// Makes a TCP connection.
 pub async fn connect(place: &Place, deadline: Deadline) -> Result<Tcp, ConnectFailure> {
     let addresses = addresses(place, deadline).await?;
-    let mut connector = connector(addresses);
-    // Shared among the addresses, so that a dead one does not keep from the others.
-    connector.set_connect_timeout(Some(deadline.left()));
-    let late = || place.failed(ErrorKind::Tcp, "tcp connect to", &deadline.words());
-    match deadline.within(connector.call(place.uri.clone())).await {
-        Some(Ok(stream)) => Ok(stream),
-        Some(Err(error)) => Err(match cause(&error) {
-            Some(io) if io.kind() == io::ErrorKind::TimedOut && io.raw_os_error().is_none() => {
-                late()
-            }
+    let attempts = by_turns(addresses)
+        .into_iter()
+        .map(|address| connector(address).call(place.uri.clone()));
+    let why = match deadline.within(first(attempts)).await {
+        Some(Some(Ok(stream))) => return Ok(stream),
+        Some(Some(Err(error))) => match cause(&error) {
             // The system's own doing, and not the server's.
             Some(io) if is_exhausted(io) => {
-                place.failed(ErrorKind::System, "no socket for", &plain(io))
+                return Err(place.failed(ErrorKind::System, "no socket for", &plain(io)))
             }
-            Some(io) => place.failed(ErrorKind::Tcp, "tcp connect to", &plain(io)),
-            None => place.failed(ErrorKind::Tcp, "tcp connect to", &chain(&error)),
-        }),
-        None => Err(late()),
-    }
+            Some(io) => plain(io),
+            None => chain(&error),
+        },
+        Some(None) => "the name has no address".to_owned(),
+        None => deadline.words(),
+    };
+    Err(place.failed(ErrorKind::Tcp, "tcp connect to", &why))
 }
 
 /// The I/O error that is behind another one.
@@ -164,12 +159,12 @@ fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
     None
 }
 
-/// Addresses that are known already, as a resolver.
+/// An address that is known already, as a resolver.
 #[derive(Clone)]
-struct Known(Vec<IpAddr>);
+struct Known(IpAddr);
 
 impl Service<Name> for Known {
-    type Response = std::vec::IntoIter<SocketAddr>;
+    type Response = std::iter::Once<SocketAddr>;
     type Error = io::Error;
     type Future = Ready<io::Result<Self::Response>>;
 
@@ -179,14 +174,12 @@ impl Service<Name> for Known {
 
     fn call(&mut self, _: Name) -> Self::Future {
         // The connector puts the port in.
-        let addresses = self.0.iter().map(|it| SocketAddr::new(*it, 0));
-        ready(Ok(addresses.collect::<Vec<_>>().into_iter()))
+        ready(Ok(std::iter::once(SocketAddr::new(self.0, 0))))
     }
 }
 
-/// Tries the addresses, IPv6 and IPv4 at the same time when the first is slow.
-fn connector(addresses: Vec<IpAddr>) -> HttpConnector<Known> {
-    let mut connector = HttpConnector::new_with_resolver(Known(addresses));
+fn connector(address: IpAddr) -> HttpConnector<Known> {
+    let mut connector = HttpConnector::new_with_resolver(Known(address));
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_keepalive(Some(KEEP_ALIVE_IDLE));

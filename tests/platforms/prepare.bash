@@ -1,8 +1,9 @@
 # What the scripts of this folder share: they source it from the root of the repository.
 set -euo pipefail
 export LC_ALL=C CARGO_INCREMENTAL=0
-# They show that it works there, not how fast; and are built in half the time.
-export CARGO_PROFILE_TESTING_OPT_LEVEL=1 CARGO_PROFILE_TESTING_DEBUG=0
+# They show that it works there, not how fast. What does not fit into a number of such a
+# platform is a panic.
+export CARGO_PROFILE_TESTING_OPT_LEVEL=0 CARGO_PROFILE_TESTING_DEBUG=0 CARGO_PROFILE_TESTING_OVERFLOW_CHECKS=true
 PLATFORM=$(basename "$0")
 passed=0 failed=0
 
@@ -74,6 +75,23 @@ build() {
     ok "the library for $target"
 }
 
+# unit_tests TARGET NAME…: those that have one of the names in theirs.
+unit_tests() {
+    local target=$1 log=$WORK/unit_tests.log status=0 good bad
+    shift
+    COMETD_SEEDS=${COMETD_SEEDS:-50} COMETD_BODIES=${COMETD_BODIES:-2000} cargo test --profile testing --locked --lib \
+        -p cometd --target "$target" -- "$@" >"$log" 2>&1 || status=$?
+    good=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$log")
+    bad=$(awk '/^test result:/ { n += $6 } END { print n + 0 }' "$log")
+    passed=$((passed + good)) failed=$((failed + bad))
+    if [ "$status" != 0 ] || [ "$bad" -gt 0 ] || [ "$good" = 0 ]; then
+        [ "$bad" -gt 0 ] && failed=$((failed - 1))
+        not_ok "unit tests" "$log"
+    else
+        echo "ok $PLATFORM: $good unit tests"
+    fi
+}
+
 ok() { # NAME
     passed=$((passed + 1))
     echo "ok $PLATFORM: $1"
@@ -82,7 +100,7 @@ ok() { # NAME
 not_ok() { # NAME [FILE]
     failed=$((failed + 1))
     echo "FAILED $PLATFORM: $1"
-    [ -z "${2:-}" ] || tail -n 60 "$2"
+    [ -z "${2:-}" ] || tail -n 30 "$2"
 }
 
 check() { # NAME COMMAND…: a test, which says what is wrong when it fails
