@@ -118,6 +118,7 @@ programs() {
         name=${program%%/*} tests=()
         [ "$name" = "$program" ] || IFS=, read -r -a tests <<<"${program#*/}"
         log=$WORK/$name.log source=tests/c/$name.c
+        [ -e "$source" ] || source=tests/platforms/$name.c
         if [ -e "tests/generate/$name.awk" ]; then
             source=$WORK/$name.c
             awk -f "tests/generate/$name.awk" include/cometd/cometd.h >"$source"
