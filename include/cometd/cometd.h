@@ -417,6 +417,16 @@
 /// clients that were refused something only.
 #define COMETD_EVENT_ROOM 11
 
+/// What cometd_client_start_flush has asked for: all that was called before has its outcome. cometd_event_error is NULL,
+/// or says that publishes have failed (COMETD_E_UNDELIVERED), or that the client has ended in a panic before
+/// (COMETD_E_ABORTED).
+#define COMETD_EVENT_FLUSHED 12
+
+/// What cometd_client_start_export has asked for: cometd_event_exported gives the session, or is NULL, and
+/// cometd_event_error says why: COMETD_E_INVALID_STATE, COMETD_E_TOO_LARGE as cometd_client_export, or COMETD_E_ABORTED:
+/// the client has ended before.
+#define COMETD_EVENT_EXPORTED 13
+
 /// @}
 
 /// One session with one server, and the receiver of its events.
@@ -709,6 +719,14 @@ typedef struct cometd_event_view {
   const cometd_message *message;
   /// As cometd_event_error.
   const cometd_error *error;
+  /// As cometd_event_exported.
+  const char *exported;
+  /// Of `exported`, in bytes.
+  size_t exported_len;
+  /// `opaque` as a number, for where a pointer must point somewhere.
+  size_t opaque_number;
+  /// 1 when it is the last event with its id, as cometd_event_ends_call.
+  int32_t ends_call;
 } cometd_event_view;
 
 /// Gets each log line: its level, one of COMETD_LOG_…; the part of the library that it comes from,
@@ -974,6 +992,13 @@ const char *cometd_option_range(const cometd_option *option);
 /// **Returns** the text; NULL for NULL.
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 const char *cometd_option_text(const cometd_option *option);
+
+/// Whether cometd_client_builder_set adds a further value each time, as of "header" and "url", rather than putting it in the
+/// place of the one before.
+///
+/// **Returns** true when it adds; false for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+bool cometd_option_is_repeatable(const cometd_option *option);
 
 /// Whether its value may be a secret or hold one, such as a password: it is then in no error, and a program should not
 /// show it either.
@@ -2385,6 +2410,21 @@ cometd_status cometd_client_flush(cometd_client *client,
                                   int32_t timeout_ms,
                                   cometd_error **err);
 
+/// Has the end of a flush told by an event, COMETD_EVENT_FLUSHED, behind the outcomes of everything that was called before:
+/// cometd_client_flush for programs with an event loop. What an open batch holds is sent. Before cometd_client_connect
+/// it waits for that.
+///
+/// `opaque` is any value of the program's, which the event gives back (cometd_event_opaque); NULL for none.
+/// `*id` (may be NULL) receives the id that the event has.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_CLOSED: the client has ended, and all has its
+/// outcome; COMETD_E_FULL: as of cometd_client_publish; COMETD_E_FORKED.
+/// **Threads** any, also inside a callback. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_start_flush(cometd_client *client,
+                                        void *opaque,
+                                        uint64_t *id,
+                                        cometd_error **err);
+
 /// As cometd_client_subscribe, with a value of the program's that cometd_event_opaque gives back: with
 /// each event that has the call's id, also when the library has subscribed again, and with each
 /// COMETD_EVENT_ERROR without an id that tells of such an attempt. So an event that comes before the call has
@@ -2595,6 +2635,29 @@ cometd_status cometd_client_disconnect(cometd_client *client,
                                        int32_t timeout_ms,
                                        cometd_error **err);
 
+/// Ends the session as cometd_client_disconnect does, without waiting for it: for programs with an event loop.
+/// COMETD_EVENT_CLOSED tells when it is done.
+///
+/// `limit_ms` is the time limit, in milliseconds, at least 1. When the server has not answered within it, the session is
+/// abandoned, and a COMETD_EVENT_ERROR with COMETD_E_TIMEOUT is told. When publishes were in vain, as
+/// cometd_client_disconnect has it, a COMETD_EVENT_ERROR with COMETD_E_UNDELIVERED is told. Both come before
+/// COMETD_EVENT_CLOSED, with the id 0 and COMETD_PHASE_DISCONNECT.
+///
+/// **Returns** COMETD_OK, also when it has closed or is about to; COMETD_E_INVALID_ARGUMENT: `client` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `limit_ms` is less than 1; COMETD_E_FORKED.
+/// **Threads** any, also inside a callback. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_disconnect_within(cometd_client *client,
+                                              int32_t limit_ms,
+                                              cometd_error **err);
+
+/// Ends a client at once, without a word to the server: what was accepted and has no outcome ends in COMETD_E_ABORTED,
+/// COMETD_EVENT_CLOSED is told, and functions that wait in it return. Unlike cometd_client_free it leaves the client, whose
+/// events can still be read. On a client that has closed it does nothing.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_FORKED.
+/// **Threads** any, also inside a callback. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_abort(cometd_client *client);
+
 /// Frees a client. What still runs is aborted without a word to the server (disconnect tells it), and
 /// functions that wait in it return. Its callback is not called any more, except that a call which is
 /// running ends. Receivers of cometd_receiver_new live on: they get what is left, and
@@ -2627,6 +2690,21 @@ cometd_status cometd_client_export(cometd_client *client,
                                    int32_t timeout_ms,
                                    const char **text,
                                    cometd_error **err);
+
+/// Has the session told by an event, COMETD_EVENT_EXPORTED, and ends the client as cometd_client_export does: for programs
+/// with an event loop. The event comes before COMETD_EVENT_CLOSED. Without a session it has an error, and the client goes
+/// on unchanged.
+///
+/// `opaque` is any value of the program's, which the event gives back (cometd_event_opaque); NULL for none.
+/// `*id` (may be NULL) receives the id that the event has.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_INVALID_STATE: cometd_client_connect was not
+/// called; COMETD_E_CLOSED: the client has ended; COMETD_E_FULL: as of cometd_client_publish; COMETD_E_FORKED.
+/// **Threads** any, also inside a callback. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_start_export(cometd_client *client,
+                                         void *opaque,
+                                         uint64_t *id,
+                                         cometd_error **err);
 
 /// Takes the oldest event of the client's own receiver, waiting for one up to `timeout_ms`.
 ///
@@ -2936,10 +3014,10 @@ int32_t cometd_event_type(const cometd_event *event);
 /// cometd_message_retain keeps it longer. **Since** 0.1.
 const cometd_message *cometd_event_message(const cometd_event *event);
 
-/// The error of a COMETD_EVENT_ERROR, or of a COMETD_EVENT_RESULT of a call that
-/// the service says has failed.
+/// The error of a COMETD_EVENT_ERROR, of a COMETD_EVENT_RESULT of a call that
+/// the service says has failed, or of a COMETD_EVENT_FLUSHED or _EXPORTED.
 ///
-/// **Returns** the error; NULL for events of other types, and for NULL.
+/// **Returns** the error; NULL when there is none, for events of other types, and for NULL.
 /// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
 const cometd_error *cometd_event_error(const cometd_event *event);
 
@@ -2952,13 +3030,20 @@ const cometd_error *cometd_event_error(const cometd_event *event);
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 cometd_state cometd_event_state(const cometd_event *event, cometd_state *previous);
 
-/// Which subscribe, unsubscribe, publish or remote call the event ends. When the library has
+/// Which subscribe, unsubscribe, publish, remote call, flush or export the event ends. When the library has
 /// subscribed again by itself, it is the first subscribe; see cometd_event_is_renewed.
 ///
 /// **Returns** the id that the call gave; 0 for events about nothing that was
 /// called, and for NULL.
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 uint64_t cometd_event_id(const cometd_event *event);
+
+/// Whether the event is the last one with its id: the call has ended, and what the program keeps for it can go. Of a call
+/// with several channels it is the outcome of the last of them. Renewals of a subscription, which come later, end no call.
+///
+/// **Returns** true when it is; false for events that end no call, and for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+bool cometd_event_ends_call(const cometd_event *event);
 
 /// The value that the program gave with the subscribe, unsubscribe, publish or remote call that the event
 /// belongs to; see cometd_client_subscribe_opaque and the like. Where the id is 0 because the library has tried
@@ -2984,6 +3069,15 @@ const char *cometd_event_channel(const cometd_event *event);
 /// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
 const char *cometd_event_advice(const cometd_event *event,
                                 size_t *len);
+
+/// The session that a COMETD_EVENT_EXPORTED brings, for cometd_client_builder_set_resume. It is a secret like a password.
+///
+/// `*len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the text, ended by NUL; NULL when there is none, for events of other types, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
+const char *cometd_event_exported(const cometd_event *event,
+                                  size_t *len);
 
 /// The `ext` of the server's reply that the event is of: JSON, as the server sent it. COMETD_EVENT_SUBSCRIBED,
 /// _UNSUBSCRIBED, _PUBLISHED and _RESULT have that of the reply to what was called, COMETD_EVENT_STATE that of the reply

@@ -194,6 +194,8 @@ enum class event_type : std::int32_t {
     result = COMETD_EVENT_RESULT,
     advice = COMETD_EVENT_ADVICE,
     room = COMETD_EVENT_ROOM,
+    flushed = COMETD_EVENT_FLUSHED,
+    exported = COMETD_EVENT_EXPORTED,
 };
 
 /// How important a log line is.
@@ -829,6 +831,12 @@ public:
     [[nodiscard]] std::optional<std::string_view> ext() const noexcept {
         return detail::view(seen_.ext, seen_.ext_len);
     }
+    /// The session of an event_type::exported, a secret.
+    [[nodiscard]] std::optional<std::string_view> exported() const noexcept {
+        return detail::view(seen_.exported, seen_.exported_len);
+    }
+    /// Whether it is the last event with its id.
+    [[nodiscard]] bool ends_call() const noexcept { return seen_.ends_call != 0; }
     /// Whether an event_type::subscribed tells of a subscription made again, in a new session.
     [[nodiscard]] bool is_renewed() const noexcept { return seen_.is_renewed != 0; }
     /// How many messages an event_type::dropped stands for.
@@ -877,6 +885,9 @@ public:
     [[nodiscard]] std::optional<std::string_view> advice() const && = delete;
     [[nodiscard]] std::optional<std::string_view> ext() const & noexcept { return view_.ext(); }
     [[nodiscard]] std::optional<std::string_view> ext() const && = delete;
+    [[nodiscard]] std::optional<std::string_view> exported() const & noexcept { return view_.exported(); }
+    [[nodiscard]] std::optional<std::string_view> exported() const && = delete;
+    [[nodiscard]] bool ends_call() const noexcept { return view_.ends_call(); }
     [[nodiscard]] bool is_renewed() const noexcept { return view_.is_renewed(); }
     [[nodiscard]] std::uint64_t dropped() const noexcept { return view_.dropped(); }
     [[nodiscard]] const cometd_event *get() const & noexcept { return view_.get(); }
@@ -1387,6 +1398,22 @@ public:
         return detail::checked(
             "disconnect", [&](cometd_error **err) { return cometd_client_disconnect(get(), timeout.count(), err); });
     }
+    /// The same without waiting: event_type::closed tells. What the limit and failed publishes make of it, an
+    /// event_type::error tells before.
+    [[nodiscard]] result<void> try_disconnect_within(duration limit) {
+        return detail::checked("disconnect_within",
+            [&](cometd_error **err) { return cometd_client_disconnect_within(get(), limit.count(), err); });
+    }
+    /// Ends it at once, without a word to the server. Its events can still be polled.
+    [[nodiscard]] result<void> try_abort() { return detail::done("abort", cometd_client_abort(get())); }
+    /// A flush that is not waited for: event_type::flushed tells it, with the id returned.
+    [[nodiscard]] result<std::uint64_t> try_start_flush(void *opaque = nullptr) {
+        return started("start_flush", cometd_client_start_flush, opaque);
+    }
+    /// An export that is not waited for: event_type::exported tells it, with the id returned.
+    [[nodiscard]] result<std::uint64_t> try_start_export(void *opaque = nullptr) {
+        return started("start_export", cometd_client_start_export, opaque);
+    }
     /// Gives the session to `builder::resume`, and ends without a word to the server. It is a secret.
     /// Within `timeout`; where that was not enough, it can be called again.
     [[nodiscard]] result<std::string> try_export_session(duration timeout) {
@@ -1446,6 +1473,10 @@ public:
     void set_authorization(const argument &header_value) { try_set_authorization(header_value).value(); }
     [[nodiscard]] status flush(duration timeout) { return try_flush(timeout).value(); }
     void disconnect(duration timeout) { try_disconnect(timeout).value(); }
+    void disconnect_within(duration limit) { try_disconnect_within(limit).value(); }
+    void abort() { try_abort().value(); }
+    std::uint64_t start_flush(void *opaque = nullptr) { return try_start_flush(opaque).value(); }
+    std::uint64_t start_export(void *opaque = nullptr) { return try_start_export(opaque).value(); }
     [[nodiscard]] std::string export_session(duration timeout) { return try_export_session(timeout).value(); }
 #endif
 
@@ -1467,6 +1498,14 @@ private:
     }
 
     /// On a range of what an `argument` can be made of.
+    [[nodiscard]] result<std::uint64_t> started(const char *what,
+        cometd_status (*function)(cometd_client *, void *, std::uint64_t *, cometd_error **), void *opaque) {
+        std::uint64_t id = 0;
+        const result<void> done =
+            detail::checked(what, [&](cometd_error **err) { return function(get(), opaque, &id, err); });
+        return done ? result<std::uint64_t>(id) : result<std::uint64_t>(done.error());
+    }
+
     template <class Channels>
     [[nodiscard]] result<std::uint64_t> on_channels(
         const char *what, channels_function function, const Channels &channels, void *opaque) {
@@ -2214,6 +2253,8 @@ public:
     /// What it does.
     [[nodiscard]] std::string_view description() const noexcept { return text(cometd_option_text); }
     [[nodiscard]] bool is_secret() const noexcept { return cometd_option_is_secret(option_); }
+    /// Whether each `set` adds a value.
+    [[nodiscard]] bool is_repeatable() const noexcept { return cometd_option_is_repeatable(option_); }
     [[nodiscard]] const cometd_option *get() const noexcept { return option_; }
 
 private:

@@ -7,9 +7,9 @@ use super::boundary::act;
 use super::error::{cometd_error, cometd_error_message, cometd_error_phase, cometd_error_status};
 use super::event::{
     cometd_event, cometd_event_advice, cometd_event_channel, cometd_event_dropped,
-    cometd_event_error, cometd_event_ext, cometd_event_free, cometd_event_id,
-    cometd_event_is_renewed, cometd_event_message, cometd_event_opaque, cometd_event_state,
-    cometd_event_type, COMETD_EVENT_MESSAGE,
+    cometd_event_ends_call, cometd_event_error, cometd_event_exported, cometd_event_ext,
+    cometd_event_free, cometd_event_id, cometd_event_is_renewed, cometd_event_message,
+    cometd_event_opaque, cometd_event_state, cometd_event_type, COMETD_EVENT_MESSAGE,
 };
 use super::message::{cometd_message, parts};
 use super::state::cometd_state;
@@ -71,6 +71,14 @@ pub struct cometd_event_view {
     pub message: *const cometd_message,
     /// As cometd_event_error.
     pub error: *const cometd_error,
+    /// As cometd_event_exported.
+    pub exported: *const c_char,
+    /// Of `exported`, in bytes.
+    pub exported_len: usize,
+    /// `opaque` as a number, for where a pointer must point somewhere.
+    pub opaque_number: usize,
+    /// 1 when it is the last event with its id, as cometd_event_ends_call.
+    pub ends_call: i32,
 }
 
 // SAFETY: it has numbers and pointers only.
@@ -106,11 +114,14 @@ impl cometd_event_view {
             self.is_renewed = cometd_event_is_renewed(event).into();
             self.id = cometd_event_id(event);
             self.opaque = cometd_event_opaque(event);
+            self.opaque_number = self.opaque as usize;
+            self.ends_call = cometd_event_ends_call(event).into();
             self.dropped = cometd_event_dropped(event);
             self.channel = cometd_event_channel(event);
             self.channel_len = length(self.channel);
             self.ext = cometd_event_ext(event, &mut self.ext_len);
             self.advice = cometd_event_advice(event, &mut self.advice_len);
+            self.exported = cometd_event_exported(event, &mut self.exported_len);
             self.error = cometd_event_error(event);
             if !self.error.is_null() {
                 self.error_status = cometd_error_status(self.error);
@@ -309,13 +320,15 @@ mod tests {
             notice(Notice::Subscribed {
                 id: 5,
                 opaque: 8,
+                ends: true,
                 channel: "/a".into(),
                 ext: None,
                 renewed: true,
             }),
             |view| {
                 assert_eq!((view.id, view.is_renewed), (5, 1));
-                assert_eq!(view.opaque as usize, 8);
+                assert_eq!((view.opaque as usize, view.opaque_number), (8, 8));
+                assert_eq!(view.ends_call, 1);
                 assert_eq!(texts(view)[0], some("/a"));
             },
         );
@@ -325,6 +338,7 @@ mod tests {
             notice(Notice::Result {
                 id: 6,
                 opaque: 0,
+                ends: true,
                 message: message(r#"{"channel":"/service/r","data":2,"id":"3"}"#),
                 error: Some(error.clone()),
                 ext: ext(),
@@ -340,6 +354,7 @@ mod tests {
         let failed = Notice::Error {
             id: 7,
             opaque: 9,
+            ends: true,
             error,
         };
         with(notice(failed), |view| {

@@ -100,11 +100,11 @@ impl Hub {
     /// Gives an event of the session to every receiver. Threads that wait for
     /// it sleep on until [`Self::wake`].
     pub fn publish(&self, event: session::Event) {
-        self.publish_of_call(event, 0);
+        self.publish_of_call(event, 0, false);
     }
 
-    /// An event of a call with which the host gave this value.
-    pub fn publish_of_call(&self, event: session::Event, opaque: usize) {
+    /// An event of a call with which the host gave this value, and whether it is the last.
+    pub fn publish_of_call(&self, event: session::Event, opaque: usize, ends: bool) {
         // The lock is held while the entries are sent, so that all receivers
         // see one order; no code of the host's runs under it.
         let mut state = lock(&self.state);
@@ -135,6 +135,7 @@ impl Hub {
             } => Notice::Subscribed {
                 id,
                 opaque,
+                ends,
                 channel,
                 ext,
                 renewed,
@@ -142,12 +143,14 @@ impl Hub {
             session::Event::Unsubscribed { id, channel, ext } => Notice::Unsubscribed {
                 id,
                 opaque,
+                ends,
                 channel,
                 ext,
             },
             session::Event::Published { id, channel, ext } => Notice::Published {
                 id,
                 opaque,
+                ends,
                 channel,
                 ext,
             },
@@ -159,6 +162,7 @@ impl Hub {
             } => Notice::Result {
                 id,
                 opaque,
+                ends,
                 message,
                 error: error.map(|it| *it),
                 ext,
@@ -167,6 +171,7 @@ impl Hub {
             session::Event::Error { id, error } => Notice::Error {
                 id,
                 opaque,
+                ends,
                 error: *error,
             },
             session::Event::Closed => {
@@ -181,6 +186,18 @@ impl Hub {
         let notice = Arc::new(notice);
         for queue in &state.queues {
             queue.push_notice(&notice, unread.as_ref());
+        }
+    }
+
+    /// Gives what is no event of the session to every receiver; else as [`Self::publish`].
+    pub fn tell(&self, notice: Notice) {
+        let state = lock(&self.state);
+        if state.closed {
+            return;
+        }
+        let notice = Arc::new(notice);
+        for queue in &state.queues {
+            queue.push_notice(&notice, None);
         }
     }
 

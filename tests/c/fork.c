@@ -46,6 +46,10 @@ static void use_old_handles(void *argument)
     CHECK_STATUS(cometd_client_set_authorization(old->client, "Bearer x"), COMETD_E_FORKED);
     CHECK_STATUS(cometd_client_set_replay_position(old->client, "/a", 1, NULL), COMETD_E_FORKED);
     CHECK_STATUS(cometd_client_disconnect(old->client, limit_ms(), NULL), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_client_disconnect_within(old->client, limit_ms(), NULL), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_client_abort(old->client), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_client_start_flush(old->client, NULL, &id, NULL), COMETD_E_FORKED);
+    CHECK_STATUS(cometd_client_start_export(old->client, NULL, &id, NULL), COMETD_E_FORKED);
     CHECK_STATUS(cometd_client_poll(old->client, -1, &event), COMETD_E_FORKED);
     CHECK(event == NULL);
     CHECK_INT(cometd_client_poll_many(old->client, -1, events, 2), ==, 0);

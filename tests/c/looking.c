@@ -18,7 +18,9 @@ static void check_view(const cometd_event *event)
     CHECK_INT(view.previous, ==, previous);
     CHECK_INT(view.is_renewed, ==, cometd_event_is_renewed(event));
     CHECK_INT(view.id, ==, cometd_event_id(event));
-    CHECK(view.opaque == cometd_event_opaque(event));
+    CHECK(view.opaque == cometd_event_opaque(event) && view.opaque_number == (size_t)view.opaque);
+    CHECK_INT(view.ends_call, ==, cometd_event_ends_call(event));
+    CHECK(view.exported == cometd_event_exported(event, &length) && view.exported_len == length);
     CHECK_INT(view.dropped, ==, cometd_event_dropped(event));
     CHECK(view.message == message && view.error == error);
     CHECK(view.channel == cometd_event_channel(event));
@@ -114,9 +116,36 @@ TEST(a_look_sees_what_the_accessors_see)
     look_up_to(client, COMETD_EVENT_MESSAGE);
     peer_push(peer, "{\"channel\":\"/yes\",\"data\":2}");
     look_up_to(client, COMETD_EVENT_MESSAGE);
-    CHECK_OK(cometd_client_disconnect(client, limit_ms(), NULL));
+    CHECK_OK(cometd_client_start_flush(client, peer, NULL, NULL));
+    look_up_to(client, COMETD_EVENT_FLUSHED);
+    CHECK_OK(cometd_client_start_export(client, peer, NULL, NULL));
+    look_up_to(client, COMETD_EVENT_EXPORTED);
     look_up_to(client, COMETD_EVENT_CLOSED);
     cometd_client_free(client);
+    peer_stop(peer);
+}
+
+TEST(the_last_outcome_of_a_call_ends_it)
+{
+    static const char *const channels[] = {"/yes", "/no", "/maybe"};
+    peer *peer = peer_start(refuse);
+    cometd_client *client = client_connected(peer_url(peer));
+    uint64_t id;
+    CHECK_OK(cometd_client_subscribe(client, channels, 3, &id, NULL));
+    for (int i = 1; i <= 3; i++) {
+        cometd_event *event;
+        for (event = next_event(client); cometd_event_id(event) != id; event = next_event(client)) {
+            CHECK(!cometd_event_ends_call(event));
+            cometd_event_free(event);
+        }
+        CHECK_INT(cometd_event_ends_call(event), ==, i == 3);
+        cometd_event_free(event);
+    }
+    id = publish(client, "/p", "1");
+    cometd_event *event = wait_event(client, COMETD_EVENT_PUBLISHED, NULL, id);
+    CHECK(cometd_event_ends_call(event));
+    cometd_event_free(event);
+    client_end(client);
     peer_stop(peer);
 }
 

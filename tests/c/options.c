@@ -80,6 +80,9 @@ TEST(each_option_can_be_listed_found_and_set_to_its_default)
     CHECK(!cometd_option_is_secret(option));
     CHECK(cometd_option_unit(cometd_option_find("overflow")) == NULL);
     CHECK(cometd_option_is_secret(cometd_option_find("bearer_token")));
+    CHECK(!cometd_option_is_repeatable(option) && cometd_option_is_repeatable(cometd_option_find("url")));
+    CHECK(cometd_option_is_repeatable(cometd_option_find("header")));
+    CHECK(cometd_option_is_repeatable(cometd_option_find("cookie")));
 }
 
 TEST(an_error_of_a_text_names_option_value_and_range_and_no_secret)

@@ -552,7 +552,22 @@ static void flushes() {
     assert(client.try_flush(0s).status() == cometd::status::invalid_state);
     client.connect();
     assert(client.flush(30s) == cometd::status::ok);
-    client.disconnect(10s);
+    const std::uint64_t id = client.start_flush(&client);
+    cometd::event event = next(client, cometd::event_type::flushed);
+    assert(event.id() == id && event.opaque() == &client && !event.error());
+    client.disconnect_within(10s);
+    event = next(client, cometd::event_type::closed);
+    client.abort();
+    assert(thrown([&] { client.start_export(); }).status() == cometd::status::is_closed);
+}
+
+static void sessions_are_told_by_an_event() {
+    cometd::client client = cometd::builder(url).bearer_token("T").build();
+    client.connect();
+    assert(client.wait(cometd::state::connected, 30s) == cometd::status::ok);
+    client.start_export();
+    const cometd::event event = next(client, cometd::event_type::exported);
+    assert(event.exported() && !event.exported()->empty());
 }
 
 static void replay_stores() {
@@ -709,6 +724,7 @@ int main(int, char **argv) {
     functions_that_are_only_moved();
     options_by_name();
     flushes();
+    sessions_are_told_by_an_event();
     callbacks_may_throw();
     wakes_and_many_events();
     token_providers();

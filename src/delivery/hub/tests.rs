@@ -116,6 +116,7 @@ fn each_kind_of_event_arrives_as_what_it_is() {
                 Notice::Subscribed {
                     id,
                     opaque: 0,
+                    ends: false,
                     channel,
                     ext: Some(_),
                     renewed: true,
@@ -123,12 +124,14 @@ fn each_kind_of_event_arrives_as_what_it_is() {
                 Notice::Unsubscribed {
                     id,
                     opaque: 0,
+                    ends: false,
                     channel,
                     ext: Some(_),
                 } => format!("unsubscribed {id} {channel}"),
                 Notice::Published {
                     id,
                     opaque: 0,
+                    ends: false,
                     channel,
                     ext: Some(_),
                 } => format!("published {id} {channel}"),

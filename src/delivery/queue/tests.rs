@@ -148,6 +148,7 @@ fn case_unread_outcomes_never_hold_up_the_client() {
         let published = Arc::new(Notice::Published {
             id: 1,
             opaque: 0,
+            ends: true,
             channel: "/x".into(),
             ext: None,
         });
