@@ -37,6 +37,12 @@ size_t cometd_python_poll(cometd_client *client, int32_t timeout_ms, cometd_even
 extern "Python" {
     void cometd_python_events(void *user, const cometd_event *const *events, size_t count);
     cometd_status cometd_python_token(void *user, int32_t reason, cometd_token *token);
+    cometd_status cometd_python_handshake(void *user, cometd_handshake *handshake);
+    cometd_status cometd_python_request(void *user, cometd_request *request);
+    cometd_status cometd_python_outgoing(void *user, cometd_extension_message *message);
+    cometd_status cometd_python_incoming(void *user, cometd_extension_message *message);
+    cometd_status cometd_python_load(void *user, const char *channel, int64_t *position);
+    void cometd_python_log(void *user, int32_t level, const char *target, const char *text);
     void cometd_python_free(void *user);
 }
 """

@@ -5,14 +5,32 @@ import inspect
 import json
 import os
 import weakref
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Optional, Set, Type, Union
+from collections import deque
+from contextlib import contextmanager
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Awaitable,
+    Callable,
+    Deque,
+    Iterator,
+    Mapping,
+    Optional,
+    Sequence,
+    Set,
+    Type,
+    Union,
+)
 
-from ._cometd import lib
+from ._cometd import ffi, lib
 from .constants import EventType, State, Status
 from .error import Error, check
 from .event import Event, Message
-from .handle import Handle, answering
+from .extensions import Extension
+from .handle import Handle, channel_matches
 from .options import Value
+from .providers import Fields, Handshake, Headers, Providers, Question, Request
+from .replay import ReplayStore
 
 #: When so many messages wait for the program, no more are read, unless a call waits for its outcome.
 BACKLOG = 1024
@@ -23,30 +41,74 @@ else:
     Call = asyncio.Future
 
 
-class _TokenProvider:
+class _Provider:
     """Runs the program's function in its loop."""
 
-    def __init__(self, function: Callable[[], Union[str, Awaitable[str]]]) -> None:
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self.name = name
         self.function = function
         self.loop: Optional[asyncio.AbstractEventLoop] = None
         self.tasks: Set["asyncio.Task[None]"] = set()
 
-    def give(self, token: Any) -> None:
+    def give(self, question: Question) -> None:
         if self.loop:
-            self.loop.call_soon_threadsafe(self.start, self.loop, token)
+            self.loop.call_soon_threadsafe(self.start, self.loop, question)
 
-    def start(self, loop: asyncio.AbstractEventLoop, token: Any) -> None:
-        task = loop.create_task(self.answer(loop, token))
+    def start(self, loop: asyncio.AbstractEventLoop, question: Question) -> None:
+        task = loop.create_task(self.answer(loop, question))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def answer(self, loop: asyncio.AbstractEventLoop, token: Any) -> None:
+    async def answer(self, loop: asyncio.AbstractEventLoop, question: Question) -> None:
         try:
-            with answering(token) as answer:
-                value = self.function()
-                answer(await value if inspect.isawaitable(value) else value)
+            try:
+                value = self.function(*question.arguments)
+                value = await value if inspect.isawaitable(value) else value
+            except BaseException as error:
+                question.fail(error)
+                raise
+            question.answer(value)
         except Exception as error:
-            loop.call_exception_handler({"message": "token_provider has failed", "exception": error})
+            loop.call_exception_handler({"message": f"{self.name} has failed", "exception": error})
+
+
+class Stream:
+    """The messages of some channels, by `async for`: the program is done with one when it asks for the next."""
+
+    def __init__(self, client: "Client", messages: Deque[Message], pattern: bytes) -> None:
+        self._client = client
+        self._messages = messages
+        self._pattern = pattern
+        self._last: Optional[Message] = None
+        self._is_closed = False
+
+    def __aiter__(self) -> "Stream":
+        return self
+
+    async def __anext__(self) -> Message:
+        last, self._last = self._last, None
+        self._client._done(last)
+        if self._is_closed:
+            raise StopAsyncIteration
+        message = await self._client._next(self._messages)
+        if self._client._positions:
+            self._last = message
+        return message
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """What matches goes to the client's own iteration again, and what is left here."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._client._streams.remove((self._pattern, self._messages))
+            self._client._messages.extend(self._messages)
+            self._messages.clear()
+            self._client._wake()
 
 
 def _read(client: "weakref.ref[Client]") -> None:
@@ -83,16 +145,28 @@ class Client(Handle[Call]):
         url: str,
         *,
         token_provider: Optional[Callable[[], Union[str, Awaitable[str]]]] = None,
+        handshake_provider: Optional[Callable[[Handshake], Union[Fields, Awaitable[Fields]]]] = None,
+        header_provider: Optional[Callable[[Request], Union[Headers, Awaitable[Headers]]]] = None,
         on_event: Optional[Callable[[Event], None]] = None,
+        extensions: Sequence[Extension] = (),
+        replay_store: Optional[ReplayStore] = None,
         **options: Value,
     ) -> None:
         """Takes each option that cometd.options() lists.
 
         token_provider gives the value of the Authorization header, "Bearer abc", when the server
-        refuses the one in use. on_event gets what happens besides messages and outcomes of calls.
+        refuses the one in use; handshake_provider the fields of each handshake, such as "ext";
+        header_provider the headers of each HTTP request. on_event gets what happens besides messages
+        and outcomes of calls. replay_store keeps how far the program is; it turns replay on.
         """
-        self._token_provider = token_provider and _TokenProvider(token_provider)
-        super().__init__(url, self._token_provider, on_event, options)
+        providers = Providers(
+            token_provider and _Provider("token_provider", token_provider),
+            handshake_provider and _Provider("handshake_provider", handshake_provider),
+            header_provider and _Provider("header_provider", header_provider),
+        )
+        self._providers = [it for it in providers if isinstance(it, _Provider)]
+        super().__init__(url, providers, on_event, extensions, replay_store, options)
+        self._last: Optional[Message] = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._descriptor = -1
         self._watched = False
@@ -119,8 +193,8 @@ class Client(Handle[Call]):
     async def connect(self) -> None:
         """Waits until the client is connected; it tries again until then, unless an error is fatal."""
         loop = asyncio.get_running_loop()
-        if self._token_provider:
-            self._token_provider.loop = loop
+        for provider in self._providers:
+            provider.loop = loop
         with self._using() as client:
             descriptor = lib.cometd_client_fd(client)
             if descriptor < 0:
@@ -140,9 +214,18 @@ class Client(Handle[Call]):
     def unsubscribe(self, channel: str) -> "asyncio.Future[None]":
         return self._asked(lib.cometd_client_unsubscribe_one, channel.encode())
 
-    def publish(self, channel: str, data: Any) -> "asyncio.Future[None]":
-        """Publishes what json.dumps takes. Calls are sent in their order, also before the outcome is awaited."""
+    def publish(
+        self, channel: str, data: Any, *, attempts: int = 0, timeout: Optional[float] = None
+    ) -> "asyncio.Future[None]":
+        """Publishes what json.dumps takes. Calls are sent in their order, also before the outcome is awaited.
+
+        With attempts it is sent again after failures, until the timeout, if there is one.
+        """
         text = json.dumps(data, separators=(",", ":")).encode()
+        if attempts:
+            retrying = lib.cometd_client_publish_with_retries_opaque
+            limit = -1 if timeout is None else max(1, int(timeout * 1000))
+            return self._asked(retrying, channel.encode(), text, len(text), limit, attempts)
         return self._asked(lib.cometd_client_publish_opaque, channel.encode(), text, len(text))
 
     def remote_call(self, channel: str, data: Any, timeout: float = 10.0) -> "asyncio.Future[Message]":
@@ -151,8 +234,62 @@ class Client(Handle[Call]):
         limit = max(1, int(timeout * 1000))
         return self._asked(lib.cometd_client_remote_call_opaque, channel.encode(), text, len(text), limit)
 
+    def publish_binary(
+        self, channel: str, data: bytes, *, is_last: bool = True, meta: Optional[Mapping[str, Any]] = None
+    ) -> "asyncio.Future[None]":
+        """Publishes bytes by CometD's binary extension."""
+        text = ffi.NULL if meta is None else json.dumps(meta).encode()
+        length = 0 if meta is None else len(text)
+        function = lib.cometd_client_publish_binary_opaque
+        return self._asked(function, channel.encode(), ffi.from_buffer(data), len(data), is_last, text, length)
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """What is called inside goes out in one request. An outcome is awaited behind it."""
+        self._begin()
+        try:
+            yield
+        finally:
+            self._send()
+
+    async def flush(self, timeout: float = 10.0) -> None:
+        """Waits for the outcomes of all that was called; raises when publishes have failed since the last one."""
+        undelivered: Optional[Error] = None
+        try:
+            is_done = self._flushed()
+        except Error as error:
+            if error.status != Status.UNDELIVERED:
+                raise
+            undelivered = error
+        # Outcomes that the library has are still to be read.
+        if self._calls:
+            await asyncio.wait(list(self._calls.values()), timeout=timeout)
+        if undelivered:
+            raise undelivered
+        if not is_done and not self._flushed():
+            raise Error(Status.TIMEOUT)
+
+    def _flushed(self) -> bool:
+        with self._using() as client:
+            status: int = check(lib.cometd_client_flush, client, 0)
+        return status == int(lib.COMETD_OK)
+
+    async def export(self, timeout: float = 10.0) -> str:
+        """Ends the client, and gives its session as a text for the option resume. It is a secret like a password."""
+        return await asyncio.get_running_loop().run_in_executor(None, self._export, timeout)
+
+    def messages(self, pattern: str) -> Stream:
+        """The messages of the channels that match, which the client's own iteration has no more."""
+        if not channel_matches(pattern, pattern):
+            raise Error(Status.INVALID_CHANNEL)
+        stream = Stream(self, deque(), pattern.encode())
+        self._streams.append((stream._pattern, stream._messages))
+        return stream
+
     async def disconnect(self, timeout: float = 10.0) -> None:
         """Ends the session after all that was called before. Messages that came can still be read."""
+        last, self._last = self._last, None
+        self._done(last)
         if self._has_ended:
             return
         with self._using() as client:
@@ -175,7 +312,14 @@ class Client(Handle[Call]):
         return self
 
     async def __anext__(self) -> Message:
-        messages = self._messages
+        if not self._positions:
+            return await self._next(self._messages)
+        last, self._last = self._last, None
+        self._done(last)
+        self._last = await self._next(self._messages)
+        return self._last
+
+    async def _next(self, messages: Deque[Message]) -> Message:
         while not messages:
             if self._has_ended:
                 if self._fatal:
@@ -209,9 +353,10 @@ class Client(Handle[Call]):
 
     def _read(self) -> None:
         self._poll(self._client, 0)
-        if self._messages:
+        waiting = len(self._messages) + sum(len(messages) for _, messages in self._streams)
+        if waiting:
             self._wake()
-            if len(self._messages) >= BACKLOG and not self._calls and not self._is_ending:
+            if waiting >= BACKLOG and not self._calls and not self._is_ending:
                 self._unwatch()
 
     def _wake(self) -> None:

@@ -22,20 +22,26 @@ def _bytes(pointer: Any, length: int) -> Optional[bytes]:
 class Message:
     """A message that came on a channel, or the answer to a remote call."""
 
-    __slots__ = ("binary", "channel", "ext_json", "id_json", "json")
+    __slots__ = ("binary", "binary_meta", "channel", "ext_json", "id_json", "is_last", "json", "mark")
 
     channel: str
     #: The data as the server wrote it.
     json: bytes
+    #: The package's own: where a replay store is.
+    mark: Any
     ext_json: Optional[bytes]
     id_json: Optional[bytes]
     #: The bytes of a message of CometD's binary extension.
     binary: Optional[bytes]
+    #: What it says of its bytes, and whether no other part belongs behind them.
+    binary_meta: Any
+    is_last: bool
 
     def __init__(self, view: Any) -> None:
         self.channel = str(_unpack(view.channel, view.channel_len), "utf-8")
         self.json = _unpack(view.data, view.data_len)
-        self.id_json = self.ext_json = self.binary = None
+        self.id_json = self.ext_json = self.binary = self.binary_meta = self.mark = None
+        self.is_last = True
         length = view.message_id_len
         if length:
             self.id_json = _unpack(view.message_id, length)
@@ -46,6 +52,9 @@ class Message:
             bytes_of = lib.cometd_message_binary(view.message, out)
             if bytes_of:
                 self.binary = bytes(ffi.buffer(bytes_of, out[0]))
+                self.is_last = lib.cometd_message_binary_is_last(view.message)
+                meta = lib.cometd_message_binary_meta(view.message, out)
+                self.binary_meta = _json(ffi.unpack(meta, out[0])) if meta else None
 
     @property
     def data(self) -> Any:
@@ -55,6 +64,17 @@ class Message:
     @property
     def ext(self) -> Any:
         return _json(self.ext_json)
+
+    @property
+    def replay_id(self) -> Optional[int]:
+        """By which Salesforce's replay extension names the event."""
+        data = self.data
+        event = data.get("event") if isinstance(data, dict) else None
+        given = event.get("replayId") if isinstance(event, dict) else None
+        try:
+            return None if given is None else int(given)
+        except (TypeError, ValueError):
+            return None
 
     @property
     def id(self) -> Any:

@@ -9,13 +9,30 @@ import weakref
 from collections import deque
 from contextlib import contextmanager
 from itertools import count
-from typing import Any, Callable, Deque, Dict, Generic, Iterator, List, Mapping, Optional, Protocol, Set, Tuple, TypeVar
+from typing import (
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    Generic,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
 
 from ._cometd import ffi, lib
 from .constants import EventType, State, Status, named
-from .error import Error, check
+from .error import Error, check, error_of
 from .event import Event, Message
+from .extensions import Extension, add_extension
 from .options import Value, set_option
+from .providers import Providers
+from .replay import Positions, ReplayStore, set_replay_store
 
 log = logging.getLogger("cometd")
 
@@ -42,55 +59,9 @@ def room() -> Iterator[Tuple[Any, Any]]:
         _rooms.append(it)
 
 
-# What the library has a pointer to; cometd_python_free takes it out again.
-_kept: Set[Any] = set()
-
-
-def keep(it: object) -> Any:
-    pointer = ffi.new_handle(it)
-    _kept.add(pointer)
-    return pointer
-
-
-def drop(pointer: Any) -> None:
-    _kept.discard(pointer)
-
-
-@ffi.def_extern()
-def cometd_python_free(user: Any) -> None:
-    _kept.discard(user)
-
-
-class TokenProvider(Protocol):
-    def give(self, token: Any) -> None: ...
-
-
-# A token whose answer nobody gives is freed with its last reference, and has failed then.
-@ffi.def_extern(error=Status.CREDENTIALS)
-def cometd_python_token(user: Any, _reason: int, token: Any) -> int:
-    provider: TokenProvider = ffi.from_handle(user)
-    provider.give(ffi.gc(lib.cometd_token_retain(token), lib.cometd_token_free))
-    return 0
-
-
-@contextmanager
-def answering(token: Any) -> Iterator[Callable[[str], None]]:
-    """Where a token provider of the program's runs; what it raises is the answer as well."""
-
-    def answer(value: str) -> None:
-        status = lib.cometd_token_set_authorization(token, value.encode())
-        # The client may have gone on without it.
-        if status < 0 and status not in (Status.CLOSED, Status.FORKED, Status.TIMEOUT):
-            raise Error(status)
-
-    try:
-        yield answer
-    except BaseException as error:
-        why = f"{type(error).__name__}: {error}".replace("\0", " ")
-        lib.cometd_token_fail(token, why.encode(errors="replace"))
-        raise
-    finally:
-        ffi.release(token)
+def channel_matches(pattern: str, channel: str) -> bool:
+    """Whether a subscription to a pattern, as "/a/*" or "/a/**", gets the messages of a channel."""
+    return bool(lib.cometd_channel_matches(pattern.encode(), channel.encode()))
 
 
 class Outcome(Protocol):
@@ -110,8 +81,10 @@ class Handle(Generic[Call]):
     def __init__(
         self,
         url: str,
-        token_provider: Optional[TokenProvider],
+        providers: Providers,
         on_event: Optional[Callable[[Event], None]],
+        extensions: Sequence[Extension],
+        replay_store: Optional[ReplayStore],
         options: Mapping[str, Value],
     ) -> None:
         self._process = os.getpid()
@@ -125,7 +98,12 @@ class Handle(Generic[Call]):
         self._numbers = count(1)
         self._fatal: Optional[Error] = None
         self._has_ended = False
-        self._client: Any = self._build(url, token_provider, options)
+        self._positions = replay_store and Positions(replay_store)
+        # Messages that have a reader of their own.
+        self._streams: List[Tuple[bytes, Deque[Message]]] = []
+        if replay_store:
+            options = {"replay": "new", **options}
+        self._client: Any = self._build(url, providers, extensions, replay_store, options)
         self._free_by(lib.cometd_client_free, self._client)
         _all.add(self)
 
@@ -135,20 +113,23 @@ class Handle(Generic[Call]):
         self._free.atexit = False  # type: ignore[misc]
 
     @staticmethod
-    def _build(url: str, token_provider: Optional[TokenProvider], options: Mapping[str, Value]) -> Any:
+    def _build(
+        url: str,
+        providers: Providers,
+        extensions: Sequence[Extension],
+        replay_store: Optional[ReplayStore],
+        options: Mapping[str, Value],
+    ) -> Any:
         out = ffi.new("cometd_client_builder **")
         check(lib.cometd_client_builder_new, url.encode(), out)
         builder = ffi.gc(out[0], lib.cometd_client_builder_free)
         for name, value in options.items():
             set_option(builder, name, value)
-        if token_provider:
-            user = keep(token_provider)
-            status = lib.cometd_client_builder_set_token_provider(
-                builder, lib.cometd_python_token, user, lib.cometd_python_free
-            )
-            if status < 0:
-                drop(user)
-                raise Error(status)
+        providers.install(builder)
+        for extension in extensions:
+            add_extension(builder, extension)
+        if replay_store:
+            set_replay_store(builder, replay_store)
         client = ffi.new("cometd_client **")
         check(lib.cometd_client_builder_build, builder, client)
         ffi.release(builder)
@@ -200,6 +181,32 @@ class Handle(Generic[Call]):
         with self._using() as client:
             return str(ffi.string(lib.cometd_client_name(client)), "utf-8")
 
+    @property
+    def session_id(self) -> Optional[str]:
+        """The clientId of Bayeux; None without a session."""
+        given, text = self._text(lib.cometd_client_session_id)
+        return text if given == lib.COMETD_OK else None
+
+    @property
+    def last_error(self) -> Optional[Error]:
+        """Why the client is not connected; None when it is, or nothing has failed yet."""
+        out = ffi.new("cometd_error **")
+        with self._using() as client:
+            status = lib.cometd_client_last_error(client, out)
+        if status < 0:
+            raise Error(status)
+        if not out[0]:
+            return None
+        try:
+            return error_of(out[0])
+        finally:
+            lib.cometd_error_free(out[0])
+
+    def set_replay_position(self, channel: str, position: int) -> None:
+        """Sets behind which event the next subscribe to a channel starts: -1 for new ones only, -2 for all."""
+        with self._using() as client:
+            check(lib.cometd_client_set_replay_position, client, channel.encode(), position)
+
     def set_authorization(self, value: str) -> None:
         """Changes the Authorization header, "Bearer abc", from the next request on."""
         with self._using() as client:
@@ -209,19 +216,45 @@ class Handle(Generic[Call]):
 
     def statistics(self) -> Dict[str, Any]:
         """What the client has done so far, in numbers."""
+        numbers: Dict[str, Any] = json.loads(self._text(lib.cometd_client_statistics)[1])
+        return numbers
+
+    def _text(self, function: Any) -> Tuple[int, str]:
         size = 4096
         needed = ffi.new("size_t *")
         while True:
             buffer = ffi.new("char[]", size)
             with self._using() as client:
-                status = lib.cometd_client_statistics(client, buffer, size, needed)
+                status = function(client, buffer, size, needed)
             if status == Status.OUT_OF_RANGE and needed[0] > size:
                 size = needed[0] * 2
                 continue
             if status < 0:
                 raise Error(status)
-            numbers: Dict[str, Any] = json.loads(ffi.string(buffer))
-            return numbers
+            return status, str(ffi.string(buffer), "utf-8")
+
+    def _export(self, timeout: float) -> str:
+        out = ffi.new("char const **")
+        with self._using() as client:
+            check(lib.cometd_client_export, client, int(timeout * 1000), out)
+            return str(ffi.string(out[0]), "ascii")
+
+    def _begin(self) -> None:
+        with self._using() as client:
+            check(lib.cometd_client_batch_begin, client)
+
+    def _send(self) -> None:
+        """Ends a batch; a client that has ended holds none."""
+        try:
+            with self._using() as client:
+                check(lib.cometd_client_batch_end, client)
+        except Error as error:
+            if error.status not in (Status.CLOSED, Status.FORKED):
+                raise
+
+    def _done(self, message: Optional[Message]) -> None:
+        if message is not None and message.mark is not None and self._positions:
+            self._positions.done(message.mark)
 
     def _call(self, call: Call, function: Any, *arguments: Any) -> Call:
         """Makes a call whose outcome ends `call`: it is there before the event can be."""
@@ -247,12 +280,26 @@ class Handle(Generic[Call]):
         """Puts what was read where it is waited for."""
         message = int(EventType.MESSAGE)
         append = self._messages.append
+        if self._streams or self._positions:
+            append = self._sort
         for index in range(number):
             view = views[index]
             if view.type == message:
-                append(Message(view))
+                it = Message(view)
+                if self._positions:
+                    it.mark = self._positions.read(view)
+                append(it)
             else:
                 self._tell(view)
+
+    def _sort(self, message: Message) -> None:
+        """To the first stream whose pattern it matches, or to the reader of all others."""
+        channel = message.channel.encode()
+        for pattern, messages in self._streams:
+            if lib.cometd_channel_matches(pattern, channel):
+                messages.append(message)
+                return
+        self._messages.append(message)
 
     def _tell(self, view: Any) -> None:
         event = Event(view)

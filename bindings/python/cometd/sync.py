@@ -3,16 +3,22 @@
 import json
 import threading
 import weakref
+from collections import deque
 from concurrent.futures import Future
+from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Type
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type
 
 from ._cometd import ffi, lib
 from .constants import EventType, State, Status
 from .error import Error, check
 from .event import Event, Message
-from .handle import Handle, answering, drop, keep, log, room
+from .extensions import Extension
+from .handle import Handle, channel_matches, log, room
+from .kept import install
 from .options import Value
+from .providers import Fields, Handshake, Headers, Providers, Question, Request
+from .replay import ReplayStore
 
 #: How long a thread waits in the library at a time, so that Ctrl-C is not kept waiting.
 SLICE_MS = 100
@@ -31,18 +37,23 @@ def _until(timeout: Optional[float]) -> Optional[float]:
     return None if timeout is None else monotonic() + timeout
 
 
-class _TokenProvider:
+class _Provider:
     """Runs the program's function on the library's thread, where it may wait."""
 
-    def __init__(self, function: Callable[[], str]) -> None:
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self.name = name
         self.function = function
 
-    def give(self, token: Any) -> None:
+    def give(self, question: Question) -> None:
         try:
-            with answering(token) as answer:
-                answer(self.function())
+            try:
+                value = self.function(*question.arguments)
+            except BaseException as error:
+                question.fail(error)
+                raise
+            question.answer(value)
         except Exception as error:
-            log.error("token_provider has failed", exc_info=error)
+            log.error("%s has failed", self.name, exc_info=error)
 
 
 class _Callback:
@@ -68,30 +79,39 @@ class Client(Handle[Call]):
         *,
         callback: Optional[Callable[[Message], None]] = None,
         token_provider: Optional[Callable[[], str]] = None,
+        handshake_provider: Optional[Callable[[Handshake], Fields]] = None,
+        header_provider: Optional[Callable[[Request], Headers]] = None,
         on_event: Optional[Callable[[Event], None]] = None,
+        extensions: Sequence[Extension] = (),
+        replay_store: Optional[ReplayStore] = None,
         **options: Value,
     ) -> None:
         """Takes each option that cometd.options() lists.
 
         With a callback, messages are given to that on a thread of the library, and cannot be
         iterated over. token_provider gives the value of the Authorization header, "Bearer abc",
-        when the server refuses the one in use; it runs on a thread of its own, and may wait.
-        on_event gets what happens besides messages and outcomes of calls, on the thread that reads.
+        when the server refuses the one in use; handshake_provider the fields of each handshake, such
+        as "ext"; header_provider the headers of each HTTP request. They run on a thread of their own,
+        and may wait. on_event gets what happens besides messages and outcomes of calls, on the thread
+        that reads. replay_store keeps how far the program is; it turns replay on.
         """
-        super().__init__(url, token_provider and _TokenProvider(token_provider), on_event, options)
+        providers = Providers(
+            token_provider and _Provider("token_provider", token_provider),
+            handshake_provider and _Provider("handshake_provider", handshake_provider),
+            header_provider and _Provider("header_provider", header_provider),
+        )
+        super().__init__(url, providers, on_event, extensions, replay_store, options)
         self._callback = callback
         # Of what a thread waits for.
         self._changed = threading.Condition()
         self._is_read = False
         self._connected = False
+        # The calls of a thread's batch.
+        self._batch = threading.local()
+        # What each thread has, of which it is done when it asks for the next.
+        self._last: Dict[int, Message] = {}
         if callback:
-            user = keep(_Callback(self))
-            status = lib.cometd_client_set_events_callback(
-                self._client, lib.cometd_python_events, user, lib.cometd_python_free
-            )
-            if status < 0:
-                drop(user)
-                raise Error(status)
+            install(_Callback(self), lib.cometd_client_set_events_callback, self._client, lib.cometd_python_events)
 
     def __enter__(self) -> "Client":
         try:
@@ -124,9 +144,14 @@ class Client(Handle[Call]):
     def unsubscribe(self, channel: str) -> None:
         self._asked(lib.cometd_client_unsubscribe_one, channel.encode())
 
-    def publish(self, channel: str, data: Any) -> None:
-        """Publishes what json.dumps takes."""
+    def publish(self, channel: str, data: Any, *, attempts: int = 0, timeout: Optional[float] = None) -> None:
+        """Publishes what json.dumps takes. With attempts it is sent again after failures, until the timeout, if any."""
         text = json.dumps(data, separators=(",", ":")).encode()
+        if attempts:
+            retrying = lib.cometd_client_publish_with_retries_opaque
+            limit = -1 if timeout is None else max(1, int(timeout * 1000))
+            self._asked(retrying, channel.encode(), text, len(text), limit, attempts)
+            return
         self._asked(lib.cometd_client_publish_opaque, channel.encode(), text, len(text))
 
     def remote_call(self, channel: str, data: Any, timeout: float = 10.0) -> Message:
@@ -138,31 +163,108 @@ class Client(Handle[Call]):
         )
         return answer
 
+    def publish_binary(
+        self, channel: str, data: bytes, *, is_last: bool = True, meta: Optional[Mapping[str, Any]] = None
+    ) -> None:
+        """Publishes bytes by CometD's binary extension."""
+        text = ffi.NULL if meta is None else json.dumps(meta).encode()
+        length = 0 if meta is None else len(text)
+        function = lib.cometd_client_publish_binary_opaque
+        self._asked(function, channel.encode(), ffi.from_buffer(data), len(data), is_last, text, length)
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """What is called inside goes out in one request, and its outcomes are waited for at the end: the first error
+        is raised. A remote call cannot be inside."""
+        if getattr(self._batch, "calls", None) is not None:
+            yield
+            return
+        self._may_wait()
+        self._begin()
+        calls: List[Call] = []
+        self._batch.calls = calls
+        try:
+            yield
+        finally:
+            self._batch.calls = None
+            self._send()
+        for call in calls:
+            self._wait(call.done, None)
+        for call in calls:
+            call.result(0)
+
+    def flush(self, timeout: float = 10.0) -> None:
+        """Waits for the outcomes of what threads have called; raises when publishes have failed since the last one."""
+        self._may_wait()
+        until = monotonic() + timeout
+        while True:
+            left = until - monotonic()
+            with self._using() as client:
+                status = check(lib.cometd_client_flush, client, max(0, min(SLICE_MS, int(left * 1000) + 1)))
+            if status == lib.COMETD_OK:
+                return
+            if left <= 0:
+                raise Error(Status.TIMEOUT)
+
+    def export(self, timeout: float = 10.0) -> str:
+        """Ends the client, and gives its session as a text for the option resume. It is a secret like a password."""
+        return self._export(timeout)
+
     def get(self, timeout: Optional[float] = None) -> Optional[Message]:
         """The next message; None when none came in time, or none comes any more."""
         if self._callback:
             raise Error(Status.INVALID_STATE, "the client has a callback")
-        until = _until(timeout)
-        while self._wait(lambda: bool(self._messages), until) and not (self._has_ended and not self._messages):
+        return self._next(self._messages, _until(timeout))
+
+    def _next(self, messages: Deque[Message], until: Optional[float]) -> Optional[Message]:
+        if self._positions:
+            self._done(self._last.pop(threading.get_ident(), None))
+        while self._wait(lambda: bool(messages), until) and not (self._has_ended and not messages):
             try:
-                return self._messages.popleft()
+                message = messages.popleft()
             except IndexError:
                 # Another thread has it.
                 continue
+            if self._positions:
+                self._last[threading.get_ident()] = message
+            return message
         return None
 
-    def __iter__(self) -> Iterator[Message]:
-        """Messages, until the client has ended; a fatal error is raised."""
+    def messages(self, pattern: str) -> Iterator[Message]:
+        """The messages of the channels that match, which nobody else gets any more."""
+        if self._callback:
+            raise Error(Status.INVALID_STATE, "the client has a callback")
+        if not channel_matches(pattern, pattern):
+            raise Error(Status.INVALID_CHANNEL)
+        stream: Tuple[bytes, Deque[Message]] = pattern.encode(), deque()
+        self._streams.append(stream)
+        return self._iterate_stream(stream)
+
+    def _iterate_stream(self, stream: Tuple[bytes, Deque[Message]]) -> Iterator[Message]:
+        try:
+            yield from self._iterate(stream[1])
+        finally:
+            self._streams.remove(stream)
+            self._messages.extend(stream[1])
+
+    def _iterate(self, messages: Deque[Message]) -> Iterator[Message]:
         while True:
-            message = self.get()
+            message = self._next(messages, None)
             if message is None:
                 break
             yield message
         if self._fatal:
             raise self._fatal
 
+    def __iter__(self) -> Iterator[Message]:
+        """Messages, until the client has ended; a fatal error is raised."""
+        if self._callback:
+            raise Error(Status.INVALID_STATE, "the client has a callback")
+        return self._iterate(self._messages)
+
     def disconnect(self, timeout: float = 10.0) -> None:
         """Ends the session after all that was called before. Messages that came can still be read."""
+        self._done(self._last.pop(threading.get_ident(), None))
         if self._has_ended:
             return
         with self._using() as client:
@@ -176,6 +278,12 @@ class Client(Handle[Call]):
             self._end()
 
     def _asked(self, function: Any, *arguments: Any) -> Any:
+        calls: Optional[List[Call]] = getattr(self._batch, "calls", None)
+        if calls is not None:
+            if function == lib.cometd_client_remote_call_opaque:
+                raise Error(Status.INVALID_STATE, "a remote call would wait for the end of the batch")
+            calls.append(self._call(Future(), function, *arguments))
+            return None
         self._may_wait()
         call = self._call(Future(), function, *arguments)
         self._wait(call.done, None)
@@ -232,6 +340,7 @@ class Client(Handle[Call]):
                     self._callback(message)
                 except Exception as error:
                     self._failed("callback", error)
+                self._done(message)
         finally:
             _inside.callback = False
 

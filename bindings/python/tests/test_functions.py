@@ -1,0 +1,304 @@
+"""Functions of the program's, and what both clients have besides messages and calls."""
+
+import asyncio
+import gc
+import logging
+import unittest
+import weakref
+from typing import Any, Dict, List, Optional
+
+import cometd
+import cometd.sync
+from server import LIMIT, Server, run_python, wait_for
+
+BACKOFF: Any = {"backoff_ms": (10, 100)}
+
+
+class Noting(cometd.Extension):
+    """Notes what it sees, and changes messages of /a."""
+
+    def __init__(self) -> None:
+        self.sent: List[str] = []
+
+    def outgoing(self, message: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+        self.sent.append(message["channel"])
+        if message["channel"] == "/secret":
+            return None
+        if message["channel"] == "/a":
+            message["data"] = {"sent": message["data"]}
+        return message
+
+    def incoming(self, message: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+        if message["channel"] == "/a" and "data" in message:
+            return {**message, "data": [message["data"]]}
+        return message
+
+
+class Failing(cometd.Extension):
+    def incoming(self, message: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+        raise ValueError("no memory")
+
+
+class FunctionsTest(unittest.TestCase):
+    def server(self, *options: str) -> Server:
+        server = Server(*options)
+        self.addCleanup(server.stop)
+        return server
+
+    def test_handshake_provider_answers_a_challenge_later(self) -> None:
+        async def main(server: Server) -> None:
+            asked: List[cometd.Handshake] = []
+
+            async def answer(handshake: cometd.Handshake) -> Optional[Dict[str, Any]]:
+                asked.append(handshake)
+                await asyncio.sleep(0)
+                if handshake.refusal is None:
+                    return None
+                challenge = handshake.refusal["ext"]["authentication"]["challenge"]
+                return {"ext": {"authentication": {"answer": f"{challenge}:secret"}}}
+
+            async with cometd.Client(server.url, handshake_provider=answer, **BACKOFF) as client:
+                self.assertEqual(client.state, cometd.State.CONNECTED)
+            self.assertEqual([it.attempt for it in asked], [1, 2])
+
+        asyncio.run(asyncio.wait_for(main(self.server("--challenge", "secret")), LIMIT))
+
+    def test_header_provider_sees_each_request(self) -> None:
+        server = self.server("--token", "good")
+        requests: List[cometd.Request] = []
+
+        def sign(request: cometd.Request) -> Dict[str, str]:
+            requests.append(request)
+            return {"Authorization": "Bearer good"}
+
+        with cometd.sync.Client(server.url, header_provider=sign, **BACKOFF) as client:
+            client.publish("/a", 1)
+        phases = [request.phase for request in requests]
+        self.assertEqual(phases[0], cometd.Phase.HANDSHAKE)
+        self.assertIn(cometd.Phase.PUBLISH, phases)
+        self.assertEqual(requests[0].method, "POST")
+        self.assertTrue(requests[0].url.startswith(server.url))
+        self.assertIn(b"/meta/handshake", requests[0].body)
+
+    def test_providers_that_raise_are_told(self) -> None:
+        def fail(_: Any) -> Any:
+            raise ValueError("no window")
+
+        providers: Any = ({"handshake_provider": fail}, {"header_provider": fail})
+        for provider in providers:
+            server = self.server()
+            with self.assertLogs("cometd") as logged:
+                client = cometd.sync.Client(server.url, **provider, **BACKOFF)
+                with self.assertRaises(cometd.Error):
+                    client.connect(timeout=0.3)
+                error = client.last_error
+                assert error
+                self.assertIn("ValueError: no window", str(error))
+                client.close()
+            self.assertIn(f"{next(iter(provider))} has failed", logged.output[0])
+
+            async def main(url: str) -> None:
+                told: List[Any] = []
+                asyncio.get_running_loop().set_exception_handler(lambda _, it: told.append(it["message"]))
+                client = cometd.Client(url, **provider, **BACKOFF)
+                connecting = asyncio.ensure_future(client.connect())
+                while not told:
+                    await asyncio.sleep(0.005)
+                client.close()
+                with self.assertRaises(cometd.Error):
+                    await connecting
+                self.assertEqual(told[0], f"{next(iter(provider))} has failed")
+
+            asyncio.run(asyncio.wait_for(main(server.url), LIMIT))
+
+    def test_extensions_change_and_drop_messages(self) -> None:
+        server = self.server()
+        extension = Noting()
+        with cometd.sync.Client(server.url, extensions=[extension], **BACKOFF) as client:
+            client.subscribe("/a")
+            client.publish("/a", 1)
+            self.assertEqual(client.get().data, [{"sent": 1}])  # type: ignore[union-attr]
+            with self.assertRaises(cometd.Error) as caught:
+                client.publish("/secret", 1)
+            self.assertEqual(caught.exception.status, cometd.Status.MESSAGE_DELETED)
+        self.assertEqual(extension.sent[0], "/meta/handshake")
+
+    def test_extension_that_raises_does_no_harm(self) -> None:
+        server = self.server()
+        with self.assertLogs("cometd") as logged:
+            with cometd.sync.Client(server.url, extensions=[Failing()], **BACKOFF) as client:
+                client.subscribe("/a")
+                client.publish("/a", 1)
+                self.assertEqual(client.get().data, 1)  # type: ignore[union-attr]
+                self.assertGreater(client.statistics()["failures"]["extension"], 0)
+        self.assertIn("Failing.incoming has failed", logged.output[0])
+        self.assertIn("no memory", logged.output[0])
+
+    def test_what_functions_hold_is_given_back(self) -> None:
+        server = self.server()
+        extension = Noting()
+        kept = weakref.ref(extension)
+        client = cometd.sync.Client(server.url, extensions=[extension], token_provider=lambda: "Bearer a", **BACKOFF)
+        client.connect()
+        client.close()
+        del extension, client
+
+        def is_gone() -> bool:
+            gc.collect()
+            return kept() is None
+
+        wait_for(is_gone)
+
+    def test_batch_is_one_request(self) -> None:
+        server = self.server()
+        extension = Noting()
+        requests: List[bytes] = []
+
+        def note(request: cometd.Request) -> None:
+            requests.append(request.body)
+
+        with cometd.sync.Client(server.url, extensions=[extension], header_provider=note, **BACKOFF) as client:
+            client.subscribe("/b")
+            del requests[:]
+            with client.batch():
+                for number in range(10):
+                    client.publish("/b", number)
+                with self.assertRaises(cometd.Error):
+                    client.remote_call("/service/echo", 1)
+            self.assertEqual([it.count(b'"/b"') for it in requests if b'"/b"' in it], [10])
+            with self.assertRaises(cometd.Error) as caught, client.batch():
+                client.publish("/denied/x", 1)
+                client.publish("/b", 1)
+            self.assertEqual(caught.exception.channel, "/denied/x")
+            client.publish("/b", 1)
+
+    def test_flush(self) -> None:
+        async def main(server: Server) -> None:
+            async with cometd.Client(server.url, **BACKOFF) as client:
+                with client.batch():
+                    calls = [client.publish("/b", number) for number in range(10)]
+                await client.flush()
+                self.assertTrue(all(call.done() for call in calls))
+                failed = client.publish("/denied/x", 1)
+                with self.assertRaises(cometd.Error) as caught:
+                    await client.flush()
+                self.assertEqual(caught.exception.status, cometd.Status.UNDELIVERED)
+                self.assertIsInstance(failed.exception(), cometd.Error)
+                await client.flush()
+
+        server = self.server()
+        asyncio.run(asyncio.wait_for(main(server), LIMIT))
+        with cometd.sync.Client(server.url, **BACKOFF) as client:
+            client.publish("/b", 1)
+            client.flush()
+
+    def test_channels_have_iterations_of_their_own(self) -> None:
+        async def main(server: Server) -> None:
+            async with cometd.Client(server.url, **BACKOFF) as client:
+                await client.subscribe("/**")
+                with client.messages("/a/*") as own:
+                    with client.batch():
+                        for channel in ("/a/1", "/b", "/a/2", "/a/3"):
+                            client.publish(channel, channel)
+                    self.assertEqual((await own.__anext__()).data, "/a/1")
+                    self.assertEqual((await client.__anext__()).data, "/b")
+                    self.assertEqual((await own.__anext__()).data, "/a/2")
+                    await client.flush()
+                self.assertEqual((await client.__anext__()).data, "/a/3")
+                with self.assertRaises(StopAsyncIteration):
+                    await own.__anext__()
+                with self.assertRaises(cometd.Error):
+                    client.messages("no channel")
+
+        server = self.server()
+        asyncio.run(asyncio.wait_for(main(server), LIMIT))
+        with cometd.sync.Client(server.url, **BACKOFF) as client:
+            client.subscribe("/**")
+            own = client.messages("/a/**")
+            for channel in ("/a/1", "/b", "/a/2"):
+                client.publish(channel, channel)
+            self.assertEqual([next(own).data, next(own).data], ["/a/1", "/a/2"])
+            self.assertEqual(client.get().data, "/b")  # type: ignore[union-attr]
+
+    def test_binary_messages(self) -> None:
+        server = self.server()
+        with cometd.sync.Client(server.url, **BACKOFF) as client:
+            client.subscribe("/a")
+            client.publish_binary("/a", b"\0\1\2", is_last=False, meta={"name": "x"})
+            message = client.get()
+            assert message
+            self.assertEqual((message.binary, message.is_last), (b"\0\1\2", False))
+            self.assertEqual(message.binary_meta, {"name": "x"})
+
+    def test_publish_with_attempts(self) -> None:
+        server = self.server()
+        with cometd.sync.Client(server.url, **BACKOFF) as client:
+            server.ask("fail", status=503, count=2, on="/a")
+            client.publish("/a", 1, attempts=5)
+
+    def test_live_client_has_another_authorization(self) -> None:
+        server = self.server("--token", "good")
+        client = cometd.sync.Client(server.url, bearer_token="old", await_credentials=True, **BACKOFF)
+        with self.assertRaises(cometd.Error):
+            client.connect(timeout=0.1)
+        assert client.last_error
+        self.assertEqual(client.last_error.status, cometd.Status.REFUSED)
+        client.set_authorization("Bearer good")
+        client._wait(lambda: client.state == cometd.State.CONNECTED, None)
+        self.assertIsNone(client.last_error)
+        client.close()
+
+    def test_patterns(self) -> None:
+        self.assertTrue(cometd.channel_matches("/a/*", "/a/b"))
+        self.assertFalse(cometd.channel_matches("/a/*", "/a/b/c"))
+
+
+class LogTest(unittest.TestCase):
+    def test_log_is_that_of_python(self) -> None:
+        server = Server()
+        self.addCleanup(server.stop)
+        with self.assertLogs("cometd", cometd.TRACE) as logged:
+            cometd.log_to(logging.getLogger("cometd"), logging.DEBUG)
+            try:
+                with cometd.sync.Client(server.url, name="the one", **BACKOFF) as client:
+                    client.publish("/a", 1)
+            finally:
+                cometd.log_to(None)
+        self.assertTrue(any("the one" in line for line in logged.output), logged.output)
+        self.assertLessEqual({"INFO", "DEBUG"}, {record.levelname for record in logged.records})
+        count = len(logged.records)
+        with cometd.sync.Client(server.url, **BACKOFF):
+            pass
+        self.assertEqual(len(logged.records), count)
+
+    def test_handler_that_raises_and_exit_with_clients_alive(self) -> None:
+        server = Server("--tick-ms", "1")
+        self.addCleanup(server.stop)
+        program = """
+import logging, os, sys, cometd, cometd.sync
+class Broken(logging.Handler):
+    def emit(self, record):
+        raise ValueError("no pipe")
+logger = logging.getLogger("cometd")
+logger.propagate = False
+logger.setLevel(1)
+logger.addHandler(Broken())
+cometd.log_to(logger, cometd.TRACE, bodies=True)
+client = cometd.sync.Client(sys.argv[1])
+client.connect()
+client.subscribe("/ticks")
+child = os.fork()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    for _ in range(5):
+        client.get()
+else:
+    client = cometd.sync.Client(sys.argv[1])
+    client.connect()
+"""
+        done = run_python(program, server.url)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+
+
+if __name__ == "__main__":
+    unittest.main()
