@@ -1480,7 +1480,7 @@ cometd_status cometd_client_builder_set_restart(cometd_client_builder *builder,
 
 /// Sets the proxy that all requests go through, whatever the environment says.
 ///
-/// `url` is SCHEME://USER:PASSWORD@HOST:PORT, without user and password if the proxy wants none. "" is no proxy at all. The
+/// `url` is `SCHEME://USER:PASSWORD@HOST:PORT`, without user and password if the proxy wants none. "" is no proxy at all. The
 /// scheme says what the proxy is spoken to in:
 ///
 /// - http (or HOST:PORT alone; without a port it is 80): the proxy is asked for a tunnel (CONNECT) to https servers and for

@@ -210,7 +210,7 @@ pub static OPTIONS: &[ClientOption] = &[
     secret(option(
         c"cometd_client_builder_set_proxy",
         Kind::Text(Builder::set_proxy),
-        c"http, https, socks5h or socks5 as in socks5h://USER:PASSWORD@HOST:PORT; empty: none",
+        c"http, https, socks5h or socks5 as in http://USER:PASSWORD@HOST:PORT; empty: none",
         c"The proxy of all requests; by default the environment's http_proxy, https_proxy, all_proxy and no_proxy decide.",
     )),
     // What is given by mistake may be a key.
