@@ -6,6 +6,7 @@
 #   make test       all tests that need no other server
 #   make mutants    what no unit test notices: a sample, or FILE=src/bayeux/body.rs, or SHARD=1/8
 #   make sanitizers what they find in C programs, in the library and in its unit tests; takes long
+#   make platforms  what runs of it on other platforms; installs compilers and emulators
 #   make bench      what it costs, beside what it could cost at best
 #   make man        the man pages, in build/man
 #   make html       the manual as HTML, in build/html; needs doxygen
@@ -28,7 +29,8 @@ mandir ?= $(datadir)/man
 # With a target, the tools that Debian and others have for it.
 export CARGO_BUILD_TARGET ?=
 ifneq ($(CARGO_BUILD_TARGET),)
-CROSS := $(subst -unknown,,$(CARGO_BUILD_TARGET))
+CROSS := $(patsubst %-pc-windows-gnu,%-w64-mingw32,$(subst -unknown,,$(CARGO_BUILD_TARGET)))
+WINDOWS := $(findstring -windows-,$(CARGO_BUILD_TARGET))
 ifeq ($(origin CC),default)
 CC = $(CROSS)-gcc
 endif
@@ -61,25 +63,31 @@ RELEASE = $(TARGET)/$(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
 SONAME = libcometd.so.0
 SHARED = libcometd.so.$(VERSION)
 
-.PHONY: all lib tools demo check test mutants sanitizers bench soak install uninstall deb tarball symbols clean prerequisites
+.PHONY: all lib tools demo check test mutants sanitizers platforms bench soak install uninstall deb tarball symbols clean prerequisites
 
-all: lib tools
+# The tools are programs of POSIX.
+all: lib $(if $(WINDOWS),,tools)
 
 # One clear line for each tool that is missing.
 prerequisites:
 	@command -v $(CARGO) >/dev/null || { echo "missing: cargo, from https://rustup.rs" >&2; exit 1; }
 	@command -v $(CC) >/dev/null || { echo "missing: a C compiler; Debian and Ubuntu: apt install build-essential" >&2; exit 1; }
 	@command -v pkg-config >/dev/null || { echo "missing: pkg-config; Debian and Ubuntu: apt install pkg-config libssl-dev" >&2; exit 1; }
-	@pkg-config --exists openssl || { echo "missing: OpenSSL's headers; Debian and Ubuntu: apt install libssl-dev" >&2; exit 1; }
+	@[ -n "$(WINDOWS)" ] || pkg-config --exists openssl || { echo "missing: OpenSSL's headers; Debian and Ubuntu: apt install libssl-dev" >&2; exit 1; }
 
 lib: prerequisites
 	@CARGO=$(CARGO) sh packaging/build.sh -p cometd -p cometd-demo-server
 	@mkdir -p $(BUILD)/lib $(BUILD)/bin
+ifneq ($(WINDOWS),)
+	@install -m 755 $(RELEASE)/cometd.dll $(RELEASE)/cometd_demo_server.exe $(BUILD)/bin
+	@install -m 644 $(RELEASE)/libcometd.dll.a $(RELEASE)/libcometd.a $(BUILD)/lib
+else
 	@install -m 755 $(RELEASE)/libcometd.so $(BUILD)/lib/$(SHARED)
 	@ln -sf $(SHARED) $(BUILD)/lib/$(SONAME)
 	@ln -sf $(SONAME) $(BUILD)/lib/libcometd.so
 	@install -m 644 $(RELEASE)/libcometd.a $(BUILD)/lib/libcometd.a
 	@install -m 755 $(RELEASE)/cometd_demo_server $(BUILD)/bin/cometd_demo_server
+endif
 
 # Examples are programs of the library's users: built from the tree as from
 # anywhere else, with the headers and the library and nothing more.
@@ -140,6 +148,9 @@ mutants: prerequisites
 sanitizers: lib
 	@bash tests/sanitizers/check
 
+platforms: lib
+	@bash tests/platforms/check
+
 bench: lib
 	@bash benches/run
 
@@ -183,7 +194,22 @@ DEBUG_DIR = $(PREFIX)/lib/debug/.build-id
 FORGET_DEBUG = id=$$(readelf -n "$(DESTDIR)$(libdir)/$(SHARED)" 2>/dev/null | $(BUILD_ID_OF)); [ -z "$$id" ] || \
 	    { rm -f "$(DESTDIR)$(DEBUG_DIR)/$$id.debug"; rmdir "$(DESTDIR)$(DEBUG_DIR)/$${id%/*}" 2>/dev/null || :; }
 
+# What a program needs that links libcometd.a, as packaging/cometd.pc.in says.
+WINDOWS_LIBRARIES = -lcrypt32 -lsecur32 -lncrypt -ladvapi32 -lbcrypt -lntdll -luserenv -lws2_32
+
 install:
+ifneq ($(WINDOWS),)
+	@for file in bin/cometd.dll lib/libcometd.dll.a lib/libcometd.a; do \
+	    [ -e "$(BUILD)/$$file" ] || { echo "missing: $(BUILD)/$$file; run make first" >&2; exit 1; }; \
+	done
+	$(INSTALL) -d "$(DESTDIR)$(bindir)" "$(DESTDIR)$(libdir)" "$(DESTDIR)$(PC_DIR)" "$(DESTDIR)$(CMAKE_DIR)" \
+	    "$(DESTDIR)$(includedir)/cometd"
+	$(INSTALL) -m 755 $(BUILD)/bin/cometd.dll "$(DESTDIR)$(bindir)/cometd.dll"
+	$(INSTALL) -m 644 $(BUILD)/lib/libcometd.dll.a $(BUILD)/lib/libcometd.a "$(DESTDIR)$(libdir)"
+ifneq ($(STRIP),)
+	$(STRIP) --strip-unneeded "$(DESTDIR)$(bindir)/cometd.dll"
+endif
+else
 	@for file in $(SHARED) libcometd.a; do \
 	    [ -e "$(BUILD)/lib/$$file" ] || { echo "missing: $(BUILD)/lib/$$file; run make first" >&2; exit 1; }; \
 	done
@@ -202,12 +228,14 @@ endif
 endif
 	ln -sf $(SHARED) "$(DESTDIR)$(libdir)/$(SONAME)"
 	ln -sf $(SONAME) "$(DESTDIR)$(libdir)/libcometd.so"
+endif
 	for header in $(HEADERS); do \
 	    $(INSTALL) -m 644 include/$$header "$(DESTDIR)$(includedir)/$$header" || exit 1; \
 	done
 	sed -e 's|@prefix@|$(PC_PREFIX)|' -e 's|@version@|$(VERSION)|' \
 	    -e 's|@includedir@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(includedir))|' \
 	    -e 's|@libdir@|$(patsubst $(PREFIX)/%,$${prefix}/%,$(libdir))|' \
+	    $(if $(WINDOWS),-e '/^Requires.private/d' -e 's/^Libs.private:.*/Libs.private: $(WINDOWS_LIBRARIES)/') \
 	    packaging/cometd.pc.in >"$(DESTDIR)$(PC_DIR)/cometd.pc"
 	chmod 644 "$(DESTDIR)$(PC_DIR)/cometd.pc"
 	for file in $(CMAKE_FILES); do \
@@ -232,7 +260,7 @@ uninstall:
 	$(FORGET_DEBUG)
 	rmdir "$(DESTDIR)$(DEBUG_DIR)" "$(DESTDIR)$(PREFIX)/lib/debug" 2>/dev/null || :
 	rm -f "$(DESTDIR)$(libdir)/$(SHARED)" "$(DESTDIR)$(libdir)/$(SONAME)" "$(DESTDIR)$(libdir)/libcometd.so" \
-	    "$(DESTDIR)$(libdir)/libcometd.a"
+	    "$(DESTDIR)$(libdir)/libcometd.a" $(if $(WINDOWS),"$(DESTDIR)$(libdir)/libcometd.dll.a" "$(DESTDIR)$(bindir)/cometd.dll")
 	rm -f "$(DESTDIR)$(PC_DIR)/cometd.pc" $(HEADERS:%="$(DESTDIR)$(includedir)/%") \
 	    $(CMAKE_FILES:%="$(DESTDIR)$(CMAKE_DIR)/%") $(TOOLS:%="$(DESTDIR)$(mandir)/man1/%.1") \
 	    "$(DESTDIR)$(mandir)"/man3/cometd.3 "$(DESTDIR)$(mandir)"/man3/cometd_*.3 "$(DESTDIR)$(mandir)"/man7/cometd-*.7 \

@@ -75,9 +75,8 @@ int main(int argc, char **argv) {
         perror(argv[3]);
         return 1;
     }
-    struct sigaction action = {.sa_handler = stop};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    signal(SIGINT, stop);
+    signal(SIGTERM, stop);
 
     cometd_client_builder *builder = NULL;
     cometd_client *client = NULL;

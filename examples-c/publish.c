@@ -28,9 +28,8 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: publish URL CHANNEL JSON...\n");
         return 2;
     }
-    struct sigaction action = {.sa_handler = stop};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    signal(SIGINT, stop);
+    signal(SIGTERM, stop);
 
     cometd_client_builder *builder = NULL;
     cometd_client *client = NULL;

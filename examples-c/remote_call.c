@@ -62,9 +62,8 @@ int main(int argc, char **argv) {
         return 2;
     }
     const char *url = argv[optind], *channel = argv[optind + 1], *json = argv[optind + 2];
-    struct sigaction action = {.sa_handler = stop};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    signal(SIGINT, stop);
+    signal(SIGTERM, stop);
 
     cometd_client_builder *builder = NULL;
     cometd_client *client = NULL;

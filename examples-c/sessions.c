@@ -107,9 +107,8 @@ int main(int argc, char **argv) {
     const char *channels[] = {argv[2]};
     service = argv[3];
     setvbuf(stdout, NULL, _IOLBF, 0);
-    struct sigaction action = {.sa_handler = stop};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    signal(SIGINT, stop);
+    signal(SIGTERM, stop);
 
     cometd_client_builder *builder = NULL;
     cometd_client *client = NULL;

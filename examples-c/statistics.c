@@ -54,9 +54,8 @@ int main(int argc, char **argv) {
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    struct sigaction action = {.sa_handler = stop};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    signal(SIGINT, stop);
+    signal(SIGTERM, stop);
 
     cometd_client_builder *builder = NULL;
     cometd_client *client = NULL;

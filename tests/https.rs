@@ -14,6 +14,8 @@ use cometd::client::{Builder, Client, Waited};
 use cometd::delivery::{Event, Notice, Polled};
 use cometd::error::{ErrorKind, Phase};
 use cometd::session::State;
+use cometd::transport::tls::Version;
+use openssl::ssl::SslVersion;
 use std::time::{Duration, Instant};
 use tls::{
     client, client_with, fatal_error, identity, next_error, wait_until, Identity, Server, LIMIT,
@@ -85,6 +87,53 @@ fn a_client_that_is_to_trust_anybody_does_201() {
             it.set_insecure(false);
         });
         assert_eq!(fatal_error(&careful).kind, ErrorKind::Tls);
+    }
+}
+
+#[test]
+fn a_server_of_older_versions_of_tls_than_the_least_is_refused_in_these_words_201() {
+    let here = &trusted().here;
+    let met = |server: &Server, minimum: Option<Version>| {
+        let client = client_with(&server.url, Some(0), |it| {
+            if let Some(minimum) = minimum {
+                it.set_minimum_tls_version(minimum);
+            }
+        });
+        if client.wait(State::Connected, LIMIT) == Waited::Reached {
+            client.disconnect(Duration::from_secs(30)).unwrap();
+            return None;
+        }
+        let error = client.last_error().unwrap();
+        assert_eq!(error.kind, ErrorKind::Tls, "{}", error.message);
+        Some(error.message)
+    };
+    let [old, usual, new] = [SslVersion::TLS1_1, SslVersion::TLS1_2, SslVersion::TLS1_3]
+        .map(|version| Server::of_version(here, version));
+    for (server, minimum, wanted) in [
+        (&old, None, Some("TLS 1.2 or later")),
+        (&old, Some(Version::Tls12), Some("TLS 1.2 or later")),
+        (&usual, Some(Version::Tls13), Some("TLS 1.3")),
+        (&usual, None, None),
+        (&usual, Some(Version::Tls10), None),
+        (&new, Some(Version::Tls13), None),
+        (&new, None, None),
+    ] {
+        let said = met(server, minimum);
+        let wanted = wanted.map(|it| {
+            format!(
+                "handshake: tls with 127.0.0.1:{}: the server does not speak {it}: ",
+                server.port
+            )
+        });
+        match (&said, &wanted) {
+            (None, None) => {}
+            (Some(said), Some(wanted)) => assert!(said.starts_with(wanted), "{said}"),
+            _ => panic!("{said:?} instead of {wanted:?}"),
+        }
+    }
+    // Whether it can be spoken is up to the system's OpenSSL.
+    if let Some(said) = met(&old, Some(Version::Tls10)) {
+        assert!(said.contains(": this system does not allow"), "{said}");
     }
 }
 

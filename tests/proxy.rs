@@ -7,15 +7,16 @@ mod tls;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use cometd::bayeux::ConnectionType;
 use cometd::client::{Builder, Client, Waited};
 use cometd::error::ErrorKind;
 use cometd::session::State;
-use cometd_peer::{Peer, Script};
+use cometd_peer::{Bayeux, Peer, Rules, Script, TlsFront};
 use scenario::{backoff, Host, Run, END, SESSION};
 use tls::{client_with, identity, next_error, wait_until, Identity, Server, LIMIT};
 
@@ -190,7 +191,7 @@ struct Proxy {
 }
 
 struct Inside {
-    server: u16,
+    server: AtomicU16,
     answer: Mutex<Answer>,
     /// All bytes that clients have sent.
     seen: Mutex<Vec<u8>>,
@@ -200,8 +201,12 @@ struct Inside {
 
 impl Proxy {
     fn new(server: &Server, answer: Answer) -> Self {
+        Self::to(server.port, answer)
+    }
+
+    fn to(server: u16, answer: Answer) -> Self {
         let inside = Arc::new(Inside {
-            server: server.port,
+            server: AtomicU16::new(server),
             answer: Mutex::new(answer),
             seen: Mutex::default(),
             heads: Mutex::default(),
@@ -227,6 +232,10 @@ impl Proxy {
 
     fn answers(&self, answer: Answer) {
         *self.inside.answer.lock().unwrap() = answer;
+    }
+
+    fn leads_to(&self, port: u16) {
+        self.inside.server.store(port, Ordering::SeqCst);
     }
 
     /// Breaks all connections.
@@ -292,7 +301,7 @@ impl Inside {
             let _ = client.read(&mut [0]);
             return;
         }
-        let server = TcpStream::connect(("127.0.0.1", self.server)).unwrap();
+        let server = TcpStream::connect(("127.0.0.1", self.server.load(Ordering::SeqCst))).unwrap();
         let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
         thread::spawn(move || {
             let _ = std::io::copy(&mut from, &mut to);
@@ -540,4 +549,245 @@ fn the_servers_certificate_is_verified_through_a_tunnel_as_well_204_201() {
     let through = format!("(through the proxy {})", setup.proxy.name());
     assert!(error.message.contains(&through), "{}", error.message);
     assert!(!setup.proxy.saw(TOKEN));
+}
+
+// ---- TLS to the proxy ----
+
+/// The same, with TLS in front of the proxy.
+struct Secured {
+    setup: Setup,
+    front: TlsFront,
+}
+
+impl Secured {
+    fn new(answer: Answer) -> Self {
+        let setup = Setup::new(answer);
+        let own = identity("127.0.0.1", Some(&setup.authority));
+        let front = TlsFront::start(&own, setup.proxy.port).unwrap();
+        Self { setup, front }
+    }
+
+    fn name(&self) -> String {
+        format!("127.0.0.1:{}", self.front.port())
+    }
+
+    fn client(&self, credentials: &str, configure: impl FnOnce(&mut Builder)) -> Client {
+        self.setup.client("", |builder| {
+            let url = format!("https://{credentials}{}", self.name());
+            builder.set_proxy(&url).unwrap();
+            configure(builder);
+        })
+    }
+}
+
+#[test]
+fn https_goes_by_tls_in_tls_and_the_proxy_is_not_told_who_the_client_is_265_205_201() {
+    let secured = Secured::new(Answer::For("dXM6ZXI="));
+    let setup = &secured.setup;
+    // This one wants a certificate, and the proxy would like one.
+    let clients = identity("clients.example", None);
+    let own = identity("a-client.example", Some(&clients));
+    let server = identity("bayeux.invalid", Some(&setup.authority));
+    let server = Server::for_clients_of(&server, &clients);
+    setup.proxy.leads_to(server.port);
+    let client = secured.client("us:er@", |builder| {
+        let (certificate, key) = (own.pem(), own.key_pem());
+        builder.set_client_certificate(&certificate, &key).unwrap();
+    });
+    let inside = &server.inside;
+    wait_until("connects", || inside.connects.load(Ordering::SeqCst) >= 4);
+    end(&client);
+    let heads = setup.proxy.heads();
+    for head in &heads {
+        let start = "connect bayeux.invalid:443 http/1.1\r\n";
+        assert!(head.starts_with(start), "{head}");
+    }
+    for secret in [TOKEN, "cookie-of-the-origin", "/meta/", "/cometd"] {
+        assert!(!setup.proxy.saw(secret), "the proxy saw {secret}");
+    }
+    for client in &*inside.clients.lock().unwrap() {
+        assert_eq!(client.as_deref(), Some("a-client.example"));
+    }
+    assert_eq!(secured.front.accepted(), heads.len());
+    assert_eq!(secured.front.certificates(), 0);
+}
+
+#[test]
+fn http_and_websocket_go_through_a_proxy_over_tls_265() {
+    // As which the peer sees whole URLs.
+    let authority = identity("authority.example", None);
+    let script = r#"
+        base http://bayeux.invalid:8080/cometd
+        limit 20000
+        expect handshake header="Proxy-Authorization: Basic dXM6ZXI="
+        answer
+        expect connect at-once header="Proxy-Authorization: Basic dXM6ZXI="
+        answer
+        expect connect as held
+        expect disconnect
+        answer"#;
+    let peer = Peer::start(Script::parse(script).unwrap()).unwrap();
+    let port = name_of(&peer).rsplit(':').next().unwrap().parse().unwrap();
+    let front = TlsFront::start(&identity("127.0.0.1", Some(&authority)), port).unwrap();
+    let url = format!("https://us:er@127.0.0.1:{}", front.port());
+    let trusting = |builder: &mut Builder| {
+        builder
+            .set_certificate_authorities(&authority.pem(), false)
+            .unwrap();
+    };
+    let there = "http://bayeux.invalid:8080/cometd";
+    let client = client_with(there, None, |builder| {
+        builder.set_proxy(&url).unwrap();
+        trusting(builder);
+    });
+    peer.wait_for("held").unwrap();
+    end(&client);
+    peer.wait().unwrap();
+
+    let server = Bayeux::start("/cometd", Rules::default()).unwrap();
+    let proxy = Proxy::to(server.port(), Answer::Tunnel);
+    let front = TlsFront::start(&identity("127.0.0.1", Some(&authority)), proxy.port).unwrap();
+    let client = client_with(there, None, |builder| {
+        let url = format!("https://127.0.0.1:{}", front.port());
+        builder.set_proxy(&url).unwrap();
+        builder
+            .set_transports(&[ConnectionType::WebSocket])
+            .unwrap();
+        trusting(builder);
+    });
+    assert_eq!(client.wait(State::Connected, LIMIT), Waited::Reached);
+    end(&client);
+    assert_eq!(server.counts().accepted, 1);
+    let asked = proxy.heads();
+    let start = "connect bayeux.invalid:8080 http/1.1\r\n";
+    assert!(asked.iter().all(|it| it.starts_with(start)), "{asked:?}");
+}
+
+#[test]
+fn a_proxy_whose_certificate_nobody_trusts_hears_nothing_265() {
+    let setup = Setup::new(Answer::Tunnel);
+    for own in [
+        identity("127.0.0.1", None),
+        identity("elsewhere.example", Some(&setup.authority)),
+    ] {
+        let front = TlsFront::start(&own, setup.proxy.port).unwrap();
+        let name = format!("127.0.0.1:{}", front.port());
+        let through = |builder: &mut Builder| {
+            let url = format!("https://user:very-secret@{name}");
+            builder.set_proxy(&url).unwrap();
+        };
+        for target in [
+            "https://bayeux.invalid/cometd",
+            "http://bayeux.invalid/cometd",
+        ] {
+            let client = client_with(target, None, |builder| {
+                let authorities = setup.authority.pem();
+                builder
+                    .set_certificate_authorities(&authorities, false)
+                    .unwrap();
+                through(builder);
+            });
+            for _ in 0..2 {
+                let error = next_error(&client);
+                let start = format!(
+                    "handshake: the proxy {name} could not be reached: tls with {name}: \
+                     certificate verify failed: "
+                );
+                assert!(error.message.starts_with(&start), "{}", error.message);
+                assert_eq!(error.kind, ErrorKind::Proxy);
+                assert!(error.retry_in.is_some() && !error.fatal);
+                assert!(!error.message.contains("secret"), "{}", error.message);
+            }
+        }
+        assert_eq!(front.accepted(), 0);
+        assert!(front.refused() >= 4);
+        // Whoever wants it all the same.
+        let client = setup.client("", |builder| {
+            through(builder);
+            builder.set_insecure(true);
+        });
+        assert_eq!(client.wait(State::Connected, LIMIT), Waited::Reached);
+        end(&client);
+    }
+}
+
+/// What answers whatever comes by HTTP: its host and port.
+fn plain_http() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let name = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    name
+}
+
+#[test]
+fn a_proxy_that_speaks_no_tls_or_nothing_at_all_is_told_265() {
+    let setup = Setup::new(Answer::Tunnel);
+    // The system accepts what comes here, and nobody answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_name = silent.local_addr().unwrap().to_string();
+    for (name, why) in [
+        (
+            plain_http(),
+            "wrong version number; does the server speak plain HTTP on this port?",
+        ),
+        (silent_name, "timed out after 1600 ms"),
+    ] {
+        let client = setup.client("", |builder| {
+            builder.set_proxy(&format!("https://{name}")).unwrap();
+            builder.set_request_timeout(Duration::from_secs(2));
+        });
+        let error = next_error(&client);
+        let start = format!(
+            "handshake: the proxy {name} could not be reached: tls with {name}: {why} [client "
+        );
+        assert!(error.message.starts_with(&start), "{}", error.message);
+        assert_eq!(error.kind, ErrorKind::Proxy);
+    }
+}
+
+#[test]
+fn a_tls_proxy_that_refuses_or_dies_is_told_and_tried_again_265_205() {
+    let secured = Secured::new(Answer::Tunnel);
+    let inside = &secured.setup.server.inside;
+    for (answer, why, status) in [
+        (
+            Answer::Refuse("403 Forbidden"),
+            "does not connect to bayeux.invalid:443: HTTP 403 Forbidden",
+            403,
+        ),
+        (
+            Answer::For("cmlnaHQ6cmlnaHQ="),
+            "does not accept the credentials: HTTP 407 Proxy Authentication Required",
+            407,
+        ),
+        (Answer::Close, "closed the connection before it answered", 0),
+    ] {
+        secured.setup.proxy.answers(answer);
+        inside.handshakes.store(0, Ordering::SeqCst);
+        inside.held.store(0, Ordering::SeqCst);
+        let client = secured.client("user:very-secret@", |_| {});
+        for _ in 0..2 {
+            let error = next_error(&client);
+            let start = format!("handshake: the proxy {} {why} [client ", secured.name());
+            assert!(error.message.starts_with(&start), "{}", error.message);
+            assert_eq!((error.kind, error.http_status), (ErrorKind::Proxy, status));
+            assert!(error.retry_in.is_some() && !error.fatal);
+        }
+        secured.setup.proxy.answers(Answer::Tunnel);
+        assert_eq!(client.wait(State::Connected, LIMIT), Waited::Reached);
+        // It dies under a held connect.
+        inside.holds.store(true, Ordering::SeqCst);
+        wait_until("a held connect", || inside.held.load(Ordering::SeqCst) > 0);
+        inside.holds.store(false, Ordering::SeqCst);
+        secured.setup.proxy.kill();
+        inside.connects.store(0, Ordering::SeqCst);
+        wait_until("connects", || inside.connects.load(Ordering::SeqCst) >= 2);
+        end(&client);
+        assert_eq!(inside.handshakes.load(Ordering::SeqCst), 1);
+    }
 }

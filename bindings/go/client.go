@@ -14,12 +14,9 @@ import "C"
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
-	"math"
 	"runtime"
-	"time"
 	"unsafe"
 )
 
@@ -32,10 +29,9 @@ type Client struct {
 
 // New makes a client of the server at url. Nothing is sent before Connect.
 func New(url string, options ...Option) (*Client, error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	built, err := build(ctx, cancel, url, options)
-	if err != nil {
-		cancel()
+	built := newSession()
+	if err := built.build(url, options); err != nil {
+		built.cancel()
 		return nil, err
 	}
 	client := &Client{built}
@@ -43,30 +39,30 @@ func New(url string, options ...Option) (*Client, error) {
 	return client, nil
 }
 
-func build(ctx context.Context, cancel context.CancelFunc, url string, options []Option) (*session, error) {
+func (s *session) build(url string, options []Option) error {
 	text := C.CString(url)
 	defer C.free(unsafe.Pointer(text))
 	var handle *C.cometd_client_builder
 	var failed *C.cometd_error
 	if err := takeError(C.cometd_client_builder_new(text, &handle, &failed), failed); err != nil {
-		return nil, err
+		return err
 	}
 	defer C.cometd_client_builder_free(handle)
 	for _, option := range options {
-		if err := option(&builder{handle, ctx}); err != nil {
-			return nil, err
+		if err := option(&builder{handle, s}); err != nil {
+			return err
 		}
 	}
 	var client *C.cometd_client
 	failed = nil
 	if err := takeError(C.cometd_client_builder_build(handle, &client, &failed), failed); err != nil {
-		return nil, err
+		return err
 	}
-	session, err := newSession(client, cancel)
+	err := s.start(client)
 	if err != nil {
 		C.cometd_client_free(client)
 	}
-	return session, err
+	return err
 }
 
 // Connect begins the session and waits until events arrive. It is called once; the client goes on when ctx ends.
@@ -108,111 +104,8 @@ func (c *Client) State() State {
 
 // Events gives what happens, until the client has closed or ctx ends. A loop that was left can be followed by another
 // one; of several at a time each event goes to one. While nobody reads, the option "overflow" says what becomes of
-// messages.
-func (c *Client) Events(ctx context.Context) iter.Seq[Event] {
-	return func(yield func(Event) bool) {
-		defer runtime.KeepAlive(c)
-		for {
-			events := c.session.take(ctx)
-			if len(events) == 0 {
-				return
-			}
-			if !c.yield(ctx, events, yield) {
-				return
-			}
-		}
-	}
-}
-
-func (c *Client) yield(ctx context.Context, events []Event, yield func(Event) bool) bool {
-	read := 0
-	defer func() { c.session.giveBack(events[read:]) }() // also when the loop's body panics
-	for read < len(events) {
-		if ctx.Err() != nil {
-			return false
-		}
-		read++
-		if !yield(events[read-1]) {
-			return false
-		}
-	}
-	return true
-}
-
-// Subscribe asks for the messages of channels, and waits for the server's answers. A subscription lives until
-// Unsubscribe: in a new session the library makes it again, and says so by an EventSubscribed.
-func (c *Client) Subscribe(ctx context.Context, channels ...string) error {
-	return c.subscription(ctx, channels, func(client *C.cometd_client, names **C.char, count C.size_t, opaque C.uintptr_t,
-		err **C.cometd_error,
-	) C.cometd_status {
-		return C.glue_subscribe(client, names, count, opaque, err)
-	})
-}
-
-// Unsubscribe ends subscriptions, and waits for the server's answers.
-func (c *Client) Unsubscribe(ctx context.Context, channels ...string) error {
-	return c.subscription(ctx, channels, func(client *C.cometd_client, names **C.char, count C.size_t, opaque C.uintptr_t,
-		err **C.cometd_error,
-	) C.cometd_status {
-		return C.glue_unsubscribe(client, names, count, opaque, err)
-	})
-}
-
-func (c *Client) subscription(ctx context.Context, channels []string,
-	call func(*C.cometd_client, **C.char, C.size_t, C.uintptr_t, **C.cometd_error) C.cometd_status,
-) error {
-	defer runtime.KeepAlive(c)
-	names := make([]*C.char, len(channels), len(channels)+1) // never without a first one
-	for i, channel := range channels {
-		names[i] = C.CString(channel)
-		defer C.free(unsafe.Pointer(names[i]))
-	}
-	_, err := c.session.call(ctx, len(channels), func(client *C.cometd_client, opaque C.uintptr_t,
-		err **C.cometd_error,
-	) C.cometd_status {
-		return call(client, unsafe.SliceData(names), C.size_t(len(names)), opaque, err)
-	})
-	return err
-}
-
-// Publish sends data to a channel, and waits until the server has accepted it. data is what json.Marshal makes of it.
-func (c *Client) Publish(ctx context.Context, channel string, data any) error {
-	_, err := c.send(ctx, channel, data, func(client *C.cometd_client, name, text *C.char, length C.size_t,
-		opaque C.uintptr_t, err **C.cometd_error,
-	) C.cometd_status {
-		return C.glue_publish(client, name, text, length, opaque, err)
-	})
-	return err
-}
-
-// Call sends data to a service, and waits for its answer (CometD's remote call). When the service says that it has
-// failed, there are an answer and an error. The time limit is that of ctx.
-func (c *Client) Call(ctx context.Context, channel string, data any) (json.RawMessage, error) {
-	limit := C.int32_t(math.MaxInt32)
-	if deadline, ok := ctx.Deadline(); ok {
-		limit = C.int32_t(min(max(time.Until(deadline).Milliseconds(), 1), math.MaxInt32))
-	}
-	return c.send(ctx, channel, data, func(client *C.cometd_client, name, text *C.char, length C.size_t,
-		opaque C.uintptr_t, err **C.cometd_error,
-	) C.cometd_status {
-		return C.glue_remote_call(client, name, text, length, limit, opaque, err)
-	})
-}
-
-func (c *Client) send(ctx context.Context, channel string, data any,
-	call func(*C.cometd_client, *C.char, *C.char, C.size_t, C.uintptr_t, **C.cometd_error) C.cometd_status,
-) (json.RawMessage, error) {
-	defer runtime.KeepAlive(c)
-	text, err := json.Marshal(data)
-	if err != nil {
-		return nil, err
-	}
-	name := C.CString(channel)
-	defer C.free(unsafe.Pointer(name))
-	return c.session.call(ctx, 1, func(client *C.cometd_client, opaque C.uintptr_t, err **C.cometd_error) C.cometd_status {
-		return call(client, name, (*C.char)(unsafe.Pointer(unsafe.SliceData(text))), C.size_t(len(text)), opaque, err)
-	})
-}
+// messages; of other events the newest 1000 are kept.
+func (c *Client) Events(ctx context.Context) iter.Seq[Event] { return c.session.own.events(ctx, c) }
 
 // SetAuthorization changes the Authorization header, "Bearer abc", from the next request on.
 func (c *Client) SetAuthorization(value string) error {

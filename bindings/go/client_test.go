@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -413,8 +415,15 @@ func TestMain(m *testing.M) {
 	if url == "" {
 		os.Exit(m.Run())
 	}
+	if err := cometd.SetLogger(slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: cometd.LevelBodies}))); err != nil {
+		panic(err)
+	}
 	for range 3 {
-		client, err := cometd.New(url)
+		client, err := cometd.New(url,
+			cometd.WithHeaders(func(context.Context, cometd.Request) (http.Header, error) { return nil, nil }),
+			cometd.WithExtension(cometd.Extension{
+				Incoming: func(message map[string]any) (map[string]any, error) { return message, nil },
+			}))
 		if err != nil {
 			panic(err)
 		}

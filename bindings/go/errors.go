@@ -5,6 +5,7 @@ import "C"
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -90,6 +91,8 @@ type Error struct {
 	Client, URL string
 	// Ext is the ext of the reply that was the error.
 	Ext json.RawMessage
+
+	cause error
 }
 
 func (e *Error) Error() string { return "cometd: " + e.Message }
@@ -100,12 +103,15 @@ func (e *Error) Is(target error) bool {
 	return ok && status == e.Status
 }
 
+// Unwrap gives what a function of the program's has returned, or said when it panicked.
+func (e *Error) Unwrap() error { return e.cause }
+
 // Timeout is that of net.Error.
 func (e *Error) Timeout() bool { return e.Status == ErrTimeout }
 
 func copyError(from *C.cometd_error) *Error {
-	var look C.glue_error
-	C.glue_look_at_error(from, &look)
+	var look C.cometd_error_view
+	C.cometd_error_look(from, &look, C.sizeof_cometd_error_view)
 	retry := time.Duration(look.retry_in_ms)
 	if retry > 0 {
 		retry *= time.Millisecond
@@ -146,4 +152,21 @@ func newError(status Status) *Error {
 		Phase:   PhaseCall,
 		RetryIn: -1,
 	}
+}
+
+// programFailed is the error of a function of the program's that the library has called.
+func programFailed(what, channel string, cause error) *Error {
+	err := newError(ErrSystem)
+	err.Message, err.Channel, err.cause = what+": "+cause.Error(), channel, cause
+	return err
+}
+
+// guarded makes an error of a panic.
+func guarded(do func() error) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = fmt.Errorf("panic: %v", reason)
+		}
+	}()
+	return do()
 }

@@ -53,6 +53,19 @@ type Event struct {
 	Data, Ext, MessageID json.RawMessage
 	Advice               json.RawMessage
 	Err                  *Error
+	// Binary is what a message of CometD's binary extension has; nil when it is none.
+	Binary *Binary
+
+	position *position
+}
+
+// Binary is bytes, by CometD's binary extension.
+type Binary struct {
+	Bytes []byte
+	// Partial: other parts belong behind these bytes.
+	Partial bool
+	// Meta is a JSON object of what else there is to say of them, or nil.
+	Meta json.RawMessage
 }
 
 func copyBytes(from *C.char, length C.size_t) json.RawMessage {
@@ -63,7 +76,7 @@ func copyBytes(from *C.char, length C.size_t) json.RawMessage {
 }
 
 // copyEvent takes all that the program sees; most events have the channel of the one before.
-func copyEvent(view *C.cometd_event_view, channel *string) Event {
+func copyEvent(view *C.cometd_event_view, binary *C.glue_binary, channel *string) Event {
 	event := Event{
 		Type:      EventType(view._type),
 		State:     State(view.state),
@@ -84,6 +97,13 @@ func copyEvent(view *C.cometd_event_view, channel *string) Event {
 	}
 	if view.error != nil {
 		event.Err = copyError(view.error)
+	}
+	if binary.is_binary != 0 && binary.bytes != nil {
+		event.Binary = &Binary{
+			Bytes:   append([]byte{}, unsafe.Slice((*byte)(unsafe.Pointer(binary.bytes)), int(binary.len))...),
+			Partial: binary.is_last == 0,
+			Meta:    copyBytes(binary.meta, binary.meta_len),
+		}
 	}
 	return event
 }

@@ -7,24 +7,29 @@
 
 enum { GLUE_EVENTS = 64 };
 
+typedef struct glue_binary {
+    const uint8_t *bytes; /* NULL when it is none */
+    const char *meta;
+    size_t len, meta_len;
+    int32_t is_binary, is_last;
+} glue_binary;
+
 typedef struct glue_batch {
     cometd_event *events[GLUE_EVENTS];
     cometd_event_view views[GLUE_EVENTS];
+    glue_binary binaries[GLUE_EVENTS];
 } glue_batch;
-
-typedef struct glue_error {
-    cometd_status status;
-    int32_t phase, http_status, websocket_code, bayeux_code, retry_in_ms, is_fatal;
-    const char *message, *channel, *client, *url, *bayeux, *ext;
-    size_t ext_len;
-} glue_error;
 
 size_t glue_poll(cometd_client *client, glue_batch *batch);
 void glue_free_events(glue_batch *batch, size_t count);
-void glue_look_at_error(const cometd_error *error, glue_error *out);
 
 cometd_status glue_set_wake(cometd_client *client, uintptr_t user);
 cometd_status glue_set_token_provider(cometd_client_builder *builder, uintptr_t user);
+cometd_status glue_set_handshake_provider(cometd_client_builder *builder, uintptr_t user);
+cometd_status glue_set_header_provider(cometd_client_builder *builder, uintptr_t user);
+cometd_status glue_set_replay_load(cometd_client_builder *builder, uintptr_t user);
+cometd_status glue_add_extension(cometd_client_builder *builder, uintptr_t user);
+cometd_status glue_set_log(int32_t max_level);
 
 cometd_status glue_subscribe(cometd_client *client, const char *const *channels, size_t count, uintptr_t opaque,
                              cometd_error **err);
@@ -34,5 +39,9 @@ cometd_status glue_publish(cometd_client *client, const char *channel, const cha
                            cometd_error **err);
 cometd_status glue_remote_call(cometd_client *client, const char *channel, const char *json, size_t len,
                                int32_t timeout_ms, uintptr_t opaque, cometd_error **err);
+cometd_status glue_publish_with_retries(cometd_client *client, const char *channel, const char *json, size_t len,
+                                        int32_t timeout_ms, uint32_t attempts, uintptr_t opaque, cometd_error **err);
+cometd_status glue_publish_binary(cometd_client *client, const char *channel, const void *bytes, size_t len, bool last,
+                                  const char *meta, size_t meta_len, uintptr_t opaque, cometd_error **err);
 
 #endif

@@ -17,15 +17,22 @@ import (
 // is collected.
 type session struct {
 	kick   chan struct{} // there may be something to poll, or room for it
-	ready  chan struct{} // there are events for readers
 	closed chan struct{} // no event comes any more
 
-	life   sync.RWMutex // held while C uses the handle; written by free
+	life   sync.Mutex
 	handle *C.cometd_client
-	cancel context.CancelFunc // of providers
+	uses   int  // calls of C that use the handle: once it is gone, the last one frees it
+	gone   bool // Close was called, or nothing was built
+
+	ctx    context.Context // of providers
+	cancel context.CancelFunc
+	replay *positions // nil without a store
 
 	mu        sync.Mutex
-	queue     []Event
+	own       inbox
+	streams   []*inbox
+	matching  map[string][]*inbox // by channel, of those that were seen
+	messages  int                 // in all inboxes
 	freed     bool
 	full      bool // the goroutine waits for readers
 	waiting   int  // those who wait for an outcome: meanwhile events are read on, so that it comes
@@ -44,45 +51,85 @@ type call struct {
 	result json.RawMessage
 }
 
-func newSession(handle *C.cometd_client, cancel context.CancelFunc) (*session, error) {
+func newSession() *session {
 	s := &session{
-		kick: make(chan struct{}, 1), ready: make(chan struct{}, 1), closed: make(chan struct{}),
-		handle: handle, cancel: cancel, calls: map[uintptr]*call{}, connected: make(chan struct{}),
+		kick: make(chan struct{}, 1), closed: make(chan struct{}),
+		calls: map[uintptr]*call{}, connected: make(chan struct{}), matching: map[string][]*inbox{},
 	}
+	s.own = inbox{session: s, ready: make(chan struct{}, 1)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// start has events read.
+func (s *session) start(handle *C.cometd_client) error {
+	s.handle = handle
 	user := cgo.NewHandle(s)
 	if status := C.glue_set_wake(handle, C.uintptr_t(user)); status < 0 {
 		user.Delete()
-		return nil, newError(Status(status))
+		return newError(Status(status))
 	}
 	go s.run()
-	return s, nil
+	return nil
+}
+
+// acquire is followed by release, unless it gives nil.
+func (s *session) acquire() *C.cometd_client {
+	s.life.Lock()
+	defer s.life.Unlock()
+	if s.gone {
+		return nil
+	}
+	s.uses++
+	return s.handle
+}
+
+func (s *session) release() {
+	s.life.Lock()
+	s.uses--
+	last := s.gone && s.uses == 0
+	s.life.Unlock()
+	if last {
+		C.cometd_client_free(s.handle)
+	}
 }
 
 // use calls C with the handle, unless that is gone.
 func (s *session) use(do func(client *C.cometd_client, err **C.cometd_error) C.cometd_status) error {
-	s.life.RLock()
-	defer s.life.RUnlock()
-	if s.handle == nil {
-		return newError(ErrClosed)
+	_, err := s.status(do)
+	return err
+}
+
+// status gives what C has returned when that is no error.
+func (s *session) status(do func(client *C.cometd_client, err **C.cometd_error) C.cometd_status) (C.cometd_status, error) {
+	client := s.acquire()
+	if client == nil {
+		return C.COMETD_E_CLOSED, newError(ErrClosed)
 	}
+	defer s.release()
 	var failed *C.cometd_error
-	return takeError(do(s.handle, &failed), failed)
+	status := do(client, &failed)
+	return status, takeError(status, failed)
 }
 
 // free is called by whoever is first: Close, the garbage collector.
 func (s *session) free() {
 	s.life.Lock()
-	handle := s.handle
-	s.handle = nil
+	first := !s.gone
+	s.gone = true
+	last := first && s.uses == 0
 	s.life.Unlock()
-	if handle != nil {
-		s.cancel()
-		s.mu.Lock()
-		s.freed = true // the goroutine need not wait for readers to end
-		s.mu.Unlock()
-		C.cometd_client_free(handle)
-		signal(s.kick)
+	if !first {
+		return
 	}
+	s.cancel()
+	s.mu.Lock()
+	s.freed = true // the goroutine need not wait for readers to end
+	s.mu.Unlock()
+	if last {
+		C.cometd_client_free(s.handle)
+	}
+	signal(s.kick)
 }
 
 // run takes events from the library when it says that there are some, 64 in a call. It holds no thread while there are
@@ -108,27 +155,26 @@ func (s *session) run() {
 func (s *session) hasRoom() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.full = len(s.queue) > 0 && s.waiting == 0 && !s.freed
+	s.full = s.messages > 0 && s.waiting == 0 && !s.freed
 	return !s.full
 }
 
 func (s *session) poll(batch *C.glue_batch, channel *string) (count C.size_t, alive bool) {
-	s.life.RLock()
-	defer s.life.RUnlock()
-	if s.handle == nil {
+	client := s.acquire()
+	if client == nil {
 		return 0, false
 	}
-	count = C.glue_poll(s.handle, batch)
+	defer s.release()
+	count = C.glue_poll(client, batch)
 	if count == 0 {
 		return 0, true
 	}
 	alive = true
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := len(s.queue)
 	for i := range int(count) {
 		view := &batch.views[i]
-		event := copyEvent(view, channel)
+		event := copyEvent(view, &batch.binaries[i], channel)
 		// As an integer, which it is: never as a pointer of Go's.
 		opaque := *(*uintptr)(unsafe.Pointer(&view.opaque))
 		if event.Type == EventClosed {
@@ -136,16 +182,10 @@ func (s *session) poll(batch *C.glue_batch, channel *string) (count C.size_t, al
 		}
 		s.note(&event, view.id)
 		if !s.settle(opaque, &event) && event.Type != eventResult && event.Type != eventPublished {
-			if s.queue == nil {
-				s.queue = make([]Event, 0, int(count))
-			}
-			s.queue = append(s.queue, event)
+			s.deliver(event, int(count))
 		}
 	}
 	C.glue_free_events(batch, count)
-	if len(s.queue) > before {
-		signal(s.ready)
-	}
 	return count, alive
 }
 
@@ -213,12 +253,20 @@ func (s *session) wait(ctx context.Context, done <-chan struct{}) error {
 }
 
 // call makes a call with `events` events to come and waits for them.
-func (s *session) call(ctx context.Context, events int,
-	start func(client *C.cometd_client, opaque C.uintptr_t, err **C.cometd_error) C.cometd_status,
-) (json.RawMessage, error) {
+func (s *session) call(ctx context.Context, events int, start startCall) (json.RawMessage, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	call, err := s.begin(events, start)
+	if err != nil {
+		return nil, err
+	}
+	return s.outcome(ctx, call)
+}
+
+type startCall func(client *C.cometd_client, opaque C.uintptr_t, err **C.cometd_error) C.cometd_status
+
+func (s *session) begin(events int, start startCall) (*call, error) {
 	call := &call{done: make(chan struct{}), left: events}
 	s.mu.Lock()
 	s.last++
@@ -234,6 +282,10 @@ func (s *session) call(ctx context.Context, events int,
 		s.mu.Unlock()
 		return nil, err
 	}
+	return call, nil
+}
+
+func (s *session) outcome(ctx context.Context, call *call) (json.RawMessage, error) {
 	if err := s.wait(ctx, call.done); err != nil {
 		return nil, err
 	}
@@ -241,41 +293,4 @@ func (s *session) call(ctx context.Context, events int,
 		return call.result, call.errs[0]
 	}
 	return call.result, errors.Join(call.errs...)
-}
-
-// take gives all that is queued, after it has come.
-func (s *session) take(ctx context.Context) []Event {
-	for {
-		s.mu.Lock()
-		events, full := s.queue, s.full
-		s.queue = nil
-		s.mu.Unlock()
-		if full {
-			signal(s.kick)
-		}
-		if len(events) > 0 {
-			return events
-		}
-		select {
-		case <-s.ready:
-		case <-ctx.Done():
-			return nil
-		case <-s.closed:
-			s.mu.Lock()
-			events, s.queue = s.queue, nil
-			s.mu.Unlock()
-			return events
-		}
-	}
-}
-
-// giveBack has the next reader begin with these.
-func (s *session) giveBack(events []Event) {
-	if len(events) == 0 {
-		return
-	}
-	s.mu.Lock()
-	s.queue = append(events, s.queue...)
-	s.mu.Unlock()
-	signal(s.ready)
 }

@@ -18,8 +18,7 @@ LIBRARY = os.environ.get("COMETD_LIBRARY", "")
 HELPERS = """
 static void cometd_python_look(const cometd_event *const *events, cometd_event_view *views, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        cometd_event_look(events[i], &views[i], sizeof *views);
+    cometd_events_look(events, views, count, sizeof *views);
 }
 
 static size_t cometd_python_poll(cometd_client *client, int32_t timeout_ms, cometd_event **events,

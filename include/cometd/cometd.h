@@ -48,6 +48,10 @@
  * - The end of the process: it may come at any moment, with clients alive. The
  *   library installs no exit handler. If OpenSSL does, because the program has
  *   initialised it, the library's threads stand still from then on.
+ * - Windows: functions are cdecl, which is what C compilers call by themselves, and need no
+ *   __declspec(dllimport). There is no fork and no pthread_cancel. A descriptor is a
+ *   SOCKET (cometd_fd). Once it has started a thread the DLL stays loaded. TLS is
+ *   SChannel, which trusts whom Windows trusts.
  * - Versions: a program works with every library that has the SONAME it was linked
  *   with, libcometd.so.0, and is not older than its header. Before 1.0 a minor
  *   version may change the interface; then the SONAME changes with it. From 1.0 on
@@ -94,6 +98,18 @@
 
 /// The version of this header: major, minor and patch in a byte each.
 #define COMETD_VERSION 256u
+
+/// TLS 1.0, of 1999.
+#define COMETD_TLS_1_0 10
+
+/// TLS 1.1, of 2006.
+#define COMETD_TLS_1_1 11
+
+/// TLS 1.2, of 2008.
+#define COMETD_TLS_1_2 12
+
+/// TLS 1.3, of 2018.
+#define COMETD_TLS_1_3 13
 
 /// No log lines. The default.
 #define COMETD_LOG_OFF 0
@@ -401,6 +417,16 @@
 /// clients that were refused something only.
 #define COMETD_EVENT_ROOM 11
 
+/// What cometd_client_start_flush has asked for: all that was called before has its outcome. cometd_event_error is NULL,
+/// or says that publishes have failed (COMETD_E_UNDELIVERED), or that the client has ended in a panic before
+/// (COMETD_E_ABORTED).
+#define COMETD_EVENT_FLUSHED 12
+
+/// What cometd_client_start_export has asked for: cometd_event_exported gives the session, or is NULL, and
+/// cometd_event_error says why: COMETD_E_INVALID_STATE, COMETD_E_TOO_LARGE as cometd_client_export, or COMETD_E_ABORTED:
+/// the client has ended before.
+#define COMETD_EVENT_EXPORTED 13
+
 /// @}
 
 /// One session with one server, and the receiver of its events.
@@ -468,6 +494,56 @@ typedef struct cometd_token cometd_token;
 /// @ingroup cometd_error
 typedef int32_t cometd_status;
 
+/// What an error holds, by cometd_error_look. What it does not have is 0 or NULL. Texts end in NUL; their lengths do not
+/// count it.
+///
+/// Later versions of the library add fields at the end.
+/// @ingroup cometd_error
+typedef struct cometd_error_view {
+  /// As cometd_error_status.
+  cometd_status status;
+  /// One of COMETD_PHASE_…, as cometd_error_phase.
+  int32_t phase;
+  /// 1 when the client has stopped because of it, as cometd_error_is_fatal.
+  int32_t is_fatal;
+  /// As cometd_error_http_status.
+  int32_t http_status;
+  /// As cometd_error_websocket_code.
+  int32_t websocket_code;
+  /// The number in front of `bayeux`.
+  int32_t bayeux_code;
+  /// Milliseconds, -1 for never, as cometd_error_retry_in_ms.
+  int32_t retry_in_ms;
+  /// As cometd_error_message.
+  const char *message;
+  /// Of `message`, in bytes.
+  size_t message_len;
+  /// What the server wrote, as cometd_error_bayeux.
+  const char *bayeux;
+  /// Of `bayeux`, in bytes.
+  size_t bayeux_len;
+  /// The same as JSON, as cometd_error_bayeux_json.
+  const char *bayeux_json;
+  /// Of `bayeux_json`, in bytes.
+  size_t bayeux_json_len;
+  /// JSON, as cometd_error_ext.
+  const char *ext;
+  /// Of `ext`, in bytes.
+  size_t ext_len;
+  /// As cometd_error_channel.
+  const char *channel;
+  /// Of `channel`, in bytes.
+  size_t channel_len;
+  /// As cometd_error_client.
+  const char *client;
+  /// Of `client`, in bytes.
+  size_t client_len;
+  /// As cometd_error_url.
+  const char *url;
+  /// Of `url`, in bytes.
+  size_t url_len;
+} cometd_error_view;
+
 /// Fetches new credentials; see cometd_client_builder_set_token_provider.
 ///
 /// `reason` is one of COMETD_TOKEN_…; more may come. The function calls
@@ -520,8 +596,10 @@ typedef cometd_status (*cometd_request_fn)(void *user, cometd_request *request);
 /// @ingroup cometd_client
 typedef int32_t cometd_state;
 
-/// A descriptor that the system can wait for: on Windows what a HANDLE or a SOCKET is there, elsewhere a file descriptor.
-/// Where there is none it is -1.
+/// What the system can wait for: a file descriptor; on Windows a SOCKET that does not block, for select, WSAPoll and the
+/// event loops that take one, as libuv does with uv_poll_init_socket. WSAEventSelect with FD_READ makes an event of it
+/// for WaitForMultipleObjects: it is set once when there is something, and again only after all has been taken.
+/// Where there is none it is -1, which is INVALID_SOCKET.
 /// @ingroup cometd_receiver
 #ifdef _WIN32
 typedef uintptr_t cometd_fd;
@@ -641,6 +719,14 @@ typedef struct cometd_event_view {
   const cometd_message *message;
   /// As cometd_event_error.
   const cometd_error *error;
+  /// As cometd_event_exported.
+  const char *exported;
+  /// Of `exported`, in bytes.
+  size_t exported_len;
+  /// `opaque` as a number, for where a pointer must point somewhere.
+  size_t opaque_number;
+  /// 1 when it is the last event with its id, as cometd_event_ends_call.
+  int32_t ends_call;
 } cometd_event_view;
 
 /// Gets each log line: its level, one of COMETD_LOG_…; the part of the library that it comes from,
@@ -828,6 +914,17 @@ int32_t cometd_error_retry_in_ms(const cometd_error *error);
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 void cometd_error_free(cometd_error *error);
 
+/// Gives all that an error holds in one call, as cometd_event_look does for events.
+///
+/// `view` receives it. `size` is sizeof(cometd_error_view), by which the library knows which fields the program has: what
+/// is behind `size` is not written, and fields that the library does not have become 0.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `error` or `view` is NULL, or `size` is less than the first field.
+/// **Threads** any. **Blocks** never. **Ownership** all texts are the error's. **Since** 0.1.
+cometd_status cometd_error_look(const cometd_error *error,
+                                cometd_error_view *view,
+                                size_t size);
+
 /// @}
 
 /// @addtogroup cometd_option
@@ -895,6 +992,13 @@ const char *cometd_option_range(const cometd_option *option);
 /// **Returns** the text; NULL for NULL.
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 const char *cometd_option_text(const cometd_option *option);
+
+/// Whether cometd_client_builder_set adds a further value each time, as of "header" and "url", rather than putting it in the
+/// place of the one before.
+///
+/// **Returns** true when it adds; false for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+bool cometd_option_is_repeatable(const cometd_option *option);
 
 /// Whether its value may be a secret or hold one, such as a password: it is then in no error, and a program should not
 /// show it either.
@@ -1376,24 +1480,32 @@ cometd_status cometd_client_builder_set_restart(cometd_client_builder *builder,
 
 /// Sets the proxy that all requests go through, whatever the environment says.
 ///
-/// `url` is "http://HOST:PORT", or HOST:PORT alone; without a port it is 80. The proxy is spoken to by plain HTTP. It is
-/// asked for a tunnel (CONNECT) to https servers, and hears nothing of what goes through it; requests to http servers it
-/// reads, and passes on. A user and password in the URL become Basic authorization, which only the proxy sees. "" is no
-/// proxy at all.
+/// `url` is SCHEME://USER:PASSWORD@HOST:PORT, without user and password if the proxy wants none. "" is no proxy at all. The
+/// scheme says what the proxy is spoken to in:
+///
+/// - http (or HOST:PORT alone; without a port it is 80): the proxy is asked for a tunnel (CONNECT) to https servers and for
+///   WebSockets, and hears nothing of what goes through it; other requests to http servers it reads, and passes on. User and
+///   password become Basic authorization, which only the proxy sees.
+/// - https (443): the same over TLS, of which cometd_client_builder_set_certificate_authorities,
+///   cometd_client_builder_set_insecure and cometd_client_builder_set_minimum_tls_version hold as well. The client's own
+///   certificate is not shown to proxies.
+/// - socks5h (1080): SOCKS 5, which makes a tunnel to any server and looks up its name. User and password, of up to 255
+///   bytes each, are given only to a proxy that asks for them, and can be read by who listens between.
+/// - socks5 (1080): the same, but names are looked up here; up to eight addresses of one are tried.
 ///
 /// Without this call the environment's variables decide as they do for curl: http_proxy for http servers, https_proxy or
-/// HTTPS_PROXY for https servers, all_proxy or ALL_PROXY for both, and no_proxy or NO_PROXY with the hosts that are gone
+/// HTTPS_PROXY for https servers, all_proxy or ALL_PROXY for both, with any of these schemes, and no_proxy or NO_PROXY with the hosts that are gone
 /// to directly: names with all below them, addresses, networks such as 10.0.0.0/8, or "*". Requests to this machine go
 /// through a proxy as well, unless no_proxy names it. The variables are read by cometd_client_builder_build, once for a
 /// client. Other threads must not change the environment meanwhile.
 ///
-/// A proxy that cannot be reached, does not answer, or refuses is COMETD_E_PROXY, with an error that names it, and is
-/// tried again like a server that cannot be reached. The token provider is not asked for a proxy's credentials.
+/// A proxy that cannot be reached, whose certificate nobody trusts, that does not answer, or refuses is COMETD_E_PROXY, with
+/// an error that names it and what it said, and is tried again like a server that cannot be reached. The token provider is not asked for a proxy's credentials.
 ///
 /// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: an argument is NULL, or the user holds a colon;
 /// COMETD_E_INVALID_UTF8: `url`, or the user or password in it, is not UTF-8; COMETD_E_INVALID_URL: `url` names no host,
-/// has another scheme than http, or holds a path or query; COMETD_E_INVALID_HEADER: the user or password holds a control
-/// character.
+/// has another scheme, such as that of SOCKS 4, holds a path or query, or for SOCKS a longer user or password;
+/// COMETD_E_INVALID_HEADER: for HTTP the user or password holds a control character.
 /// **Threads** one at a time. **Blocks** never. **Since** 0.1.
 cometd_status cometd_client_builder_set_proxy(cometd_client_builder *builder,
                                               const char *url);
@@ -1422,6 +1534,18 @@ cometd_status cometd_client_builder_set_certificate_authorities(cometd_client_bu
 /// **Threads** one at a time. **Blocks** never. **Since** 0.1.
 cometd_status cometd_client_builder_set_insecure(cometd_client_builder *builder,
                                                  bool enabled);
+
+/// Sets the least version of TLS that is spoken. A server that speaks only older ones is refused with COMETD_E_TLS, and an
+/// error that says so.
+///
+/// `version` is COMETD_TLS_1_2 (the default), COMETD_TLS_1_3, COMETD_TLS_1_1 or COMETD_TLS_1_0. The two last are broken,
+/// and the system's OpenSSL mostly does not speak them, whatever is set here: OpenSSL 3 does at security level 0 alone, by
+/// "CipherString = DEFAULT@SECLEVEL=0" in its openssl.cnf.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `builder` is NULL; COMETD_E_OUT_OF_RANGE: `version` is none of these.
+/// **Threads** one at a time. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_builder_set_minimum_tls_version(cometd_client_builder *builder,
+                                                            int32_t version);
 
 /// Sets the certificate that is shown to https servers that ask for one, and its private key.
 ///
@@ -2286,6 +2410,21 @@ cometd_status cometd_client_flush(cometd_client *client,
                                   int32_t timeout_ms,
                                   cometd_error **err);
 
+/// Has the end of a flush told by an event, COMETD_EVENT_FLUSHED, behind the outcomes of everything that was called before:
+/// cometd_client_flush for programs with an event loop. What an open batch holds is sent. Before cometd_client_connect
+/// it waits for that.
+///
+/// `opaque` is any value of the program's, which the event gives back (cometd_event_opaque); NULL for none.
+/// `*id` (may be NULL) receives the id that the event has.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_CLOSED: the client has ended, and all has its
+/// outcome; COMETD_E_FULL: as of cometd_client_publish; COMETD_E_FORKED.
+/// **Threads** any, also inside a callback. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_start_flush(cometd_client *client,
+                                        void *opaque,
+                                        uint64_t *id,
+                                        cometd_error **err);
+
 /// As cometd_client_subscribe, with a value of the program's that cometd_event_opaque gives back: with
 /// each event that has the call's id, also when the library has subscribed again, and with each
 /// COMETD_EVENT_ERROR without an id that tells of such an attempt. So an event that comes before the call has
@@ -2496,6 +2635,29 @@ cometd_status cometd_client_disconnect(cometd_client *client,
                                        int32_t timeout_ms,
                                        cometd_error **err);
 
+/// Ends the session as cometd_client_disconnect does, without waiting for it: for programs with an event loop.
+/// COMETD_EVENT_CLOSED tells when it is done.
+///
+/// `limit_ms` is the time limit, in milliseconds, at least 1. When the server has not answered within it, the session is
+/// abandoned, and a COMETD_EVENT_ERROR with COMETD_E_TIMEOUT is told. When publishes were in vain, as
+/// cometd_client_disconnect has it, a COMETD_EVENT_ERROR with COMETD_E_UNDELIVERED is told. Both come before
+/// COMETD_EVENT_CLOSED, with the id 0 and COMETD_PHASE_DISCONNECT.
+///
+/// **Returns** COMETD_OK, also when it has closed or is about to; COMETD_E_INVALID_ARGUMENT: `client` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `limit_ms` is less than 1; COMETD_E_FORKED.
+/// **Threads** any, also inside a callback. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_disconnect_within(cometd_client *client,
+                                              int32_t limit_ms,
+                                              cometd_error **err);
+
+/// Ends a client at once, without a word to the server: what was accepted and has no outcome ends in COMETD_E_ABORTED,
+/// COMETD_EVENT_CLOSED is told, and functions that wait in it return. Unlike cometd_client_free it leaves the client, whose
+/// events can still be read. On a client that has closed it does nothing.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_FORKED.
+/// **Threads** any, also inside a callback. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_abort(cometd_client *client);
+
 /// Frees a client. What still runs is aborted without a word to the server (disconnect tells it), and
 /// functions that wait in it return. Its callback is not called any more, except that a call which is
 /// running ends. Receivers of cometd_receiver_new live on: they get what is left, and
@@ -2528,6 +2690,21 @@ cometd_status cometd_client_export(cometd_client *client,
                                    int32_t timeout_ms,
                                    const char **text,
                                    cometd_error **err);
+
+/// Has the session told by an event, COMETD_EVENT_EXPORTED, and ends the client as cometd_client_export does: for programs
+/// with an event loop. The event comes before COMETD_EVENT_CLOSED. Without a session it has an error, and the client goes
+/// on unchanged.
+///
+/// `opaque` is any value of the program's, which the event gives back (cometd_event_opaque); NULL for none.
+/// `*id` (may be NULL) receives the id that the event has.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_INVALID_STATE: cometd_client_connect was not
+/// called; COMETD_E_CLOSED: the client has ended; COMETD_E_FULL: as of cometd_client_publish; COMETD_E_FORKED.
+/// **Threads** any, also inside a callback. **Blocks** never. **Since** 0.1.
+cometd_status cometd_client_start_export(cometd_client *client,
+                                         void *opaque,
+                                         uint64_t *id,
+                                         cometd_error **err);
 
 /// Takes the oldest event of the client's own receiver, waiting for one up to `timeout_ms`.
 ///
@@ -2562,8 +2739,27 @@ size_t cometd_client_poll_many(cometd_client *client,
                                cometd_event **out,
                                size_t cap);
 
-/// A file descriptor that is readable exactly while cometd_client_poll(…, 0, …) has an event
-/// to give. For poll(2), select(2), epoll (level-triggered) and event loops built on them.
+/// Takes up to `cap` events at once as cometd_client_poll_many does, and says why there are none.
+///
+/// `out` has room for `cap` events, at least one; the first ones receive the events in their order, the rest
+/// is set to NULL. `*count` receives how many there are. cometd_events_look reads them, cometd_events_free frees them.
+///
+/// **Returns** COMETD_OK: there is at least one; COMETD_NONE: none came in time; COMETD_CLOSED: none comes any more,
+/// COMETD_EVENT_CLOSED was the last one; COMETD_E_INVALID_ARGUMENT: `client`, `out` or `count` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `timeout_ms` is less than -1, or `cap` is 0; COMETD_E_INVALID_STATE: a callback is
+/// installed or the client was built without a receiver of its own; COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0 inside a
+/// callback; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds, until there is one; 0 does not
+/// wait, -1 waits without limit. **Ownership** the events are the caller's, each to free with
+/// cometd_event_free. **Since** 0.1.
+cometd_status cometd_client_poll_events(cometd_client *client,
+                                        int32_t timeout_ms,
+                                        cometd_event **out,
+                                        size_t cap,
+                                        size_t *count);
+
+/// A descriptor that is readable exactly while cometd_client_poll(…, 0, …) has an event
+/// to give. For poll(2), select(2), epoll (level-triggered), WSAPoll and event loops built on them.
 ///
 /// It is only watched: never read, written or closed by the host. It stays the same as long as
 /// the client lives.
@@ -2671,6 +2867,19 @@ cometd_status cometd_client_set_replay_position(cometd_client *client,
 cometd_status cometd_receiver_new(cometd_client *client,
                                   cometd_receiver **out);
 
+/// Adds a receiver that sees the outcomes of calls alone, which wait there behind no message: the events that end a
+/// subscribe, unsubscribe, publish, remote call, flush or export, COMETD_EVENT_ROOM and COMETD_EVENT_CLOSED. All of them come
+/// to the other receivers as well, which have to be read all the same: while one of them is full with
+/// COMETD_OVERFLOW_BLOCK, nothing is sent.
+///
+/// `*out` receives the receiver.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` or `out` is NULL; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** never. **Ownership** the receiver is the caller's, to free with
+/// cometd_receiver_free. **Since** 0.1.
+cometd_status cometd_receiver_new_of_outcomes(cometd_client *client,
+                                              cometd_receiver **out);
+
 /// Frees a receiver. Functions that wait in it return COMETD_CLOSED. Its callback is not called any more,
 /// except that a call which is running ends.
 ///
@@ -2711,8 +2920,27 @@ size_t cometd_receiver_poll_many(cometd_receiver *receiver,
                                  cometd_event **out,
                                  size_t cap);
 
-/// A file descriptor that is readable exactly while cometd_receiver_poll(…, 0, …) has an event
-/// to give. For poll(2), select(2), epoll (level-triggered) and event loops built on them.
+/// Takes up to `cap` events at once as cometd_receiver_poll_many does, and says why there are none.
+///
+/// `out` has room for `cap` events, at least one; the first ones receive the events in their order, the rest
+/// is set to NULL. `*count` receives how many there are. cometd_events_look reads them, cometd_events_free frees them.
+///
+/// **Returns** COMETD_OK: there is at least one; COMETD_NONE: none came in time; COMETD_CLOSED: none comes any more,
+/// COMETD_EVENT_CLOSED was the last one; COMETD_E_INVALID_ARGUMENT: `receiver`, `out` or `count` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `timeout_ms` is less than -1, or `cap` is 0; COMETD_E_INVALID_STATE: a callback is
+/// installed; COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0 inside a
+/// callback; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds, until there is one; 0 does not
+/// wait, -1 waits without limit. **Ownership** the events are the caller's, each to free with
+/// cometd_event_free. **Since** 0.1.
+cometd_status cometd_receiver_poll_events(cometd_receiver *receiver,
+                                          int32_t timeout_ms,
+                                          cometd_event **out,
+                                          size_t cap,
+                                          size_t *count);
+
+/// A descriptor that is readable exactly while cometd_receiver_poll(…, 0, …) has an event
+/// to give. For poll(2), select(2), epoll (level-triggered), WSAPoll and event loops built on them.
 ///
 /// It is only watched: never read, written or closed by the host. It stays the same as long as
 /// the receiver lives.
@@ -2799,10 +3027,10 @@ int32_t cometd_event_type(const cometd_event *event);
 /// cometd_message_retain keeps it longer. **Since** 0.1.
 const cometd_message *cometd_event_message(const cometd_event *event);
 
-/// The error of a COMETD_EVENT_ERROR, or of a COMETD_EVENT_RESULT of a call that
-/// the service says has failed.
+/// The error of a COMETD_EVENT_ERROR, of a COMETD_EVENT_RESULT of a call that
+/// the service says has failed, or of a COMETD_EVENT_FLUSHED or _EXPORTED.
 ///
-/// **Returns** the error; NULL for events of other types, and for NULL.
+/// **Returns** the error; NULL when there is none, for events of other types, and for NULL.
 /// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
 const cometd_error *cometd_event_error(const cometd_event *event);
 
@@ -2815,13 +3043,20 @@ const cometd_error *cometd_event_error(const cometd_event *event);
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 cometd_state cometd_event_state(const cometd_event *event, cometd_state *previous);
 
-/// Which subscribe, unsubscribe, publish or remote call the event ends. When the library has
+/// Which subscribe, unsubscribe, publish, remote call, flush or export the event ends. When the library has
 /// subscribed again by itself, it is the first subscribe; see cometd_event_is_renewed.
 ///
 /// **Returns** the id that the call gave; 0 for events about nothing that was
 /// called, and for NULL.
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 uint64_t cometd_event_id(const cometd_event *event);
+
+/// Whether the event is the last one with its id: the call has ended, and what the program keeps for it can go. Of a call
+/// with several channels it is the outcome of the last of them. Renewals of a subscription, which come later, end no call.
+///
+/// **Returns** true when it is; false for events that end no call, and for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+bool cometd_event_ends_call(const cometd_event *event);
 
 /// The value that the program gave with the subscribe, unsubscribe, publish or remote call that the event
 /// belongs to; see cometd_client_subscribe_opaque and the like. Where the id is 0 because the library has tried
@@ -2847,6 +3082,15 @@ const char *cometd_event_channel(const cometd_event *event);
 /// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
 const char *cometd_event_advice(const cometd_event *event,
                                 size_t *len);
+
+/// The session that a COMETD_EVENT_EXPORTED brings, for cometd_client_builder_set_resume. It is a secret like a password.
+///
+/// `*len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the text, ended by NUL; NULL when there is none, for events of other types, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
+const char *cometd_event_exported(const cometd_event *event,
+                                  size_t *len);
 
 /// The `ext` of the server's reply that the event is of: JSON, as the server sent it. COMETD_EVENT_SUBSCRIBED,
 /// _UNSUBSCRIBED, _PUBLISHED and _RESULT have that of the reply to what was called, COMETD_EVENT_STATE that of the reply
@@ -2903,6 +3147,30 @@ void cometd_event_free(cometd_event *event);
 cometd_status cometd_event_look(const cometd_event *event,
                                 cometd_event_view *view,
                                 size_t size);
+
+/// Does for `count` events what cometd_event_look does for one: what a _poll has filled an array with is read by one call.
+///
+/// `views` receives them; each is `size` bytes behind the one before. The view of an event that is NULL is all 0.
+///
+/// ```c
+/// cometd_event *events[64];
+/// cometd_event_view views[64];
+/// size_t count;
+/// if (cometd_client_poll_events(client, 1000, events, 64, &count) == COMETD_OK) {
+///     cometd_events_look((const cometd_event *const *)events, views, count, sizeof views[0]);
+///     for (size_t i = 0; i < count; i++)
+///         printf("%d\n", (int)views[i].type);
+///     cometd_events_free(events, count);
+/// }
+/// ```
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `events` or `views` is NULL, `size` is less than the first field, or
+/// `count` is more than memory has room for.
+/// **Threads** any. **Blocks** never. **Ownership** all texts and objects are their event's. **Since** 0.1.
+cometd_status cometd_events_look(const cometd_event *const *events,
+                                 cometd_event_view *views,
+                                 size_t count,
+                                 size_t size);
 
 /// Frees `count` events that a _poll gave, each as cometd_event_free does, in their order. Those that are NULL are passed
 /// over.

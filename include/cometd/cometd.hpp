@@ -155,6 +155,14 @@ enum class timestamp : std::int32_t {
     iso = COMETD_TIMESTAMP_ISO,
 };
 
+/// Versions of TLS.
+enum class tls_version : std::int32_t {
+    v1_0 = COMETD_TLS_1_0,
+    v1_1 = COMETD_TLS_1_1,
+    v1_2 = COMETD_TLS_1_2,
+    v1_3 = COMETD_TLS_1_3,
+};
+
 /// Where a client stands.
 enum class state : std::int32_t {
     idle = COMETD_STATE_IDLE,
@@ -186,6 +194,8 @@ enum class event_type : std::int32_t {
     result = COMETD_EVENT_RESULT,
     advice = COMETD_EVENT_ADVICE,
     room = COMETD_EVENT_ROOM,
+    flushed = COMETD_EVENT_FLUSHED,
+    exported = COMETD_EVENT_EXPORTED,
 };
 
 /// How important a log line is.
@@ -476,6 +486,12 @@ public:
     [[nodiscard]] std::optional<std::chrono::milliseconds> retry_in() const noexcept {
         const std::int32_t time = cometd_error_retry_in_ms(error_);
         return time < 0 ? std::nullopt : std::optional(std::chrono::milliseconds(time));
+    }
+    /// All of it by one call.
+    [[nodiscard]] cometd_error_view look() const noexcept {
+        cometd_error_view seen{};
+        static_cast<void>(cometd_error_look(error_, &seen, sizeof seen));
+        return seen;
     }
     [[nodiscard]] const cometd_error *get() const noexcept { return error_; }
 
@@ -815,6 +831,12 @@ public:
     [[nodiscard]] std::optional<std::string_view> ext() const noexcept {
         return detail::view(seen_.ext, seen_.ext_len);
     }
+    /// The session of an event_type::exported, a secret.
+    [[nodiscard]] std::optional<std::string_view> exported() const noexcept {
+        return detail::view(seen_.exported, seen_.exported_len);
+    }
+    /// Whether it is the last event with its id.
+    [[nodiscard]] bool ends_call() const noexcept { return seen_.ends_call != 0; }
     /// Whether an event_type::subscribed tells of a subscription made again, in a new session.
     [[nodiscard]] bool is_renewed() const noexcept { return seen_.is_renewed != 0; }
     /// How many messages an event_type::dropped stands for.
@@ -863,6 +885,9 @@ public:
     [[nodiscard]] std::optional<std::string_view> advice() const && = delete;
     [[nodiscard]] std::optional<std::string_view> ext() const & noexcept { return view_.ext(); }
     [[nodiscard]] std::optional<std::string_view> ext() const && = delete;
+    [[nodiscard]] std::optional<std::string_view> exported() const & noexcept { return view_.exported(); }
+    [[nodiscard]] std::optional<std::string_view> exported() const && = delete;
+    [[nodiscard]] bool ends_call() const noexcept { return view_.ends_call(); }
     [[nodiscard]] bool is_renewed() const noexcept { return view_.is_renewed(); }
     [[nodiscard]] std::uint64_t dropped() const noexcept { return view_.dropped(); }
     [[nodiscard]] const cometd_event *get() const & noexcept { return view_.get(); }
@@ -932,6 +957,13 @@ public:
     [[nodiscard]] iterator end() const noexcept {
         return iterator(std::next(events_.data(), static_cast<std::ptrdiff_t>(count_)));
     }
+    /// All of them by one call, as C has them.
+    [[nodiscard]] std::vector<cometd_event_view> look() const & {
+        std::vector<cometd_event_view> seen(count_);
+        static_cast<void>(cometd_events_look(events_.data(), seen.data(), count_, sizeof(cometd_event_view)));
+        return seen;
+    }
+    [[nodiscard]] std::vector<cometd_event_view> look() const && = delete;
     /// Takes one out of the list, which has an empty event in its place.
     [[nodiscard]] event take(std::size_t index) noexcept { return event(std::exchange(events_[index], nullptr)); }
     /// Frees them all. The room for them stays.
@@ -1056,6 +1088,7 @@ template <>
 struct source_functions<cometd_client> {
     static constexpr auto poll = cometd_client_poll;
     static constexpr auto poll_many = cometd_client_poll_many;
+    static constexpr auto poll_events = cometd_client_poll_events;
     static constexpr auto fd = cometd_client_fd;
     static constexpr auto set_callback = cometd_client_set_callback;
     static constexpr auto set_events_callback = cometd_client_set_events_callback;
@@ -1066,6 +1099,7 @@ template <>
 struct source_functions<cometd_receiver> {
     static constexpr auto poll = cometd_receiver_poll;
     static constexpr auto poll_many = cometd_receiver_poll_many;
+    static constexpr auto poll_events = cometd_receiver_poll_events;
     static constexpr auto fd = cometd_receiver_fd;
     static constexpr auto set_callback = cometd_receiver_set_callback;
     static constexpr auto set_events_callback = cometd_receiver_set_events_callback;
@@ -1103,7 +1137,21 @@ public:
         out = event(raw);
         return static_cast<status>(code);
     }
-    /// Takes up to `most` events, waiting for the first. None tells as little as in C: `poll` tells why.
+    /// Takes up to `most` events, at least one, waiting for the first. status::ok: there are some; status::none: none
+    /// came in time; status::closed: none comes any more.
+    [[nodiscard]] result<status> try_poll_events(event_list &out, std::size_t most, duration timeout = forever) {
+        cometd_status code = COMETD_NONE;
+        out.fill(most, [&](cometd_event **room, std::size_t cap) {
+            std::size_t count = 0;
+            code = functions::poll_events(get(), timeout.count(), room, cap, &count);
+            return count;
+        });
+        if (code < 0) {
+            return error(static_cast<status>(code), "poll_events");
+        }
+        return static_cast<status>(code);
+    }
+    /// Takes up to `most` events, waiting for the first. None tells as little as in C: `try_poll_events` tells why.
     std::size_t poll_many(event_list &out, std::size_t most, duration timeout = forever) {
         return out.fill(most, [this, timeout](cometd_event **room, std::size_t count) {
             return functions::poll_many(get(), timeout.count(), room, count);
@@ -1142,6 +1190,9 @@ public:
 #if COMETD_EXCEPTIONS
     [[nodiscard]] std::optional<event> poll(duration timeout = forever) { return try_poll(timeout).value(); }
     [[nodiscard]] status poll(event &out, duration timeout = forever) { return try_poll(out, timeout).value(); }
+    [[nodiscard]] status poll_events(event_list &out, std::size_t most, duration timeout = forever) {
+        return try_poll_events(out, most, timeout).value();
+    }
     void set_callback(event_callback function, exception_handler on_exception = {}) {
         try_set_callback(std::move(function), std::move(on_exception)).value();
     }
@@ -1347,6 +1398,22 @@ public:
         return detail::checked(
             "disconnect", [&](cometd_error **err) { return cometd_client_disconnect(get(), timeout.count(), err); });
     }
+    /// The same without waiting: event_type::closed tells. What the limit and failed publishes make of it, an
+    /// event_type::error tells before.
+    [[nodiscard]] result<void> try_disconnect_within(duration limit) {
+        return detail::checked("disconnect_within",
+            [&](cometd_error **err) { return cometd_client_disconnect_within(get(), limit.count(), err); });
+    }
+    /// Ends it at once, without a word to the server. Its events can still be polled.
+    [[nodiscard]] result<void> try_abort() { return detail::done("abort", cometd_client_abort(get())); }
+    /// A flush that is not waited for: event_type::flushed tells it, with the id returned.
+    [[nodiscard]] result<std::uint64_t> try_start_flush(void *opaque = nullptr) {
+        return started("start_flush", cometd_client_start_flush, opaque);
+    }
+    /// An export that is not waited for: event_type::exported tells it, with the id returned.
+    [[nodiscard]] result<std::uint64_t> try_start_export(void *opaque = nullptr) {
+        return started("start_export", cometd_client_start_export, opaque);
+    }
     /// Gives the session to `builder::resume`, and ends without a word to the server. It is a secret.
     /// Within `timeout`; where that was not enough, it can be called again.
     [[nodiscard]] result<std::string> try_export_session(duration timeout) {
@@ -1406,6 +1473,10 @@ public:
     void set_authorization(const argument &header_value) { try_set_authorization(header_value).value(); }
     [[nodiscard]] status flush(duration timeout) { return try_flush(timeout).value(); }
     void disconnect(duration timeout) { try_disconnect(timeout).value(); }
+    void disconnect_within(duration limit) { try_disconnect_within(limit).value(); }
+    void abort() { try_abort().value(); }
+    std::uint64_t start_flush(void *opaque = nullptr) { return try_start_flush(opaque).value(); }
+    std::uint64_t start_export(void *opaque = nullptr) { return try_start_export(opaque).value(); }
     [[nodiscard]] std::string export_session(duration timeout) { return try_export_session(timeout).value(); }
 #endif
 
@@ -1427,6 +1498,14 @@ private:
     }
 
     /// On a range of what an `argument` can be made of.
+    [[nodiscard]] result<std::uint64_t> started(const char *what,
+        cometd_status (*function)(cometd_client *, void *, std::uint64_t *, cometd_error **), void *opaque) {
+        std::uint64_t id = 0;
+        const result<void> done =
+            detail::checked(what, [&](cometd_error **err) { return function(get(), opaque, &id, err); });
+        return done ? result<std::uint64_t>(id) : result<std::uint64_t>(done.error());
+    }
+
     template <class Channels>
     [[nodiscard]] result<std::uint64_t> on_channels(
         const char *what, channels_function function, const Channels &channels, void *opaque) {
@@ -1522,7 +1601,14 @@ public:
         const result<void> made = detail::done("receiver", cometd_receiver_new(of.get(), &raw));
         return made ? result<receiver>(receiver(raw)) : result<receiver>(made.error());
     }
+    /// One that sees the outcomes of calls alone.
+    [[nodiscard]] static result<receiver> try_of_outcomes(const client &of) {
+        cometd_receiver *raw = nullptr;
+        const result<void> made = detail::done("receiver", cometd_receiver_new_of_outcomes(of.get(), &raw));
+        return made ? result<receiver>(receiver(raw)) : result<receiver>(made.error());
+    }
 #if COMETD_EXCEPTIONS
+    [[nodiscard]] static receiver of_outcomes(const client &of) { return try_of_outcomes(of).value(); }
     explicit receiver(const client &of) : receiver(try_of(of).value()) {}
 #endif
 };
@@ -1974,6 +2060,11 @@ public:
         return done("insecure", cometd_client_builder_set_insecure(get(), enabled));
     }
     builder &&insecure(bool enabled) && { return std::move(insecure(enabled)); }
+    builder &minimum_tls_version(tls_version version) & {
+        return done("minimum_tls_version",
+            cometd_client_builder_set_minimum_tls_version(get(), static_cast<std::int32_t>(version)));
+    }
+    builder &&minimum_tls_version(tls_version version) && { return std::move(minimum_tls_version(version)); }
     /// true: a client ends before its first session when what fails does not pass by itself.
     builder &fail_fast(bool enabled) & {
         return done("fail_fast", cometd_client_builder_set_fail_fast(get(), enabled));
@@ -2004,8 +2095,8 @@ public:
         return done("timestamp", cometd_client_builder_set_timestamp(get(), static_cast<std::int32_t>(format)));
     }
     builder &&timestamp(cometd::timestamp format) && { return std::move(timestamp(format)); }
-    /// "http://user:password@host:port"; "" is no proxy at all. Without a call the environment
-    /// decides, as it does for curl.
+    /// "http://user:password@host:port", or https, socks5h, socks5; "" is no proxy at all. Without a
+    /// call the environment decides, as it does for curl.
     builder &proxy(const argument &url) & { return text("proxy", cometd_client_builder_set_proxy, url); }
     builder &&proxy(const argument &url) && { return std::move(proxy(url)); }
     /// PEM; trusted beside what the system trusts, or alone.
@@ -2169,6 +2260,8 @@ public:
     /// What it does.
     [[nodiscard]] std::string_view description() const noexcept { return text(cometd_option_text); }
     [[nodiscard]] bool is_secret() const noexcept { return cometd_option_is_secret(option_); }
+    /// Whether each `set` adds a value.
+    [[nodiscard]] bool is_repeatable() const noexcept { return cometd_option_is_repeatable(option_); }
     [[nodiscard]] const cometd_option *get() const noexcept { return option_; }
 
 private:

@@ -55,7 +55,7 @@ pub(super) unsafe fn with(
     });
     if status == COMETD_E_PANIC {
         if let Some(client) = used {
-            act((), || client.abort());
+            act((), || client.free());
         }
     }
     status

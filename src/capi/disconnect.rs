@@ -1,6 +1,6 @@
 //! The end of a client, with a word to the server and without.
 
-use super::boundary::{act, timeout};
+use super::boundary::{act, positive_milliseconds, timeout};
 use super::client::{cometd_client, perform};
 use super::error::cometd_error;
 use super::status::cometd_status;
@@ -45,6 +45,47 @@ pub unsafe extern "C" fn cometd_client_disconnect(
     }
 }
 
+/// Ends the session as cometd_client_disconnect does, without waiting for it: for programs with an event loop.
+/// COMETD_EVENT_CLOSED tells when it is done.
+///
+/// `limit_ms` is the time limit, in milliseconds, at least 1. When the server has not answered within it, the session is
+/// abandoned, and a COMETD_EVENT_ERROR with COMETD_E_TIMEOUT is told. When publishes were in vain, as
+/// cometd_client_disconnect has it, a COMETD_EVENT_ERROR with COMETD_E_UNDELIVERED is told. Both come before
+/// COMETD_EVENT_CLOSED, with the id 0 and COMETD_PHASE_DISCONNECT.
+///
+/// **Returns** COMETD_OK, also when it has closed or is about to; COMETD_E_INVALID_ARGUMENT: `client` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `limit_ms` is less than 1; COMETD_E_FORKED.
+/// **Threads** any, also inside a callback. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_disconnect_within(
+    client: *mut cometd_client,
+    limit_ms: i32,
+    err: *mut *mut cometd_error,
+) -> cometd_status {
+    unsafe {
+        perform(client, err, |client| {
+            client.disconnect_within(positive_milliseconds("limit_ms", limit_ms)?);
+            Ok(())
+        })
+    }
+}
+
+/// Ends a client at once, without a word to the server: what was accepted and has no outcome ends in COMETD_E_ABORTED,
+/// COMETD_EVENT_CLOSED is told, and functions that wait in it return. Unlike cometd_client_free it leaves the client, whose
+/// events can still be read. On a client that has closed it does nothing.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_FORKED.
+/// **Threads** any, also inside a callback. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_abort(client: *mut cometd_client) -> cometd_status {
+    unsafe {
+        perform(client, std::ptr::null_mut(), |client| {
+            client.abort();
+            Ok(())
+        })
+    }
+}
+
 /// Frees a client. What still runs is aborted without a word to the server (disconnect tells it), and
 /// functions that wait in it return. Its callback is not called any more, except that a call which is
 /// running ends. Receivers of cometd_receiver_new live on: they get what is left, and
@@ -60,7 +101,7 @@ pub unsafe extern "C" fn cometd_client_free(client: *mut cometd_client) {
         let handle = unsafe { Box::from_raw(client) };
         if handle.client.process().is_current() {
             // Whoever waits in it holds it; what it does must end now.
-            handle.client.abort();
+            handle.client.free();
         } else {
             std::mem::forget(handle);
         }

@@ -7,7 +7,7 @@ use super::boundary::{access, act, write};
 use super::error::{c_text, cometd_error};
 use super::message::cometd_message;
 use super::state::{cometd_state, state_number, COMETD_STATE_IDLE};
-use crate::delivery::{Event, Notice, Ticket};
+use crate::delivery::{Event, Exported, Notice, Ticket};
 
 /// A message on a channel that was subscribed to; see cometd_event_message.
 pub const COMETD_EVENT_MESSAGE: i32 = 1;
@@ -43,6 +43,15 @@ pub const COMETD_EVENT_ADVICE: i32 = 10;
 /// quarter of cometd_client_builder_set_commands_capacity. It comes once, however many were refused before it, and to
 /// clients that were refused something only.
 pub const COMETD_EVENT_ROOM: i32 = 11;
+
+/// What cometd_client_start_flush has asked for: all that was called before has its outcome. cometd_event_error is NULL,
+/// or says that publishes have failed (COMETD_E_UNDELIVERED), or that the client has ended in a panic before
+/// (COMETD_E_ABORTED).
+pub const COMETD_EVENT_FLUSHED: i32 = 12;
+/// What cometd_client_start_export has asked for: cometd_event_exported gives the session, or is NULL, and
+/// cometd_event_error says why: COMETD_E_INVALID_STATE, COMETD_E_TOO_LARGE as cometd_client_export, or COMETD_E_ABORTED:
+/// the client has ended before.
+pub const COMETD_EVENT_EXPORTED: i32 = 13;
 
 /// Gets each event of a receiver.
 ///
@@ -103,6 +112,7 @@ struct Texts {
     message: Option<cometd_message>,
     advice: Option<CString>,
     ext: Option<CString>,
+    exported: Option<CString>,
 }
 
 impl Texts {
@@ -113,6 +123,7 @@ impl Texts {
             message: None,
             advice: None,
             ext: None,
+            exported: None,
         }
     }
 
@@ -146,7 +157,10 @@ impl cometd_event {
                 Event::Dropped(dropped) => Content::Dropped(dropped),
                 Event::Notice(notice) => {
                     let texts = match &*notice {
-                        Notice::State { ext: None, .. } | Notice::Room | Notice::Closed => None,
+                        Notice::State { ext: None, .. }
+                        | Notice::Flushed { error: None, .. }
+                        | Notice::Room
+                        | Notice::Closed => None,
                         Notice::State { ext, .. } => Texts::on(None).with_ext(ext),
                         Notice::Subscribed { channel, ext, .. }
                         | Notice::Unsubscribed { channel, ext, .. }
@@ -157,7 +171,21 @@ impl cometd_event {
                             advice: Some(c_text(json)),
                             ..Texts::on(None)
                         })),
-                        Notice::Error { error, .. } => Some(Box::new(Texts {
+                        Notice::Exported {
+                            session: Ok(Exported(text)),
+                            ..
+                        } => Some(Box::new(Texts {
+                            exported: Some(text.clone()),
+                            ..Texts::on(None)
+                        })),
+                        Notice::Error { error, .. }
+                        | Notice::Flushed {
+                            error: Some(error), ..
+                        }
+                        | Notice::Exported {
+                            session: Err(error),
+                            ..
+                        } => Some(Box::new(Texts {
                             error: Some(cometd_error::borrowed(error.clone())),
                             ..Texts::on(error.channel.as_deref().map(c_text))
                         })),
@@ -230,6 +258,8 @@ pub unsafe extern "C" fn cometd_event_type(event: *const cometd_event) -> i32 {
                 Notice::Result { .. } => COMETD_EVENT_RESULT,
                 Notice::Advice { .. } => COMETD_EVENT_ADVICE,
                 Notice::Error { .. } => COMETD_EVENT_ERROR,
+                Notice::Flushed { .. } => COMETD_EVENT_FLUSHED,
+                Notice::Exported { .. } => COMETD_EVENT_EXPORTED,
                 Notice::Room => COMETD_EVENT_ROOM,
                 Notice::Closed => COMETD_EVENT_CLOSED,
             },
@@ -255,10 +285,10 @@ pub unsafe extern "C" fn cometd_event_message(event: *const cometd_event) -> *co
     })
 }
 
-/// The error of a COMETD_EVENT_ERROR, or of a COMETD_EVENT_RESULT of a call that
-/// the service says has failed.
+/// The error of a COMETD_EVENT_ERROR, of a COMETD_EVENT_RESULT of a call that
+/// the service says has failed, or of a COMETD_EVENT_FLUSHED or _EXPORTED.
 ///
-/// **Returns** the error; NULL for events of other types, and for NULL.
+/// **Returns** the error; NULL when there is none, for events of other types, and for NULL.
 /// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_event_error(event: *const cometd_event) -> *const cometd_error {
@@ -298,7 +328,7 @@ pub unsafe extern "C" fn cometd_event_state(
     })
 }
 
-/// Which subscribe, unsubscribe, publish or remote call the event ends. When the library has
+/// Which subscribe, unsubscribe, publish, remote call, flush or export the event ends. When the library has
 /// subscribed again by itself, it is the first subscribe; see cometd_event_is_renewed.
 ///
 /// **Returns** the id that the call gave; 0 for events about nothing that was
@@ -309,6 +339,19 @@ pub unsafe extern "C" fn cometd_event_id(event: *const cometd_event) -> u64 {
     access(0, || {
         let notice = unsafe { event.as_ref() }.and_then(cometd_event::notice);
         notice.map_or(0, |it| it.call().0)
+    })
+}
+
+/// Whether the event is the last one with its id: the call has ended, and what the program keeps for it can go. Of a call
+/// with several channels it is the outcome of the last of them. Renewals of a subscription, which come later, end no call.
+///
+/// **Returns** true when it is; false for events that end no call, and for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_ends_call(event: *const cometd_event) -> bool {
+    access(false, || {
+        let notice = unsafe { event.as_ref() }.and_then(cometd_event::notice);
+        notice.is_some_and(Notice::ends_call)
     })
 }
 
@@ -367,6 +410,29 @@ pub unsafe extern "C" fn cometd_event_advice(
         unsafe { event.as_ref() }
             .and_then(cometd_event::texts)
             .and_then(|it| it.advice.as_ref())
+            .map_or(std::ptr::null(), |it| {
+                write(len, it.as_bytes().len());
+                it.as_ptr()
+            })
+    })
+}
+
+/// The session that a COMETD_EVENT_EXPORTED brings, for cometd_client_builder_set_resume. It is a secret like a password.
+///
+/// `*len` (may be NULL) receives its length in bytes.
+///
+/// **Returns** the text, ended by NUL; NULL when there is none, for events of other types, and for NULL.
+/// **Threads** any. **Blocks** never. **Ownership** the event's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_event_exported(
+    event: *const cometd_event,
+    len: *mut usize,
+) -> *const c_char {
+    write(len, 0);
+    access(std::ptr::null(), || {
+        unsafe { event.as_ref() }
+            .and_then(cometd_event::texts)
+            .and_then(|it| it.exported.as_ref())
             .map_or(std::ptr::null(), |it| {
                 write(len, it.as_bytes().len());
                 it.as_ptr()
@@ -492,6 +558,7 @@ mod tests {
                 Notice::Subscribed {
                     id: 1,
                     opaque: 0,
+                    ends: true,
                     channel: "/a".into(),
                     ext: ext(),
                     renewed: false,
@@ -499,18 +566,21 @@ mod tests {
                 Notice::Unsubscribed {
                     id: 1,
                     opaque: 0,
+                    ends: true,
                     channel: "/a".into(),
                     ext: ext(),
                 },
                 Notice::Published {
                     id: 1,
                     opaque: 0,
+                    ends: true,
                     channel: "/a".into(),
                     ext: ext(),
                 },
                 Notice::Result {
                     id: 1,
                     opaque: 0,
+                    ends: true,
                     message: OwnedMessage::new(body.clone(), 0),
                     error: None,
                     ext: ext(),
@@ -536,6 +606,7 @@ mod tests {
         let renewed = Notice::Subscribed {
             id: 5,
             opaque: 0,
+            ends: true,
             channel: "/a".into(),
             ext: None,
             renewed: true,
@@ -574,6 +645,7 @@ mod tests {
             Notice::Error {
                 id: 1,
                 opaque: 0,
+                ends: true,
                 error,
             },
             |event| unsafe {

@@ -1,10 +1,10 @@
 //! A session that goes from one client to another.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 
 use super::boundary::{required, timeout, write};
 use super::builder::{cometd_client_builder, set_text};
-use super::client::{cometd_client, with};
+use super::client::{cometd_client, perform, with};
 use super::error::cometd_error;
 use super::status::{cometd_status, COMETD_OK};
 use crate::client::Builder;
@@ -49,6 +49,32 @@ pub unsafe extern "C" fn cometd_client_export(
             };
             write(text, client.export(limit)?.as_ptr());
             Ok(COMETD_OK)
+        })
+    }
+}
+
+/// Has the session told by an event, COMETD_EVENT_EXPORTED, and ends the client as cometd_client_export does: for programs
+/// with an event loop. The event comes before COMETD_EVENT_CLOSED. Without a session it has an error, and the client goes
+/// on unchanged.
+///
+/// `opaque` is any value of the program's, which the event gives back (cometd_event_opaque); NULL for none.
+/// `*id` (may be NULL) receives the id that the event has.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_INVALID_STATE: cometd_client_connect was not
+/// called; COMETD_E_CLOSED: the client has ended; COMETD_E_FULL: as of cometd_client_publish; COMETD_E_FORKED.
+/// **Threads** any, also inside a callback. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_start_export(
+    client: *mut cometd_client,
+    opaque: *mut c_void,
+    id: *mut u64,
+    err: *mut *mut cometd_error,
+) -> cometd_status {
+    write(id, 0);
+    unsafe {
+        perform(client, err, |client| {
+            write(id, client.start_export(opaque as usize)?);
+            Ok(())
         })
     }
 }

@@ -166,6 +166,20 @@ pub unsafe extern "C" fn cometd_option_text(option: *const cometd_option) -> *co
     unsafe { read(option, |it| Some(it.text)) }
 }
 
+/// Whether cometd_client_builder_set adds a further value each time, as of "header" and "url", rather than putting it in the
+/// place of the one before.
+///
+/// **Returns** true when it adds; false for NULL.
+/// **Threads** any. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_option_is_repeatable(option: *const cometd_option) -> bool {
+    access(false, || {
+        // SAFETY: NULL or made by `pointer`; rows live as long as the process.
+        let option = unsafe { option.cast::<ClientOption>().as_ref() };
+        option.is_some_and(ClientOption::is_repeatable)
+    })
+}
+
 /// Whether its value may be a secret or hold one, such as a password: it is then in no error, and a program should not
 /// show it either.
 ///

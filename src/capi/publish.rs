@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::ptr::null_mut;
 
-use super::boundary::timeout;
+use super::boundary::{timeout, write};
 use super::client::{cometd_client, perform, with};
 use super::error::cometd_error;
 use super::opaque::{publish, publish_binary, publish_with_retries, remote_call};
@@ -211,6 +211,32 @@ pub unsafe extern "C" fn cometd_client_flush(
                 Waited::TimedOut => COMETD_NONE,
                 Waited::Closed => COMETD_CLOSED,
             })
+        })
+    }
+}
+
+/// Has the end of a flush told by an event, COMETD_EVENT_FLUSHED, behind the outcomes of everything that was called before:
+/// cometd_client_flush for programs with an event loop. What an open batch holds is sent. Before cometd_client_connect
+/// it waits for that.
+///
+/// `opaque` is any value of the program's, which the event gives back (cometd_event_opaque); NULL for none.
+/// `*id` (may be NULL) receives the id that the event has.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `client` is NULL; COMETD_E_CLOSED: the client has ended, and all has its
+/// outcome; COMETD_E_FULL: as of cometd_client_publish; COMETD_E_FORKED.
+/// **Threads** any, also inside a callback. **Blocks** never. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_start_flush(
+    client: *mut cometd_client,
+    opaque: *mut c_void,
+    id: *mut u64,
+    err: *mut *mut cometd_error,
+) -> cometd_status {
+    write(id, 0);
+    unsafe {
+        perform(client, err, |client| {
+            write(id, client.start_flush(opaque as usize)?);
+            Ok(())
         })
     }
 }

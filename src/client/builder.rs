@@ -2,6 +2,7 @@
 //! at once, names it in the error, and changes nothing when it refuses it.
 
 mod call;
+mod network;
 mod refused;
 mod resume;
 mod transports;
@@ -40,7 +41,7 @@ use crate::transport::endpoints::{self, Append, BasePaths, Endpoints};
 use crate::transport::headers::{self, Headers};
 use crate::transport::http::{LongPolling, Settings};
 use crate::transport::leniencies::Leniencies;
-use crate::transport::proxy::{Choice, Proxy};
+use crate::transport::proxies::Choice;
 use crate::transport::secrets::Secrets;
 use crate::transport::tls::Tls;
 use refused::Refused;
@@ -453,35 +454,6 @@ impl Builder {
 
     pub fn set_replay_store(&mut self, store: ReplayStore) {
         self.replay_store = store;
-    }
-
-    /// The proxy of all requests; "": none. Without a call the environment decides.
-    pub fn set_proxy(&mut self, url: &str) -> Result<(), Error> {
-        self.proxy = match url {
-            "" => Choice::None,
-            url => Choice::Always(Arc::new(Proxy::parse(url)?)),
-        };
-        Ok(())
-    }
-
-    /// Who signs the certificates of servers, beside or instead of those that the
-    /// system trusts.
-    pub fn set_certificate_authorities(
-        &mut self,
-        pem: &[u8],
-        with_system: bool,
-    ) -> Result<(), Error> {
-        self.tls.set_authorities(pem, with_system)
-    }
-
-    /// Who the client is to servers that ask for a certificate.
-    pub fn set_client_certificate(&mut self, chain: &[u8], key: &[u8]) -> Result<(), Error> {
-        self.tls.set_identity(chain, key)
-    }
-
-    /// Whether certificates of servers count for nothing.
-    pub fn set_insecure(&mut self, insecure: bool) {
-        self.tls.set_insecure(insecure);
     }
 
     /// Where a new client's channels start, if it takes part in replay.

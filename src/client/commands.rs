@@ -1,11 +1,13 @@
 //! What the host asks a client to send.
 
 use std::sync::atomic::Ordering;
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use super::arguments::{check_channels, json_error};
+use super::shared::Mailbox;
 use super::{closed, Client};
 use crate::bayeux::channel::{self, ChannelError};
 use crate::bayeux::{binary, json, z85};
@@ -210,6 +212,31 @@ impl Client {
         if matches!(self.state(), State::Disconnecting | State::Closed) {
             return Err(closed());
         }
+        let (id, mut mailbox) = self.begin(messages)?;
+        self.shared.outcomes.accepted(id, messages);
+        let (before, command) = command(id);
+        self.shared.opaques.accepted(&command, opaque);
+        if mailbox.batches > 0 {
+            mailbox.batched.extend(before);
+            mailbox.batched.push(command);
+            return Ok(id);
+        }
+        mailbox.commands.extend(before);
+        mailbox.commands.push(command);
+        drop(mailbox);
+        self.shared.commands_came.notify_one();
+        Ok(id)
+    }
+
+    /// A call that one event ends, and no message. What an open batch holds is sent.
+    pub(super) fn begin_call(&self) -> Result<(OperationId, MutexGuard<'_, Mailbox>), Error> {
+        let (id, mut mailbox) = self.begin(1)?;
+        mailbox.post_batch();
+        Ok((id, mailbox))
+    }
+
+    /// Makes room for the outcomes of a call, and gives it its id.
+    fn begin(&self, messages: usize) -> Result<(OperationId, MutexGuard<'_, Mailbox>), Error> {
         // An outcome that is not read takes memory as a command does that waits
         // for its own; and outcomes are never dropped.
         let unread = self.shared.hub.unread_outcomes();
@@ -228,7 +255,7 @@ impl Client {
             })?;
         // Under the lock that the end takes too: a command is either seen by
         // the session, or refused here.
-        let mut mailbox = lock(&self.shared.mailbox);
+        let mailbox = lock(&self.shared.mailbox);
         if self.shared.board.state() == State::Closed {
             drop(mailbox);
             self.shared
@@ -237,19 +264,7 @@ impl Client {
             return Err(closed());
         }
         let id = self.shared.last_operation.fetch_add(1, Ordering::SeqCst) + 1;
-        self.shared.outcomes.accepted(messages);
-        let (before, command) = command(id);
-        self.shared.opaques.accepted(&command, opaque);
-        if mailbox.batches > 0 {
-            mailbox.batched.extend(before);
-            mailbox.batched.push(command);
-            return Ok(id);
-        }
-        mailbox.commands.extend(before);
-        mailbox.commands.push(command);
-        drop(mailbox);
-        self.shared.commands_came.notify_one();
-        Ok(id)
+        Ok((id, mailbox))
     }
 
     /// Says what there are too many of, and what helps.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::outcomes::{undelivered, undelivered_at_end};
 use super::{Client, Waited};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Phase};
@@ -37,19 +38,28 @@ impl Client {
         let failed = since.saturating_add(before.unread);
         Err(match ended {
             _ if failed == 0 => return ended,
-            Ok(()) => Error::new(
-                ErrorKind::Undelivered,
-                Phase::Disconnect,
-                format!(
-                    "disconnect: the session has ended, but {}",
-                    undelivered(failed)
-                ),
-            ),
+            Ok(()) => undelivered_at_end(failed),
             Err(mut error) => {
                 error.message = format!("{}; and {}", error.message, undelivered(failed));
                 error
             }
         })
+    }
+
+    /// Ends the session politely in the background. That publishes have failed is told by
+    /// an event.
+    pub fn disconnect_within(&self, limit: Duration) {
+        let shared = &self.shared;
+        shared.outcomes.ending(shared.hub.failed_publishes());
+        if !self.close_unstarted() {
+            self.command_disconnect(limit);
+        }
+    }
+
+    fn command_disconnect(&self, limit: Duration) {
+        self.shared.command(Command::Disconnect {
+            limit: clock::now().saturating_add(clock::millis(limit)),
+        });
     }
 
     fn end_session(&self, timeout: Duration) -> Result<(), Error> {
@@ -61,9 +71,7 @@ impl Client {
         } else {
             timeout
         };
-        self.shared.command(Command::Disconnect {
-            limit: clock::now().saturating_add(clock::millis(limit)),
-        });
+        self.command_disconnect(limit);
         if timeout.is_zero() {
             return Ok(());
         }
@@ -102,26 +110,26 @@ impl Client {
         true
     }
 
-    /// Ends it at once and without waiting; its own receiver gives nothing out
-    /// any more, and whoever waits in it returns.
+    /// Ends it at once, without a word to the server and without waiting.
     pub fn abort(&self) {
+        if !self.close_unstarted() {
+            self.shared.command(Command::Abort);
+        }
+    }
+
+    /// The same, and its own receiver gives nothing out any more; whoever waits in it
+    /// returns.
+    pub fn free(&self) {
         if let Some(own) = &self.own {
             self.shared.hub.remove(own);
         }
-        if !self.close_unstarted() {
-            self.shared.command(Command::Abort);
-            self.shared.free();
-        }
+        self.abort();
+        self.shared.free();
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        self.abort();
+        self.free();
     }
-}
-
-pub(super) fn undelivered(failed: usize) -> String {
-    let messages = if failed == 1 { "message" } else { "messages" };
-    format!("{failed} {messages} that publish had accepted failed; the events say why")
 }

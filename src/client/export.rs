@@ -4,17 +4,17 @@ use std::ffi::CStr;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use super::handover::no_session;
 use super::{closed, Client};
 use crate::error::{Error, ErrorKind};
 use crate::runtime::lock;
-use crate::session::{Command, State};
+use crate::session::{Command, OperationId, State};
 
 impl Client {
     /// Gives the session as a text for [`super::Builder::set_resume`], and ends without
     /// a word to the server. Without a session it goes on as before. The text is kept:
     /// it is given again to who asks again, also when the time was not enough.
     pub fn export(&self, timeout: Duration) -> Result<&CStr, Error> {
-        let no_session = || Error::call(ErrorKind::InvalidState, "client: there is no session");
         if lock(&self.unstarted).is_some() {
             return Err(no_session());
         }
@@ -47,6 +47,19 @@ impl Client {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
+    }
+    /// The same without waiting: an event tells it.
+    pub fn start_export(&self, opaque: usize) -> Result<OperationId, Error> {
+        if lock(&self.unstarted).is_some() {
+            return Err(no_session());
+        }
+        let outbox = self.shared.outbox.get_or_init(Box::default);
+        let (id, mut mailbox) = self.begin_call()?;
+        lock(&outbox.asked).push((id, opaque));
+        mailbox.commands.push(Command::HandOver);
+        drop(mailbox);
+        self.shared.commands_came.notify_one();
+        Ok(id)
     }
 }
 

@@ -3,10 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::disconnect::undelivered;
+use super::outcomes::undelivered;
 use super::{Client, Waited};
 use crate::error::{Error, ErrorKind, Phase};
 use crate::runtime::lock;
+use crate::session::OperationId;
 
 impl Client {
     /// Waits until every call that was accepted before has its outcome, whether or not
@@ -48,5 +49,18 @@ impl Client {
             ),
             _ => Ok(Waited::TimedOut),
         }
+    }
+    /// The same without waiting: an event tells it.
+    pub fn start_flush(&self, opaque: usize) -> Result<OperationId, Error> {
+        let shared = &self.shared;
+        let (id, mailbox) = self.begin_call()?;
+        if let Some(flush) = shared.outcomes.begin_told(id, opaque) {
+            // Under the lock that the end takes too: it is told before that.
+            shared.tell_of_call(flush.into_notice(&shared.name));
+        }
+        drop(mailbox);
+        shared.commands_came.notify_one();
+        shared.hub.wake();
+        Ok(id)
     }
 }

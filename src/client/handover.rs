@@ -2,14 +2,16 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::sync::{Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use base64::prelude::{Engine, BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
+use crate::delivery::{Exported, Notice};
+use crate::error::{Error, ErrorKind};
 use crate::runtime::lock;
-use crate::session::Handover;
+use crate::session::{Handover, OperationId};
 use crate::transport::cookies::kept::Kept;
 
 const NAME: &str = "cometd";
@@ -87,6 +89,8 @@ pub(super) struct Outbox {
     /// How often there was no session.
     pub refusals: Mutex<u64>,
     pub came: Condvar,
+    /// Those to whom an event tells: the id, and the host's value.
+    pub asked: Mutex<Vec<(OperationId, usize)>>,
 }
 
 impl Outbox {
@@ -103,11 +107,46 @@ impl Outbox {
         self.came.notify_all();
     }
 
+    /// Tells those to whom an event does, how it was answered.
+    pub fn answered(&self, client: &Arc<str>, is_given: bool) -> Vec<Notice> {
+        let given = self.given.get().filter(|_| is_given);
+        self.tell(|| match given {
+            Some(Ok(text)) => Ok(Exported(text.clone())),
+            Some(Err(why)) => {
+                let why = format!("client: {why}");
+                Err(Error::call(ErrorKind::TooLarge, why).of(client))
+            }
+            None => Err(no_session().of(client)),
+        })
+    }
+
+    /// The client has ended without an answer.
+    pub fn unanswered(&self, client: &Arc<str>) -> Vec<Notice> {
+        self.tell(|| {
+            let why = "client: it has ended without giving its session";
+            Err(Error::call(ErrorKind::Aborted, why).of(client))
+        })
+    }
+
+    fn tell(&self, answer: impl Fn() -> Result<Exported, Error>) -> Vec<Notice> {
+        let asked = std::mem::take(&mut *lock(&self.asked));
+        let notice = |(id, opaque)| Notice::Exported {
+            id,
+            opaque,
+            session: answer(),
+        };
+        asked.into_iter().map(notice).collect()
+    }
+
     /// The client has ended. Taking the lock, it comes before a wait or ends it.
     pub fn ended(&self) {
         drop(lock(&self.refusals));
         self.came.notify_all();
     }
+}
+
+pub(super) fn no_session() -> Error {
+    Error::call(ErrorKind::InvalidState, "client: there is no session")
 }
 
 #[cfg(test)]

@@ -95,6 +95,7 @@ impl Line {
         let Some(outbox) = self.shared.outbox.get() else {
             return;
         };
+        let is_given = handover.is_some();
         outbox.answer(handover.map(|session| {
             let server = Server::Given(session.server());
             let places = self.transport.places(server);
@@ -106,6 +107,9 @@ impl Line {
             }
             .to_text()
         }));
+        for notice in outbox.answered(&self.shared.name, is_given) {
+            self.shared.tell_of_call(notice);
+        }
     }
 
     pub fn send(&mut self, request: Request) {

@@ -217,6 +217,15 @@ impl Client {
             process: self.process,
         }
     }
+
+    /// One that sees the outcomes of calls alone.
+    pub fn add_receiver_of_outcomes(&self) -> Receiver {
+        Receiver {
+            queue: self.shared.hub.add_of_outcomes(),
+            shared: self.shared.clone(),
+            process: self.process,
+        }
+    }
 }
 
 /// A further receiver of a client's events; it may outlive the client.

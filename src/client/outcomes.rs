@@ -1,9 +1,11 @@
 //! Outcomes that are still to be told, and who waits for them.
 
+use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::Phase;
+use crate::delivery::{FailedPublishes, Notice};
+use crate::error::{Error, ErrorKind, Phase};
 use crate::runtime::lock;
 use crate::session::{Event, OperationId};
 
@@ -23,10 +25,16 @@ struct Entries {
 
 #[derive(Default)]
 struct Rare {
+    /// How many outcomes are to come of calls with more than one.
+    several: BTreeMap<OperationId, usize>,
     /// Publishes that failed, and no flush has told so.
     failed: usize,
     flushes: Vec<Flush>,
     last_flush: u64,
+    /// Flushes that an event ends.
+    told_flushes: Vec<ToldFlush>,
+    /// How many had failed when an end was asked for whose failures an event tells.
+    ending: Option<FailedPublishes>,
     /// No outcome comes any more.
     ended: bool,
     /// Calls that were refused, and of them those since there last was room.
@@ -47,6 +55,35 @@ struct Flush {
     left: Left,
 }
 
+/// A flush that is not waited for: an event tells its end.
+pub(super) struct ToldFlush {
+    id: OperationId,
+    opaque: usize,
+    left: Left,
+}
+
+impl ToldFlush {
+    pub(super) fn into_notice(self, client: &std::sync::Arc<str>) -> Notice {
+        let refuse = |kind, why| Some(Error::new(kind, Phase::Publish, why).of(client));
+        let error = match self.left {
+            Left { messages: 1.., .. } => refuse(
+                ErrorKind::Aborted,
+                "flush: the client has ended, and not all have an outcome".to_owned(),
+            ),
+            Left { failed: 0, .. } => None,
+            Left { failed, .. } => refuse(
+                ErrorKind::Undelivered,
+                format!("flush: {}", undelivered(failed)),
+            ),
+        };
+        Notice::Flushed {
+            id: self.id,
+            opaque: self.opaque,
+            error,
+        }
+    }
+}
+
 /// How a flush stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Left {
@@ -58,22 +95,52 @@ pub(super) struct Left {
     pub ended: bool,
 }
 
+impl Left {
+    fn outcome(&mut self, failed: usize) {
+        self.messages = self.messages.saturating_sub(1);
+        self.failed = self.failed.saturating_add(failed);
+    }
+}
+
 impl Outcomes {
     /// Under the lock under which operations get their ids; so is [`Self::begin`].
-    pub(super) fn accepted(&self, messages: usize) {
+    pub(super) fn accepted(&self, id: OperationId, messages: usize) {
         let mut entries = lock(&self.entries);
         entries.left = entries.left.saturating_add(messages);
+        if messages > 1 {
+            entries.rare().several.insert(id, messages);
+        }
     }
 
-    /// The outcome of a message was told.
-    pub(super) fn told(&self, outcome: Option<(OperationId, bool)>) {
+    /// Whether this outcome, which is about to be told, is the last one of its call.
+    pub(super) fn is_last(&self, outcome: Option<(OperationId, bool)>) -> bool {
+        let Some((id, _)) = outcome else {
+            return false;
+        };
+        let mut entries = lock(&self.entries);
+        let Some(rare) = &mut entries.rare else {
+            return true;
+        };
+        let Some(left) = rare.several.get_mut(&id) else {
+            return true;
+        };
+        *left = left.saturating_sub(1);
+        let is_last = *left == 0;
+        if is_last {
+            rare.several.remove(&id);
+        }
+        is_last
+    }
+
+    /// The outcome of a message was told. Returns the flushes that are to be told with it.
+    pub(super) fn told(&self, outcome: Option<(OperationId, bool)>) -> Vec<ToldFlush> {
         let Some((id, failed_publish)) = outcome else {
-            return;
+            return Vec::new();
         };
         let mut entries = lock(&self.entries);
         entries.left = entries.left.saturating_sub(1);
         if entries.rare.is_none() && !failed_publish {
-            return;
+            return Vec::new();
         }
         let rare = entries.rare();
         let failed = usize::from(failed_publish);
@@ -81,17 +148,28 @@ impl Outcomes {
         let mut is_over = false;
         for flush in rare.flushes.iter_mut().filter(|it| id <= it.last) {
             is_waited_for = true;
-            flush.left.messages = flush.left.messages.saturating_sub(1);
-            flush.left.failed = flush.left.failed.saturating_add(failed);
+            flush.left.outcome(failed);
             is_over |= flush.left.messages == 0;
+        }
+        for flush in rare.told_flushes.iter_mut().filter(|it| id < it.id) {
+            is_waited_for = true;
+            flush.left.outcome(failed);
         }
         if !is_waited_for {
             rare.failed = rare.failed.saturating_add(failed);
         }
+        let over = rare
+            .told_flushes
+            .iter()
+            .take_while(|it| it.left.messages == 0);
+        let over = over.count();
+        // The first are over before the later ones.
+        let over = rare.told_flushes.drain(..over).collect();
         drop(entries);
         if is_over {
             self.changed.notify_all();
         }
+        over
     }
 
     /// A call was refused.
@@ -121,9 +199,47 @@ impl Outcomes {
         entries.rare.as_ref().map_or(0, |it| it.refused)
     }
 
-    pub(super) fn end(&self) {
-        lock(&self.entries).rare().ended = true;
+    /// No outcome comes any more. Returns the flushes that are to be told with that.
+    pub(super) fn end(&self) -> Vec<ToldFlush> {
+        let mut entries = lock(&self.entries);
+        let rare = entries.rare();
+        rare.ended = true;
+        let left = std::mem::take(&mut rare.told_flushes);
+        drop(entries);
         self.changed.notify_all();
+        left
+    }
+
+    /// A flush of all operations before this one, for an event to tell. Returned, it is to
+    /// be told at once.
+    pub(super) fn begin_told(&self, id: OperationId, opaque: usize) -> Option<ToldFlush> {
+        let mut entries = lock(&self.entries);
+        let messages = entries.left;
+        let rare = entries.rare();
+        let left = Left {
+            messages,
+            failed: std::mem::take(&mut rare.failed),
+            ended: false,
+        };
+        let flush = ToldFlush { id, opaque, left };
+        if messages == 0 {
+            return Some(flush);
+        }
+        rare.told_flushes.push(flush);
+        None
+    }
+
+    /// The host has asked for the end when so many had failed. The first time counts.
+    pub(super) fn ending(&self, failed: FailedPublishes) {
+        lock(&self.entries).rare().ending.get_or_insert(failed);
+    }
+
+    /// What the host is to hear at that end, when so many have failed.
+    pub(super) fn in_vain(&self, failed: FailedPublishes) -> Option<Error> {
+        let before = lock(&self.entries).rare().ending.take()?;
+        let since = failed.all.saturating_sub(before.all);
+        let failed = since.saturating_add(before.unread);
+        (failed > 0).then(|| undelivered_at_end(failed))
     }
 
     /// A flush of all operations up to this one; it is to be waited for.
@@ -186,6 +302,20 @@ impl Outcomes {
     }
 }
 
+pub(super) fn undelivered(failed: usize) -> String {
+    let messages = if failed == 1 { "message" } else { "messages" };
+    format!("{failed} {messages} that publish had accepted failed; the events say why")
+}
+
+pub(super) fn undelivered_at_end(failed: usize) -> Error {
+    let why = undelivered(failed);
+    Error::new(
+        ErrorKind::Undelivered,
+        Phase::Disconnect,
+        format!("disconnect: the session has ended, but {why}"),
+    )
+}
+
 /// Which operation an event ends, and whether it is a publish that failed.
 pub(super) fn outcome_of(event: &Event) -> Option<(OperationId, bool)> {
     match event {
@@ -217,9 +347,9 @@ mod tests {
     fn a_flush_waits_for_what_was_accepted_before_it_and_for_nothing_else() {
         let outcomes = Outcomes::default();
         assert_eq!(outcomes.wait(outcomes.begin(0), NOW), left(0, 0));
-        outcomes.accepted(2);
+        outcomes.accepted(1, 2);
         let flush = outcomes.begin(1);
-        outcomes.accepted(1);
+        outcomes.accepted(1, 1);
         outcomes.told(Some((2, true)));
         outcomes.told(Some((1, false)));
         assert_eq!(outcomes.wait(outcomes.begin(2), NOW), left(1, 1));
@@ -230,7 +360,7 @@ mod tests {
     #[test]
     fn a_failure_is_told_by_one_flush_that_comes_to_its_end() {
         let outcomes = Outcomes::default();
-        outcomes.accepted(3);
+        outcomes.accepted(1, 3);
         outcomes.told(Some((1, true)));
         let flush = outcomes.begin(3);
         outcomes.told(Some((2, true)));
@@ -241,9 +371,58 @@ mod tests {
     }
 
     #[test]
+    fn a_flush_that_an_event_tells_is_over_with_the_last_outcome_before_it() {
+        let outcomes = Outcomes::default();
+        let over = |flushes: Vec<ToldFlush>| -> Vec<(OperationId, usize, Left)> {
+            let seen = flushes.into_iter().map(|it| (it.id, it.opaque, it.left));
+            seen.collect()
+        };
+        let at_once = outcomes.begin_told(1, 7).into_iter().collect();
+        assert_eq!(over(at_once), [(1, 7, left(0, 0))]);
+        outcomes.accepted(1, 2);
+        assert!(outcomes.begin_told(4, 8).is_none());
+        outcomes.accepted(1, 1);
+        assert!(outcomes.begin_told(6, 9).is_none());
+        assert_eq!(over(outcomes.told(Some((5, false)))), []);
+        assert_eq!(over(outcomes.told(Some((2, true)))), []);
+        let last = over(outcomes.told(Some((3, false))));
+        assert_eq!(last, [(4, 8, left(0, 1)), (6, 9, left(0, 1))]);
+        outcomes.accepted(1, 1);
+        assert!(outcomes.begin_told(8, 1).is_none());
+        assert_eq!(over(outcomes.end()), [(8, 1, left(1, 0))]);
+    }
+
+    #[test]
+    fn of_several_outcomes_of_a_call_the_last_one_ends_it() {
+        let outcomes = Outcomes::default();
+        outcomes.accepted(1, 1);
+        assert!(outcomes.is_last(Some((1, false))));
+        outcomes.accepted(2, 2);
+        outcomes.accepted(3, 3);
+        let ends = |id| outcomes.is_last(Some((id, true)));
+        assert_eq!([3, 2, 3, 2, 3].map(ends), [false, false, false, true, true]);
+        assert!(ends(4) && !outcomes.is_last(None));
+        assert!(outcomes.end().is_empty());
+    }
+
+    #[test]
+    fn an_end_tells_of_failures_since_and_of_those_that_nobody_has_read() {
+        let outcomes = Outcomes::default();
+        let failed = |all, unread| FailedPublishes { all, unread };
+        assert_eq!(outcomes.in_vain(failed(3, 3)), None);
+        outcomes.ending(failed(3, 0));
+        assert_eq!(outcomes.in_vain(failed(3, 0)), None);
+        outcomes.ending(failed(3, 2));
+        outcomes.ending(failed(4, 3));
+        let error = outcomes.in_vain(failed(4, 0)).unwrap();
+        assert_eq!(error.kind, ErrorKind::Undelivered);
+        assert!(error.message.contains("3 messages"), "{error}");
+    }
+
+    #[test]
     fn all_that_wait_hear_of_the_last_outcome_and_of_the_end() {
         let outcomes = Outcomes::default();
-        outcomes.accepted(2);
+        outcomes.accepted(1, 2);
         std::thread::scope(|threads| {
             let waits = [1, 2].map(|last| {
                 let flush = outcomes.begin(last);

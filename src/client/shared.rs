@@ -15,7 +15,7 @@ use super::replay::Positions;
 use super::statistics::Counters;
 use crate::bayeux::error_text::one_line;
 use crate::bayeux::{Body, ConnectionType};
-use crate::delivery::Hub;
+use crate::delivery::{Hub, Notice};
 use crate::error::{Error, ErrorKind, Phase};
 use crate::runtime::lock;
 use crate::session::{Command, Endpoint, Event, Server, State};
@@ -185,7 +185,22 @@ impl Shared {
                     }
                     self.tell(late);
                 }
-                self.outcomes.end();
+                for flush in self.outcomes.end() {
+                    self.tell_of_call(flush.into_notice(&self.name));
+                }
+                if let Some(outbox) = self.outbox.get() {
+                    for notice in outbox.unanswered(&self.name) {
+                        self.tell_of_call(notice);
+                    }
+                }
+                if let Some(mut error) = self.outcomes.in_vain(self.hub.failed_publishes()) {
+                    self.identify(&mut error);
+                    *lock(&self.last_error) = Some(Box::new(error.clone()));
+                    self.tell(Event::Error {
+                        id: 0,
+                        error: Box::new(error),
+                    });
+                }
                 self.board.enter(State::Closed, |previous| {
                     self.hub.publish(Event::State {
                         state: State::Closed,
@@ -207,9 +222,18 @@ impl Shared {
     fn tell(&self, event: Event) {
         let outcome = outcome_of(&event);
         let opaque = self.opaques.of(&event);
-        self.hub.publish_of_call(event, opaque);
+        let ends = self.outcomes.is_last(outcome);
+        self.hub.publish_of_call(event, opaque, ends);
         // Who has waited for it finds it.
-        self.outcomes.told(outcome);
+        for flush in self.outcomes.told(outcome) {
+            self.tell_of_call(flush.into_notice(&self.name));
+        }
+    }
+
+    /// The end of a call that is no message.
+    pub(super) fn tell_of_call(&self, notice: Notice) {
+        self.outstanding.fetch_sub(1, Ordering::SeqCst);
+        self.hub.tell(notice);
     }
 
     /// What an extension has done wrong stays with it.

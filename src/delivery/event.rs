@@ -1,5 +1,7 @@
 //! What a host gets to see.
 
+use std::ffi::CString;
+use std::fmt;
 use std::mem::size_of;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -34,6 +36,8 @@ pub enum Notice {
         id: OperationId,
         /// What the host gave with the call, 0 for none; so below.
         opaque: usize,
+        /// Whether no other outcome of the call comes; so below.
+        ends: bool,
         channel: String,
         ext: Option<Box<str>>,
         renewed: bool,
@@ -41,18 +45,21 @@ pub enum Notice {
     Unsubscribed {
         id: OperationId,
         opaque: usize,
+        ends: bool,
         channel: String,
         ext: Option<Box<str>>,
     },
     Published {
         id: OperationId,
         opaque: usize,
+        ends: bool,
         channel: String,
         ext: Option<Box<str>>,
     },
     Result {
         id: OperationId,
         opaque: usize,
+        ends: bool,
         message: OwnedMessage,
         error: Option<Error>,
         ext: Option<Box<str>>,
@@ -60,14 +67,37 @@ pub enum Notice {
     Error {
         id: OperationId,
         opaque: usize,
+        ends: bool,
         error: Error,
     },
     Advice {
         json: String,
     },
+    /// All that was called before a flush has its outcome.
+    Flushed {
+        id: OperationId,
+        opaque: usize,
+        error: Option<Error>,
+    },
+    Exported {
+        id: OperationId,
+        opaque: usize,
+        session: Result<Exported, Error>,
+    },
     /// There is room for calls again, after one was refused.
     Room,
     Closed,
+}
+
+/// A session as a text.
+#[derive(Clone)]
+pub struct Exported(pub CString);
+
+impl fmt::Debug for Exported {
+    /// It is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Exported(…)")
+    }
 }
 
 /// A notice that counts until one of the receivers has given it out.
@@ -101,8 +131,23 @@ impl Notice {
             | Self::Unsubscribed { id, opaque, .. }
             | Self::Published { id, opaque, .. }
             | Self::Result { id, opaque, .. }
-            | Self::Error { id, opaque, .. } => (*id, *opaque),
+            | Self::Error { id, opaque, .. }
+            | Self::Flushed { id, opaque, .. }
+            | Self::Exported { id, opaque, .. } => (*id, *opaque),
             Self::State { .. } | Self::Advice { .. } | Self::Room | Self::Closed => (0, 0),
+        }
+    }
+
+    /// Whether it is the last outcome of a call.
+    pub fn ends_call(&self) -> bool {
+        match self {
+            Self::Subscribed { ends, .. }
+            | Self::Unsubscribed { ends, .. }
+            | Self::Published { ends, .. }
+            | Self::Result { ends, .. }
+            | Self::Error { ends, .. } => *ends,
+            Self::Flushed { .. } | Self::Exported { .. } => true,
+            Self::State { .. } | Self::Advice { .. } | Self::Room | Self::Closed => false,
         }
     }
 
@@ -110,10 +155,19 @@ impl Notice {
     pub fn is_outcome(&self) -> bool {
         match self {
             Self::Subscribed { renewed, .. } => !renewed,
-            Self::Unsubscribed { .. } | Self::Published { .. } | Self::Result { .. } => true,
+            Self::Unsubscribed { .. }
+            | Self::Published { .. }
+            | Self::Result { .. }
+            | Self::Flushed { .. }
+            | Self::Exported { .. } => true,
             Self::Error { id, .. } => *id != 0,
             Self::State { .. } | Self::Advice { .. } | Self::Room | Self::Closed => false,
         }
+    }
+
+    /// Whether it is for receivers of outcomes alone, too.
+    pub(super) fn is_for_outcomes(&self) -> bool {
+        self.is_outcome() || matches!(self, Self::Room | Self::Closed)
     }
 
     pub(super) fn is_failed_publish(&self) -> bool {
@@ -131,7 +185,11 @@ impl Notice {
                 + text(&it.reply_error)
         };
         let texts = match self {
-            Self::Room | Self::Closed => 0,
+            Self::Room | Self::Closed | Self::Flushed { error: None, .. } => 0,
+            Self::Exported {
+                session: Ok(Exported(text)),
+                ..
+            } => text.as_bytes().len(),
             Self::State { ext, .. } => text(ext),
             Self::Subscribed { channel, ext, .. }
             | Self::Unsubscribed { channel, ext, .. }
@@ -142,7 +200,13 @@ impl Notice {
                 error: Some(it), ..
             } => error(it),
             Self::Advice { json } => json.len(),
-            Self::Error { error: it, .. } => error(it),
+            Self::Error { error: it, .. }
+            | Self::Flushed {
+                error: Some(it), ..
+            }
+            | Self::Exported {
+                session: Err(it), ..
+            } => error(it),
         };
         let shared = match self {
             Self::Result { message, ext, .. } => message.share() + 2 * text(ext),
@@ -168,6 +232,7 @@ mod tests {
         Notice::Result {
             id: 1,
             opaque: 0,
+            ends: true,
             message: OwnedMessage::new(body, 0),
             error,
             ext,
@@ -197,6 +262,7 @@ mod tests {
                 Notice::Subscribed {
                     id: 1,
                     opaque: 0,
+                    ends: true,
                     channel: channel(length),
                     ext: text(length),
                     renewed: false,
@@ -204,12 +270,14 @@ mod tests {
                 Notice::Unsubscribed {
                     id: 1,
                     opaque: 0,
+                    ends: true,
                     channel: channel(length),
                     ext: text(length),
                 },
                 Notice::Published {
                     id: 1,
                     opaque: 0,
+                    ends: true,
                     channel: channel(length),
                     ext: text(length),
                 },
@@ -219,6 +287,7 @@ mod tests {
                 Notice::Error {
                     id: 1,
                     opaque: 0,
+                    ends: true,
                     error: error(length),
                 },
                 result(0, Some(error(length)), text(length)),
@@ -247,6 +316,7 @@ mod tests {
         let subscribed = |renewed| Notice::Subscribed {
             id: 1,
             opaque: 0,
+            ends: true,
             channel: String::new(),
             ext: None,
             renewed,
@@ -254,6 +324,7 @@ mod tests {
         let failed = |id, phase| Notice::Error {
             id,
             opaque: 0,
+            ends: true,
             error: Error::new(ErrorKind::Refused, phase, "it failed"),
         };
         let state = crate::session::State::Connected;

@@ -79,8 +79,22 @@ impl Hub {
         self.add_tracked(None)
     }
 
+    /// One that sees the outcomes of calls alone: they wait behind no message.
+    pub fn add_of_outcomes(&self) -> Arc<Queue> {
+        let queue = self.queue(None);
+        queue.take_outcomes_alone();
+        self.join(queue)
+    }
+
     pub fn add_tracked(&self, tracker: Option<Arc<Tracker>>) -> Arc<Queue> {
-        let queue = Queue::of(self.name.clone(), self.limits, self.room.clone(), tracker);
+        self.join(self.queue(tracker))
+    }
+
+    fn queue(&self, tracker: Option<Arc<Tracker>>) -> Arc<Queue> {
+        Queue::of(self.name.clone(), self.limits, self.room.clone(), tracker)
+    }
+
+    fn join(&self, queue: Arc<Queue>) -> Arc<Queue> {
         let mut state = lock(&self.state);
         if state.closed {
             queue.end();
@@ -100,11 +114,11 @@ impl Hub {
     /// Gives an event of the session to every receiver. Threads that wait for
     /// it sleep on until [`Self::wake`].
     pub fn publish(&self, event: session::Event) {
-        self.publish_of_call(event, 0);
+        self.publish_of_call(event, 0, false);
     }
 
-    /// An event of a call with which the host gave this value.
-    pub fn publish_of_call(&self, event: session::Event, opaque: usize) {
+    /// An event of a call with which the host gave this value, and whether it is the last.
+    pub fn publish_of_call(&self, event: session::Event, opaque: usize, ends: bool) {
         // The lock is held while the entries are sent, so that all receivers
         // see one order; no code of the host's runs under it.
         let mut state = lock(&self.state);
@@ -135,6 +149,7 @@ impl Hub {
             } => Notice::Subscribed {
                 id,
                 opaque,
+                ends,
                 channel,
                 ext,
                 renewed,
@@ -142,12 +157,14 @@ impl Hub {
             session::Event::Unsubscribed { id, channel, ext } => Notice::Unsubscribed {
                 id,
                 opaque,
+                ends,
                 channel,
                 ext,
             },
             session::Event::Published { id, channel, ext } => Notice::Published {
                 id,
                 opaque,
+                ends,
                 channel,
                 ext,
             },
@@ -159,6 +176,7 @@ impl Hub {
             } => Notice::Result {
                 id,
                 opaque,
+                ends,
                 message,
                 error: error.map(|it| *it),
                 ext,
@@ -167,6 +185,7 @@ impl Hub {
             session::Event::Error { id, error } => Notice::Error {
                 id,
                 opaque,
+                ends,
                 error: *error,
             },
             session::Event::Closed => {
@@ -181,6 +200,18 @@ impl Hub {
         let notice = Arc::new(notice);
         for queue in &state.queues {
             queue.push_notice(&notice, unread.as_ref());
+        }
+    }
+
+    /// Gives what is no event of the session to every receiver; else as [`Self::publish`].
+    pub fn tell(&self, notice: Notice) {
+        let state = lock(&self.state);
+        if state.closed {
+            return;
+        }
+        let notice = Arc::new(notice);
+        for queue in &state.queues {
+            queue.push_notice(&notice, None);
         }
     }
 

@@ -12,7 +12,7 @@ mod room;
 mod tracker;
 
 pub use dispatcher::Dispatcher;
-pub use event::{Event, Notice};
+pub use event::{Event, Exported, Notice};
 pub use host::{in_callback, FreeUser, HostCode, HostData};
 pub use hub::{FailedPublishes, Hub};
 pub use limits::{Limits, Overflow};

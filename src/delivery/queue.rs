@@ -17,7 +17,6 @@ mod wake;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 
@@ -31,6 +30,7 @@ use super::room::Room;
 use super::tracker::Tracker;
 use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::Body;
+use crate::platform::RawDescriptor;
 use crate::runtime::lock;
 use line::Line;
 use run::Run;
@@ -151,6 +151,8 @@ pub struct Queue {
     /// Of its client.
     name: Arc<str>,
     limits: Limits,
+    /// Messages and states are not for it.
+    of_outcomes: AtomicBool,
     /// What has come and was not yet looked at.
     line: Line<Entry>,
     front: Mutex<Front>,
@@ -226,6 +228,7 @@ impl Queue {
         Arc::new_cyclic(|own| Self {
             name,
             limits,
+            of_outcomes: AtomicBool::new(false),
             line: Line::default(),
             front: Mutex::default(),
             available: Condvar::new(),
@@ -258,6 +261,15 @@ impl Queue {
     #[cfg(test)]
     pub(super) fn is_waited_for(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// From here on it gets outcomes of calls, and little else.
+    pub(super) fn take_outcomes_alone(&self) {
+        self.of_outcomes.store(true, Ordering::SeqCst);
+    }
+
+    fn takes(&self, notice: Option<&Notice>) -> bool {
+        !self.of_outcomes.load(Ordering::Relaxed) || notice.is_some_and(Notice::is_for_outcomes)
     }
 
     /// What its client is called.
@@ -344,7 +356,7 @@ impl Queue {
         self.events.load(Ordering::SeqCst) > 0
     }
 
-    pub fn fd(&self) -> io::Result<RawFd> {
+    pub fn fd(&self) -> io::Result<RawDescriptor> {
         let fd = self.readiness.fd()?;
         drop(self.settled());
         self.readiness.update(|| self.has_something());

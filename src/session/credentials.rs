@@ -55,6 +55,16 @@ impl Session {
         }
     }
 
+    /// What a refusal that is final says of the provider, whose answers helped nothing.
+    pub(super) fn asked_in_vain(&self) -> Option<String> {
+        let times = match self.refreshes {
+            0 => return None,
+            1 => "once".to_owned(),
+            times => format!("{times} times"),
+        };
+        Some(format!("; the token provider was asked {times}"))
+    }
+
     pub(super) fn refresh(&mut self, now: Millis, then: Option<RefreshedAttempt>) {
         if then.is_some() {
             self.next_attempt = None;
@@ -147,7 +157,8 @@ impl Session {
             self.await_credentials(now, attempt, wait, not_before, error);
             return;
         }
-        if let Some((last, ended)) = last {
+        if let Some((mut last, ended)) = last {
+            last.message = format!("{}; {why}", last.message);
             self.emit_error(error);
             self.end(now, last, ended, not_before);
             return;

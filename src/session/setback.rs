@@ -152,6 +152,9 @@ impl Session {
         let keeps_socket =
             !credentials && (code == 402 || (failed == Attempt::Handshake && is_refusal));
         if action == Reconnect::None {
+            if let Some(asked) = self.asked_in_vain().filter(|_| credentials) {
+                error.message.push_str(&asked);
+            }
             self.end(now, error, ended, interval);
             return;
         }

@@ -4,21 +4,28 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hyper::rt::{Read, Write};
 use hyper::Uri;
 use hyper_tls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
-use tokio_native_tls::TlsConnector;
+use tokio_native_tls::{TlsConnector, TlsStream};
 
 use super::failures::ConnectFailure;
-use super::proxy::{Proxies, Proxy};
+use super::proxies::Proxies;
+use super::proxy::{Destination, Proxy};
 use super::sockets::{self, Deadline, Place, Tcp};
-use super::tls::{handshake_failed, Tls};
+use super::tls::Tls;
 use super::watched::Watched;
 use crate::error::{Error, ErrorKind};
 use crate::runtime::lock;
 
-/// What leads to a server, or to a proxy.
-pub type Stream = MaybeHttpsStream<Tcp>;
+/// What leads to a server without TLS, or to a proxy.
+type Line = MaybeHttpsStream<Tcp>;
+/// What leads to a server.
+pub type Stream = MaybeHttpsStream<Line>;
+
+/// A name that stands for more addresses is tried at so many of them.
+const ADDRESSES: usize = 8;
 
 /// Makes connections to servers, plain and TLS.
 pub struct Connector {
@@ -29,6 +36,7 @@ pub struct Connector {
     /// From the start if there is an https server; otherwise a redirect may
     /// lead to one.
     https: Mutex<Option<TlsConnector>>,
+    to_proxies: Mutex<Option<TlsConnector>>,
 }
 
 impl Connector {
@@ -43,20 +51,23 @@ impl Connector {
             limit,
             tls,
             https: Mutex::default(),
+            to_proxies: Mutex::default(),
         };
         if is_https {
             connector.https()?;
+        }
+        if connector.proxies.are_over_tls() {
+            connector.to_proxies()?;
         }
         Ok(connector)
     }
 
     fn https(&self) -> Result<TlsConnector, Error> {
-        let mut https = lock(&self.https);
-        let made = match https.take() {
-            Some(made) => made,
-            None => self.tls.connector()?.into(),
-        };
-        Ok(https.insert(made).clone())
+        made(&self.https, || self.tls.connector())
+    }
+
+    fn to_proxies(&self) -> Result<TlsConnector, Error> {
+        made(&self.to_proxies, || self.tls.connector_to_proxies())
     }
 
     /// Makes a connection. Dropping the future gives it up, and closes it.
@@ -71,80 +82,135 @@ impl Connector {
     }
 
     async fn make(&self, uri: &Uri, tunnel: bool) -> Result<Watched<Stream>, ConnectFailure> {
-        let failed = |error: Error| ConnectFailure::new(error.kind, error.message);
         let proxy = self.proxies.of(uri).map_err(|it| failed(it.clone()))?;
         let is_https = uri.scheme_str() == Some("https");
         let tls = is_https.then(|| self.https()).transpose();
         let tls = tls.map_err(failed)?;
         let deadline = Deadline::after(self.limit);
-        attempt(uri, proxy.map(|it| &**it), tunnel, tls, deadline).await
+        let server = Place::new(uri);
+        let (line, to_proxy) = match proxy {
+            None => {
+                let stream = sockets::connect(&server, deadline).await?;
+                (Line::Http(stream), false)
+            }
+            Some(proxy) if proxy.reads_requests() && !tunnel => {
+                (self.reach(proxy, deadline).await?, true)
+            }
+            Some(proxy) => (self.through(proxy, &server, deadline).await?, false),
+        };
+        let stream = match tls {
+            None => Stream::Http(line),
+            Some(tls) => Stream::Https(self.secured(tls, &server, line, deadline).await?),
+        };
+        Ok(Watched::new(stream, to_proxy))
+    }
+
+    async fn secured<S>(
+        &self,
+        tls: TlsConnector,
+        place: &Place,
+        stream: S,
+        deadline: Deadline,
+    ) -> Result<TokioIo<TlsStream<TokioIo<S>>>, ConnectFailure>
+    where
+        S: Read + Write + Unpin,
+    {
+        let shaking_hands = tls.connect(place.host(), TokioIo::new(stream));
+        match deadline.within(shaking_hands).await {
+            Some(Ok(stream)) => Ok(TokioIo::new(stream)),
+            Some(Err(error)) => Err(self.tls.handshake_failed(&place.name, &error)),
+            // Whatever keeps the server from answering, it is not its certificate.
+            None => Err(ConnectFailure::new(
+                ErrorKind::Timeout,
+                format!("tls with {}: {}", place.name, deadline.words()),
+            )),
+        }
+    }
+
+    /// Goes as far as a proxy.
+    async fn reach(&self, proxy: &Proxy, deadline: Deadline) -> Result<Line, ConnectFailure> {
+        let place = Place::new(proxy.uri());
+        let reaching = async {
+            let stream = sockets::connect(&place, deadline).await?;
+            if !proxy.is_over_tls() {
+                return Ok(Line::Http(stream));
+            }
+            let tls = self.to_proxies().map_err(failed)?;
+            let stream = self.secured(tls, &place, stream, deadline).await?;
+            Ok(Line::Https(stream))
+        };
+        reaching.await.map_err(|failure: ConnectFailure| {
+            let told = proxy.failure(format_args!("could not be reached: {}", failure.text));
+            match failure.kind {
+                ErrorKind::System => ConnectFailure {
+                    kind: failure.kind,
+                    ..told
+                },
+                _ => told,
+            }
+        })
+    }
+
+    /// Goes through a proxy, by a tunnel.
+    async fn through(
+        &self,
+        proxy: &Proxy,
+        server: &Place,
+        deadline: Deadline,
+    ) -> Result<Line, ConnectFailure> {
+        let mut addresses = vec![None];
+        if proxy.wants_addresses() {
+            let known = sockets::addresses(server, deadline).await?;
+            addresses = known.into_iter().take(ADDRESSES).map(Some).collect();
+        }
+        let mut failure = None;
+        for address in addresses {
+            let line = self.reach(proxy, deadline).await?;
+            let to = Destination {
+                host: server.host(),
+                port: server.port(),
+                name: &server.name,
+                address,
+            };
+            match deadline.within(proxy.tunnel(line, &to)).await {
+                Some(Ok(line)) => return Ok(line),
+                Some(Err(it)) if it.of_address => failure = Some(it.failure),
+                Some(Err(it)) => {
+                    return Err(ConnectFailure {
+                        // Those that read requests may pass them on instead.
+                        no_tunnel: proxy.reads_requests(),
+                        ..it.failure
+                    });
+                }
+                None => {
+                    let late = deadline.words();
+                    let why = format_args!("did not connect to {}: {late}", server.name);
+                    return Err(ConnectFailure {
+                        no_tunnel: proxy.reads_requests(),
+                        ..proxy.failure(why)
+                    });
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            let why = format_args!("is given no address of {}", server.name);
+            proxy.failure(why)
+        }))
     }
 }
 
-/// Goes to the server: directly, to a proxy that passes requests on, or through
-/// a tunnel of it.
-async fn attempt(
-    uri: &Uri,
-    proxy: Option<&Proxy>,
-    tunnel: bool,
-    tls: Option<TlsConnector>,
-    deadline: Deadline,
-) -> Result<Watched<Stream>, ConnectFailure> {
-    let server = Place::new(uri);
-    let stream = match proxy {
-        None => sockets::connect(&server, deadline).await?,
-        Some(proxy) => {
-            let connecting = through(proxy, &server, tunnel, deadline);
-            connecting.await?
-        }
-    };
-    let Some(tls) = tls else {
-        return Ok(Watched::new(
-            MaybeHttpsStream::Http(stream),
-            proxy.is_some() && !tunnel,
-        ));
-    };
-    let shaking_hands = tls.connect(server.host(), TokioIo::new(stream));
-    match deadline.within(shaking_hands).await {
-        Some(Ok(stream)) => Ok(Watched::new(
-            MaybeHttpsStream::Https(TokioIo::new(stream)),
-            false,
-        )),
-        Some(Err(error)) => Err(handshake_failed(&server.name, &error)),
-        // Whatever keeps the server from answering, it is not its certificate.
-        None => Err(ConnectFailure::new(
-            ErrorKind::Timeout,
-            format!("tls with {}: {}", server.name, deadline.words()),
-        )),
-    }
+fn failed(error: Error) -> ConnectFailure {
+    ConnectFailure::new(error.kind, error.message)
 }
 
-/// Goes as far as a proxy, or through it.
-async fn through(
-    proxy: &Proxy,
-    server: &Place,
-    tunnel: bool,
-    deadline: Deadline,
-) -> Result<Tcp, ConnectFailure> {
-    let stream = sockets::connect(&Place::new(proxy.uri()), deadline).await;
-    let stream = stream.map_err(|mut failure| {
-        let kind = failure.kind;
-        failure = proxy.failure(format_args!("could not be reached: {}", failure.text));
-        if kind == ErrorKind::System {
-            failure.kind = kind;
-        }
-        failure
-    })?;
-    if !tunnel {
-        return Ok(stream);
-    }
-    let tunnelled = deadline.within(proxy.tunnel(stream, &server.name)).await;
-    let tunnelled = tunnelled.unwrap_or_else(|| {
-        let why = format_args!("did not connect to {}: {}", server.name, deadline.words());
-        Err(proxy.failure(why))
-    });
-    tunnelled.map_err(|failure| ConnectFailure {
-        no_tunnel: true,
-        ..failure
-    })
+fn made(
+    kept: &Mutex<Option<TlsConnector>>,
+    make: impl FnOnce() -> Result<native_tls::TlsConnector, Error>,
+) -> Result<TlsConnector, Error> {
+    let mut kept = lock(kept);
+    let made = match kept.take() {
+        Some(made) => made,
+        None => make()?.into(),
+    };
+    Ok(kept.insert(made).clone())
 }

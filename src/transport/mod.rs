@@ -3,6 +3,7 @@
 //! authorization and headers; what is mended in responses, and how failures and
 //! refusals are told.
 
+mod addresses;
 pub mod authorization;
 mod coding;
 mod connector;
@@ -16,12 +17,14 @@ pub mod http;
 pub mod leniencies;
 mod mend;
 pub mod messages;
+pub mod proxies;
 pub mod proxy;
 mod redirects;
 mod refusal;
 pub mod secrets;
 mod servers;
 mod sockets;
+mod socks;
 pub mod tls;
 mod watched;
 pub mod websocket;

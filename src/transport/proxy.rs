@@ -1,28 +1,71 @@
-//! Proxies: which requests go through one, and the tunnel that https takes.
+//! A proxy: what it is spoken to in, and the tunnel through it.
 
-use std::ffi::OsString;
 use std::fmt;
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper::header::{HeaderValue, HOST, PROXY_AUTHORIZATION, USER_AGENT};
+use hyper::rt::{Read, Write};
 use hyper::{Request, StatusCode, Uri};
-use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::authorization::{self, Authorization};
 use super::endpoints;
-use super::failures::{chain, ConnectFailure};
+use super::failures::{chain, plain, ConnectFailure};
 use super::headers::AGENT;
-use super::sockets::Tcp;
+use super::socks::{Conversation, Credentials, Refusal, Target};
 use crate::error::{Error, ErrorKind, Failure};
 
-/// A proxy that is spoken to by plain HTTP. Its debug output shows no secret.
+const CLOSED: &str = "closed the connection before it answered";
+
+/// Where a tunnel is to lead.
+pub struct Destination<'a> {
+    pub host: &'a str,
+    pub port: u16,
+    /// Host and port, as they are told.
+    pub name: &'a str,
+    /// Where the host was looked up here.
+    pub address: Option<IpAddr>,
+}
+
+/// Why there is no tunnel.
+pub struct NoTunnel {
+    pub failure: ConnectFailure,
+    /// To another address of the server there may be one.
+    pub of_address: bool,
+}
+
+impl NoTunnel {
+    fn whatever_the_address(failure: ConnectFailure) -> Self {
+        Self {
+            failure,
+            of_address: false,
+        }
+    }
+}
+
+/// A proxy. Its debug output shows no secret.
 pub struct Proxy {
     uri: Uri,
     name: String,
-    authorization: Option<HeaderValue>,
+    speaks: Speaks,
+}
+
+enum Speaks {
+    Http {
+        over_tls: bool,
+        authorization: Option<HeaderValue>,
+    },
+    Socks {
+        /// Servers' names are looked up here, and not by the proxy.
+        looks_up: bool,
+        credentials: Option<Credentials>,
+    },
 }
 
 impl fmt::Debug for Proxy {
@@ -34,41 +77,67 @@ impl fmt::Debug for Proxy {
 impl Proxy {
     /// A URL, or a host and a port, with or without user and password.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let fail = |why: String| Error::call(ErrorKind::InvalidUrl, format!("url: {why}"));
-        let whole = match text.split_once("://") {
-            None => format!("http://{text}"),
-            Some((scheme, _)) if scheme.eq_ignore_ascii_case("http") => text.to_owned(),
-            Some(_) => {
+        let fail = |why: &str| Error::call(ErrorKind::InvalidUrl, format!("url: {why}"));
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        let scheme = scheme.to_ascii_lowercase();
+        let port = match &*scheme {
+            "http" => 80,
+            "https" => 443,
+            "socks5" | "socks5h" => 1080,
+            // curl's name for it.
+            "socks4" | "socks4a" | "socks" => {
                 return Err(fail(
-                    "has another scheme than http, which a proxy has".into(),
+                    "is of SOCKS 4; of SOCKS are spoken socks5h and socks5",
                 ))
             }
+            _ => {
+                let why =
+                    "has another scheme than http, https, socks5h and socks5, which a proxy has";
+                return Err(fail(why));
+            }
         };
-        let url = endpoints::parse(&whole)?;
+        // A port that is the scheme's own is not kept, so it is asked for by two.
+        let url = endpoints::parse(&format!("http://{rest}"))?;
+        let other = endpoints::parse(&format!("https://{rest}"))?;
+        let port = url.port().or(other.port()).unwrap_or(port);
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-            let why = "holds more than a proxy's host, port, user and password";
-            return Err(fail(why.into()));
+            return Err(fail(
+                "holds more than a proxy's host, port, user and password",
+            ));
         }
-        let authorization = match endpoints::userinfo(&url)? {
-            Some((user, password)) => {
-                let value = authorization::basic(&user, password.as_deref());
-                Some(value.map_err(|mut error| {
+        let userinfo = endpoints::userinfo(&url)?;
+        let speaks = if scheme.starts_with("socks") {
+            let credentials = match &userinfo {
+                None => None,
+                Some((user, password)) => {
+                    let credentials = Credentials::new(user, password.as_deref().unwrap_or(""));
+                    Some(credentials.ok_or_else(|| {
+                        fail("holds no user, or a user or password of more than 255 bytes")
+                    })?)
+                }
+            };
+            Speaks::Socks {
+                looks_up: scheme == "socks5",
+                credentials,
+            }
+        } else {
+            let authorization = userinfo.map(|(user, password)| {
+                authorization::basic(&user, password.as_deref()).map_err(|mut error| {
                     error.message = format!("url: {}", error.message);
                     error
-                })?)
+                })
+            });
+            Speaks::Http {
+                over_tls: scheme == "https",
+                authorization: authorization.transpose()?,
             }
-            None => None,
         };
         let host = url.host_str().unwrap_or_default();
-        let name = format!("{host}:{}", url.port_or_known_default().unwrap_or(80));
+        let name = format!("{host}:{port}");
         let uri = format!("http://{name}/")
             .parse()
-            .map_err(|error| fail(format!("{error}")))?;
-        Ok(Self {
-            uri,
-            name,
-            authorization,
-        })
+            .map_err(|error| fail(&format!("{error}")))?;
+        Ok(Self { uri, name, speaks })
     }
 
     pub fn uri(&self) -> &Uri {
@@ -80,9 +149,44 @@ impl Proxy {
         &self.name
     }
 
+    /// What is said to it goes over TLS.
+    pub fn is_over_tls(&self) -> bool {
+        matches!(self.speaks, Speaks::Http { over_tls: true, .. })
+    }
+
+    /// It can read requests to http servers, and pass them on.
+    pub fn reads_requests(&self) -> bool {
+        matches!(self.speaks, Speaks::Http { .. })
+    }
+
+    /// It is given no names, but addresses.
+    pub fn wants_addresses(&self) -> bool {
+        matches!(self.speaks, Speaks::Socks { looks_up: true, .. })
+    }
+
     /// What it is told with each request that it is to read.
     pub fn authorization(&self) -> Option<&HeaderValue> {
-        self.authorization.as_ref()
+        match &self.speaks {
+            Speaks::Http { authorization, .. } => authorization.as_ref(),
+            Speaks::Socks { .. } => None,
+        }
+    }
+
+    /// What must not be read anywhere.
+    pub fn secrets(&self) -> Vec<String> {
+        match &self.speaks {
+            Speaks::Http { authorization, .. } => {
+                Authorization::new(authorization.clone()).secrets()
+            }
+            Speaks::Socks { credentials, .. } => {
+                let secret = |it: &Credentials| match it.password() {
+                    // Without a password the user is a token.
+                    "" => it.user().to_owned(),
+                    password => password.to_owned(),
+                };
+                credentials.iter().map(secret).collect()
+            }
+        }
     }
 
     pub fn failure(&self, text: impl fmt::Display) -> ConnectFailure {
@@ -91,7 +195,7 @@ impl Proxy {
 
     /// How a 407 of it is told.
     pub fn wants_credentials(&self) -> ConnectFailure {
-        let why = match self.authorization {
+        let why = match self.authorization() {
             Some(_) => "does not accept the credentials",
             None => "wants credentials",
         };
@@ -108,8 +212,31 @@ impl Proxy {
     }
 
     /// Asks for a tunnel to a host and port. Nothing that is meant for the
-    /// server is in this request.
-    pub async fn tunnel(&self, stream: Tcp, target: &str) -> Result<Tcp, ConnectFailure> {
+    /// server is in what is said.
+    pub async fn tunnel<S>(&self, stream: S, to: &Destination<'_>) -> Result<S, NoTunnel>
+    where
+        S: Read + Write + Unpin + Send + 'static,
+    {
+        match &self.speaks {
+            Speaks::Http { authorization, .. } => {
+                let tunnel = self.http_tunnel(stream, to.name, authorization.as_ref());
+                tunnel.await.map_err(NoTunnel::whatever_the_address)
+            }
+            Speaks::Socks { credentials, .. } => {
+                self.socks_tunnel(stream, to, credentials.as_ref()).await
+            }
+        }
+    }
+
+    async fn http_tunnel<S>(
+        &self,
+        stream: S,
+        target: &str,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<S, ConnectFailure>
+    where
+        S: Read + Write + Unpin + Send + 'static,
+    {
         let mut request = Request::connect(target)
             .body(Empty::<Bytes>::new())
             .map_err(|error| self.failure(format_args!("cannot be asked for {target}: {error}")))?;
@@ -118,7 +245,7 @@ impl Proxy {
             headers.insert(HOST, host);
         }
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        if let Some(value) = &self.authorization {
+        if let Some(value) = authorization {
             headers.insert(PROXY_AUTHORIZATION, value.clone());
         }
         let broken = |error| self.broken(&error);
@@ -141,6 +268,58 @@ impl Proxy {
         Ok(parts.io)
     }
 
+    async fn socks_tunnel<S>(
+        &self,
+        stream: S,
+        to: &Destination<'_>,
+        credentials: Option<&Credentials>,
+    ) -> Result<S, NoTunnel>
+    where
+        S: Read + Write + Unpin,
+    {
+        let whatever = NoTunnel::whatever_the_address;
+        let target = match to.address {
+            Some(address) => Some(Target::address(address, to.port)),
+            None => Target::name(to.host, to.port),
+        };
+        let target = target.ok_or_else(|| {
+            let why = "cannot be asked for a name of more than 255 bytes";
+            whatever(self.failure(why))
+        })?;
+        let mut stream = TokioIo::new(stream);
+        let mut conversation = Conversation::new(credentials, &target);
+        let mut next = conversation.begin();
+        loop {
+            let mut bytes = vec![0; next.read];
+            let exchange = async {
+                stream.write_all(&next.say).await?;
+                stream.flush().await?;
+                stream.read_exact(&mut bytes).await
+            };
+            let exchanged = exchange.await;
+            exchanged.map_err(|error| whatever(self.broken_off(&error)))?;
+            match conversation.heard(&bytes) {
+                Ok(Some(more)) => next = more,
+                Ok(None) => return Ok(stream.into_inner()),
+                Err(refusal @ Refusal::Reply(_)) => {
+                    let why = format_args!("does not connect to {}: {refusal}", to.name);
+                    return Err(NoTunnel {
+                        failure: self.failure(why),
+                        of_address: true,
+                    });
+                }
+                Err(refusal) => return Err(whatever(self.failure(refusal))),
+            }
+        }
+    }
+
+    fn broken_off(&self, error: &io::Error) -> ConnectFailure {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => self.failure(CLOSED),
+            _ => self.failure(format_args!("broke the connection: {}", plain(error))),
+        }
+    }
+
     fn broken(&self, error: &hyper::Error) -> ConnectFailure {
         if error.is_parse() {
             return self.failure(format_args!(
@@ -149,139 +328,9 @@ impl Proxy {
             ));
         }
         if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-            return self.failure("closed the connection before it answered");
+            return self.failure(CLOSED);
         }
         self.failure(format_args!("broke the connection: {}", chain(error)))
-    }
-}
-
-/// Which proxy the host wants.
-#[derive(Clone, Default)]
-pub enum Choice {
-    /// That of the environment's variables, if any.
-    #[default]
-    Environment,
-    None,
-    Always(Arc<Proxy>),
-}
-
-impl Choice {
-    /// Reads the environment, if that is what counts.
-    pub fn proxies(&self) -> Proxies {
-        match self {
-            Self::Environment => Proxies::from_variables(|name| std::env::var_os(name)),
-            Self::None => Proxies::default(),
-            Self::Always(proxy) => Proxies::new(Chosen {
-                http: Some(Ok(proxy.clone())),
-                https: Some(Ok(proxy.clone())),
-                exempt: None,
-            }),
-        }
-    }
-}
-
-/// A variable that names no proxy counts when a request would need it.
-type Found = Option<Result<Arc<Proxy>, Error>>;
-
-/// Which requests go through which proxy.
-///
-/// Most have none, and each client has this.
-#[derive(Default)]
-pub struct Proxies(Option<Box<Chosen>>);
-
-struct Chosen {
-    http: Found,
-    https: Found,
-    /// Finds a proxy for all that do not go around it.
-    exempt: Option<Matcher>,
-}
-
-impl Chosen {
-    fn exempts(&self, uri: &Uri) -> bool {
-        let exempt = self.exempt.as_ref();
-        exempt.is_some_and(|it| it.intercept(uri).is_none())
-    }
-}
-
-impl Proxies {
-    fn new(chosen: Chosen) -> Self {
-        Self(Some(Box::new(chosen)))
-    }
-
-    /// Of these variables curl's rules hold. HTTP_PROXY does not count, as in a
-    /// CGI program it is a header of whoever sent the request.
-    fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
-        let first = |names: &[&'static str]| {
-            names.iter().find_map(|name| {
-                let value = variable(name).filter(|it| !it.is_empty())?;
-                Some((*name, value))
-            })
-        };
-        let proxy = |names: &[&'static str]| {
-            let (name, value) = first(names).or_else(|| first(&["all_proxy", "ALL_PROXY"]))?;
-            let parsed = match value.to_str() {
-                Some(text) => Proxy::parse(text).map(Arc::new),
-                None => Err(Error::call(ErrorKind::InvalidUrl, "url: is not UTF-8")),
-            };
-            Some(parsed.map_err(|mut error| {
-                let why = error.message.trim_start_matches("url: ");
-                error.message = format!("the environment's {name}: {why}");
-                error.kind = ErrorKind::InvalidUrl;
-                error
-            }))
-        };
-        let (http, https) = (
-            proxy(&["http_proxy"]),
-            proxy(&["https_proxy", "HTTPS_PROXY"]),
-        );
-        if http.is_none() && https.is_none() {
-            return Self::default();
-        }
-        let mut exempt = None;
-        if let Some((_, list)) = first(&["no_proxy", "NO_PROXY"]) {
-            let list = list.to_string_lossy();
-            let entries: Vec<&str> = list
-                .split(|c: char| c == ',' || c.is_whitespace())
-                .map(|it| it.trim_matches(['[', ']']))
-                .collect();
-            // The matcher takes the star for names only.
-            if entries.contains(&"*") {
-                return Self::default();
-            }
-            let matcher = Matcher::builder().all("http://any").no(entries.join(","));
-            exempt = Some(matcher.build());
-        }
-        Self::new(Chosen {
-            http,
-            https,
-            exempt,
-        })
-    }
-
-    /// The proxy that a request goes through.
-    pub fn of(&self, uri: &Uri) -> Result<Option<&Arc<Proxy>>, &Error> {
-        let Some(chosen) = &self.0 else {
-            return Ok(None);
-        };
-        let found = match uri.scheme_str() {
-            Some("https") => &chosen.https,
-            _ => &chosen.http,
-        };
-        match found {
-            None => Ok(None),
-            Some(_) if chosen.exempts(uri) => Ok(None),
-            Some(Ok(proxy)) => Ok(Some(proxy)),
-            Some(Err(error)) => Err(error),
-        }
-    }
-
-    /// What must not be read anywhere.
-    pub fn secrets(&self) -> Vec<String> {
-        let chosen = self.0.iter().flat_map(|it| [&it.http, &it.https]);
-        let proxies = chosen.flatten().flatten();
-        proxies
-            .flat_map(|it| Authorization::new(it.authorization.clone()).secrets())
-            .collect()
     }
 }
 
@@ -300,25 +349,6 @@ pub fn through(proxy: Option<&Arc<Proxy>>, mut failure: Failure) -> Failure {
 mod tests {
     use super::*;
 
-    fn proxies(variables: &[(&str, &str)]) -> Proxies {
-        Proxies::from_variables(|name| {
-            let found = variables.iter().find(|it| it.0 == name);
-            found.map(|it| it.1.into())
-        })
-    }
-
-    /// The proxy's host and port, "" for none, or the error.
-    fn of(proxies: &Proxies, uri: &str) -> String {
-        match proxies.of(&uri.parse().unwrap()) {
-            Ok(None) => String::new(),
-            Ok(Some(proxy)) => proxy.name().to_owned(),
-            Err(error) => {
-                assert_eq!(error.kind, ErrorKind::InvalidUrl);
-                error.message.clone()
-            }
-        }
-    }
-
     #[test]
     fn a_proxy_is_a_url_or_a_host_and_a_port_204() {
         for (text, name) in [
@@ -329,6 +359,12 @@ mod tests {
             ("127.0.0.1:8080", "127.0.0.1:8080"),
             ("http://[::1]:3128", "[::1]:3128"),
             ("http://u:p@proxy:3128", "proxy:3128"),
+            ("http://proxy:443", "proxy:443"),
+            ("https://proxy", "proxy:443"),
+            ("https://proxy:80", "proxy:80"),
+            ("socks5://proxy", "proxy:1080"),
+            ("socks5h://proxy:80", "proxy:80"),
+            ("SOCKS5H://u:p@[::1]:443", "[::1]:443"),
         ] {
             let proxy = Proxy::parse(text).unwrap();
             assert_eq!(proxy.name(), name, "{text}");
@@ -337,8 +373,19 @@ mod tests {
         for (bad, why) in [
             ("", "host"),
             ("http://", "host"),
-            ("https://proxy", "scheme"),
-            ("socks5://proxy:1080", "scheme"),
+            ("ftp://proxy", "scheme"),
+            ("socks6://proxy", "scheme"),
+            ("socks4://proxy:1080", "SOCKS 4"),
+            ("socks4a://proxy:1080", "SOCKS 4"),
+            ("socks://proxy:1080", "SOCKS 4"),
+            ("socks5://:password@proxy", "no user"),
+            (&format!("socks5://{}@proxy", "u".repeat(256)), "255 bytes"),
+            (
+                &format!("socks5h://u:{}@proxy", "p".repeat(256)),
+                "255 bytes",
+            ),
+            ("socks5h://proxy/path", "more than"),
+            ("socks5h://", "host"),
             ("http://proxy/path", "more than"),
             ("http://proxy/?q", "more than"),
             ("http://proxy/#f", "more than"),
@@ -362,77 +409,32 @@ mod tests {
         for secret in ["Aladdin", "sesame", "QWxh"] {
             assert!(!shown.contains(secret), "{shown}");
         }
-        let secrets = Choice::Always(Arc::new(proxy)).proxies().secrets();
+        let secrets = proxy.secrets();
         assert!(secrets.contains(&"open sesame".to_owned()));
         assert!(secrets.contains(&"QWxhZGRpbjpvcGVuIHNlc2FtZQ==".to_owned()));
         let proxy = Proxy::parse("http://a-token@proxy").unwrap();
-        let secrets = Choice::Always(Arc::new(proxy)).proxies().secrets();
+        let secrets = proxy.secrets();
         assert!(secrets.contains(&"a-token".to_owned()));
-    }
-
-    #[test]
-    fn the_environment_is_read_as_curl_reads_it_204() {
-        let (http, https) = ("http://h/cometd", "https://h/cometd");
-        for (variables, at_http, at_https) in [
-            (&[][..], "", ""),
-            (&[("http_proxy", "a:1")], "a:1", ""),
-            (&[("HTTP_PROXY", "a:1")], "", ""),
-            (&[("https_proxy", "a:1")], "", "a:1"),
-            (&[("HTTPS_PROXY", "a:1")], "", "a:1"),
-            (&[("https_proxy", "a:1"), ("HTTPS_PROXY", "b:1")], "", "a:1"),
-            (&[("https_proxy", ""), ("HTTPS_PROXY", "b:1")], "", "b:1"),
-            (&[("all_proxy", "a:1")], "a:1", "a:1"),
-            (&[("ALL_PROXY", "a:1")], "a:1", "a:1"),
-            (&[("ALL_PROXY", "a:1"), ("http_proxy", "b:1")], "b:1", "a:1"),
-            (&[("http_proxy", "a:1"), ("no_proxy", "h")], "", ""),
-            (&[("http_proxy", "a:1"), ("NO_PROXY", "*")], "", ""),
-        ] {
-            let proxies = proxies(variables);
-            assert_eq!(of(&proxies, http), at_http, "{variables:?}");
-            assert_eq!(of(&proxies, https), at_https, "{variables:?}");
+        for url in ["socks5h://a-token@proxy", "socks5://user:a-token@proxy"] {
+            let proxy = Proxy::parse(url).unwrap();
+            assert_eq!(proxy.secrets(), ["a-token"]);
+            assert!(proxy.authorization().is_none());
+            assert_eq!(format!("{proxy:?}"), "Proxy(proxy:1080)");
         }
     }
 
     #[test]
-    fn what_no_proxy_names_goes_directly_204() {
-        let list = "example.com .inner.net,10.0.0.0/8, 127.0.0.1  [::1] *.star.org";
-        let proxies = proxies(&[("all_proxy", "p:1"), ("no_proxy", list)]);
-        for direct in [
-            "http://example.com/",
-            "https://EXAMPLE.com:8443/",
-            "http://www.example.com/",
-            "http://inner.net/",
-            "http://a.inner.net/",
-            "http://10.1.2.3/",
-            "http://127.0.0.1:8080/",
-            "http://[::1]:8080/",
+    fn what_a_proxy_is_told_goes_by_its_scheme_263_265() {
+        for (scheme, over_tls, reads_requests, wants_addresses) in [
+            ("http", false, true, false),
+            ("https", true, true, false),
+            ("socks5", false, false, true),
+            ("socks5h", false, false, false),
         ] {
-            assert_eq!(of(&proxies, direct), "", "{direct}");
+            let proxy = Proxy::parse(&format!("{scheme}://proxy")).unwrap();
+            assert_eq!(proxy.is_over_tls(), over_tls);
+            assert_eq!(proxy.reads_requests(), reads_requests);
+            assert_eq!(proxy.wants_addresses(), wants_addresses);
         }
-        for through in [
-            "http://notexample.com/",
-            "http://example.com.org/",
-            "http://11.1.2.3/",
-            "http://localhost/",
-            "http://[::2]/",
-            "http://a.star.org/",
-        ] {
-            assert_eq!(of(&proxies, through), "p:1", "{through}");
-        }
-    }
-
-    #[test]
-    fn a_variable_that_names_no_proxy_is_told_where_it_would_count_204() {
-        let variables = [
-            ("http_proxy", "p:1"),
-            ("ALL_PROXY", "socks5://user:secret@p:1"),
-            ("no_proxy", "direct"),
-        ];
-        let proxies = proxies(&variables);
-        assert_eq!(of(&proxies, "http://h/"), "p:1");
-        assert_eq!(of(&proxies, "https://direct/"), "");
-        let told = of(&proxies, "https://h/");
-        assert!(told.starts_with("the environment's ALL_PROXY: "), "{told}");
-        assert!(!told.contains("secret"), "{told}");
     }
 }

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::authorization::Authorization;
 use super::cookies::Jar;
-use super::proxy::Proxies;
+use super::proxies::Proxies;
 use crate::bayeux::json::{self, up_to};
 use crate::runtime::lock;
 
@@ -367,7 +367,8 @@ mod tests {
     use super::super::cookies::tests::EARLY;
     use super::*;
     use crate::transport::authorization::{any, basic, bearer};
-    use crate::transport::proxy::{Choice, Proxy};
+    use crate::transport::proxies::Choice;
+    use crate::transport::proxy::Proxy;
 
     fn redacted(secrets: &Secrets, text: &str) -> String {
         let mut text = text.to_owned();

@@ -243,6 +243,11 @@ TEST(a_token_provider_without_credentials_is_told)
     CHECK_HAS(all, "the token provider gave no credentials");
     CHECK_HAS(all, "fatal");
     free(all);
+    cometd_error *error;
+    CHECK_OK(cometd_client_last_error(client, &error));
+    CHECK(cometd_error_is_fatal(error));
+    CHECK_HAS(cometd_error_message(error), "; the token provider gave no credentials: ");
+    cometd_error_free(error);
     cometd_client_free(client);
     server_stop(server);
 }

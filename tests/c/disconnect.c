@@ -164,6 +164,8 @@ TEST(free_aborts_without_a_word)
     server_stop(server);
 }
 
+#ifndef _WIN32 /* /proc tells who sleeps elsewhere */
+
 static void *poll_until_the_end(void *argument)
 {
     pthread_setname_np(pthread_self(), "waiter");
@@ -258,6 +260,8 @@ TEST(contract_01_free_of_a_receiver_wakes_those_that_wait)
     client_end(client);
     server_stop(server);
 }
+
+#endif
 
 static void free_in_callback(void *user, const cometd_event *event)
 {
@@ -375,4 +379,94 @@ TEST(by_option_a_server_that_ends_the_session_does_not_end_the_client_114)
     cometd_event_free(wait_event(client, COMETD_EVENT_MESSAGE, "/a", 0));
     client_end(client);
     server_stop(server);
+}
+
+TEST(within_a_limit_it_goes_on_in_the_background)
+{
+    server *server = server_start(NULL);
+    cometd_client *client = client_connected(server->url);
+    CHECK_STATUS(cometd_client_disconnect_within(client, 0, NULL), COMETD_E_OUT_OF_RANGE);
+    CHECK_STATUS(cometd_client_disconnect_within(client, -1, NULL), COMETD_E_OUT_OF_RANGE);
+    publish(client, "/a", "1");
+    CHECK_OK(cometd_client_disconnect_within(client, limit_ms(), NULL));
+    char *all = drain(client);
+    CHECK_HAS(all, "PUBLISHED");
+    CHECK_HAS(all, "STATE 6;");
+    CHECK_HAS(all, "STATE 7;CLOSED;");
+    CHECK_HAS_NOT(all, "ERROR");
+    free(all);
+    CHECK_INT(server_stat(server, "disconnects"), ==, 1);
+    CHECK_OK(cometd_client_disconnect_within(client, 1, NULL));
+    cometd_client_free(client);
+    server_stop(server);
+}
+
+TEST(within_a_limit_events_tell_what_became_of_it)
+{
+    peer *peer = peer_start(never_answer_disconnects);
+    cometd_client *client = client_connected(peer_url(peer));
+    CHECK_OK(cometd_client_disconnect_within(client, 100, NULL));
+    cometd_event *event = wait_error(client);
+    CHECK_STATUS(cometd_error_status(cometd_event_error(event)), COMETD_E_TIMEOUT);
+    CHECK_INT(cometd_error_phase(cometd_event_error(event)), ==, COMETD_PHASE_DISCONNECT);
+    cometd_event_free(event);
+    cometd_event_free(wait_event(client, COMETD_EVENT_CLOSED, NULL, 0));
+    cometd_client_free(client);
+    peer_stop(peer);
+
+    server *server = server_start(NULL);
+    client = client_connected(server->url);
+    uint64_t id = publish(client, "/denied/a", "1");
+    CHECK_OK(cometd_client_disconnect_within(client, limit_ms(), NULL));
+    cometd_event_free(wait_event(client, COMETD_EVENT_ERROR, NULL, id));
+    event = wait_error(client);
+    CHECK_STATUS(cometd_error_status(cometd_event_error(event)), COMETD_E_UNDELIVERED);
+    CHECK_HAS(cometd_error_message(cometd_event_error(event)), "1 message that");
+    CHECK_INT(cometd_event_id(event), ==, 0);
+    CHECK_INT(cometd_error_phase(cometd_event_error(event)), ==, COMETD_PHASE_DISCONNECT);
+    cometd_event_free(event);
+    cometd_event_free(wait_event(client, COMETD_EVENT_CLOSED, NULL, 0));
+    cometd_client_free(client);
+    server_stop(server);
+
+    client = build(builder_new(vacant_url()));
+    publish(client, "/a", "1");
+    CHECK_OK(cometd_client_disconnect_within(client, limit_ms(), NULL));
+    event = wait_event(client, COMETD_EVENT_ERROR, "/a", 0);
+    cometd_event_free(event);
+    event = wait_error(client);
+    CHECK_STATUS(cometd_error_status(cometd_event_error(event)), COMETD_E_UNDELIVERED);
+    cometd_event_free(event);
+    cometd_client_free(client);
+}
+
+TEST(an_abort_leaves_the_client_and_tells_the_end)
+{
+    peer *peer = peer_start(never_answer_disconnects);
+    cometd_client *client = client_connected(peer_url(peer));
+    cometd_receiver *receiver;
+    CHECK_OK(cometd_receiver_new(client, &receiver));
+    CHECK_OK(cometd_client_abort(client));
+    CHECK_OK(cometd_client_wait(client, COMETD_STATE_CLOSED, limit_ms()));
+    CHECK_INT(cometd_client_state(client), ==, COMETD_STATE_CLOSED);
+    char *all = drain(client);
+    CHECK_HAS(all, "STATE 7;CLOSED;");
+    CHECK_HAS_NOT(all, "STATE 6");
+    free(all);
+    cometd_event_free(wait_receiver_event(receiver, COMETD_EVENT_CLOSED, NULL, 0));
+    CHECK_OK(cometd_client_abort(client));
+    cometd_receiver_free(receiver);
+    cometd_client_free(client);
+    CHECK_INT(peer_count(peer, "/meta/disconnect"), ==, 0);
+    peer_stop(peer);
+
+    client = build(builder_new(vacant_url()));
+    uint64_t id = publish(client, "/a", "1");
+    CHECK_OK(cometd_client_abort(client));
+    cometd_event *event = wait_event(client, COMETD_EVENT_ERROR, "/a", id);
+    CHECK_STATUS(cometd_error_status(cometd_event_error(event)), COMETD_E_ABORTED);
+    cometd_event_free(event);
+    cometd_event_free(wait_event(client, COMETD_EVENT_CLOSED, NULL, 0));
+    CHECK_STATUS(cometd_client_connect(client, NULL), COMETD_E_CLOSED);
+    cometd_client_free(client);
 }

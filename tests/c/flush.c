@@ -168,6 +168,7 @@ TEST(a_callback_does_not_wait)
     peer_push(peer, "{\"channel\":\"/a\",\"data\":1}");
     WAIT_FOR(in_callback.done);
     CHECK_STATUS(in_callback.waited, COMETD_E_WOULD_DEADLOCK);
+    WAIT_FOR(peer_holding(peer) == 2); /* the publish and a connect */
     peer_release(peer);
     CHECK_OK(cometd_client_flush(client, -1, NULL));
     client_end(client);
@@ -315,5 +316,73 @@ TEST(a_callback_that_reads_makes_room)
         CHECK_OK(cometd_client_set_callback(client, NULL, NULL, NULL));
     }
     client_end(client);
+    server_stop(server);
+}
+
+static void flushed(cometd_client *client, uint64_t id, void *opaque, cometd_status status)
+{
+    cometd_event *event = wait_event(client, COMETD_EVENT_FLUSHED, NULL, id);
+    CHECK(cometd_event_opaque(event) == opaque);
+    CHECK_STATUS(cometd_error_status(cometd_event_error(event)), status);
+    cometd_event_free(event);
+}
+
+static uint64_t start_flush(cometd_client *client, void *opaque)
+{
+    uint64_t id;
+    CHECK_OK(cometd_client_start_flush(client, opaque, &id, NULL));
+    CHECK(id > 0);
+    return id;
+}
+
+TEST(a_flush_that_an_event_tells_comes_behind_the_outcomes)
+{
+    server *server = server_start(NULL);
+    cometd_client *client = build(builder_new(server->url));
+    uint64_t before = publish(client, "/a", "1"); /* it waits for the connect */
+    uint64_t id = start_flush(client, server);
+    CHECK(id > before);
+    cometd_event *event;
+    CHECK_STATUS(cometd_client_poll(client, 20, &event), COMETD_NONE);
+    CHECK_OK(cometd_client_connect(client, NULL));
+    cometd_event_free(wait_event(client, COMETD_EVENT_PUBLISHED, "/a", before));
+    flushed(client, id, server, COMETD_OK);
+    /* There is nothing to wait for. */
+    flushed(client, start_flush(client, NULL), NULL, COMETD_OK);
+    publish(client, "/denied/a", "1");
+    id = start_flush(client, &id);
+    flushed(client, id, &id, COMETD_E_UNDELIVERED);
+    flushed(client, start_flush(client, &id), &id, COMETD_OK);
+    cometd_client_free(client);
+    server_stop(server);
+}
+
+TEST(a_flush_ends_with_the_client)
+{
+    peer *peer = peer_start(holds_some);
+    cometd_client *client = client_connected(peer_url(peer));
+    publish(client, "/held", "1");
+    uint64_t id = start_flush(client, peer);
+    CHECK_OK(cometd_client_abort(client));
+    flushed(client, id, peer, COMETD_E_UNDELIVERED);
+    cometd_event_free(wait_event(client, COMETD_EVENT_CLOSED, NULL, 0));
+    CHECK_STATUS(cometd_client_start_flush(client, NULL, &id, NULL), COMETD_E_CLOSED);
+    CHECK_INT(id, ==, 0);
+    cometd_client_free(client);
+    peer_stop(peer);
+}
+
+TEST(flushes_that_nobody_reads_are_bounded)
+{
+    server *server = server_start(NULL);
+    cometd_client_builder *builder = builder_new(server->url);
+    CHECK_OK(cometd_client_builder_set_commands_capacity(builder, 10));
+    cometd_client *client = build(builder);
+    for (int i = 0; i < 10; i++)
+        start_flush(client, NULL);
+    CHECK_STATUS(cometd_client_start_flush(client, NULL, NULL, NULL), COMETD_E_FULL);
+    cometd_event_free(wait_event(client, COMETD_EVENT_FLUSHED, NULL, 0));
+    start_flush(client, NULL);
+    cometd_client_free(client);
     server_stop(server);
 }

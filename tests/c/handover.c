@@ -100,6 +100,50 @@ TEST(without_a_session_the_client_goes_on)
     client_end(client);
 }
 
+TEST(a_session_is_told_by_an_event)
+{
+    server *server = server_start(NULL);
+    cometd_client *client = connected(acknowledging(server, 0));
+    uint64_t id, second;
+    CHECK_OK(cometd_client_start_export(client, server, &id, NULL));
+    const cometd_status again = cometd_client_start_export(client, NULL, &second, NULL);
+    cometd_event *event = wait_event(client, COMETD_EVENT_EXPORTED, NULL, id);
+    size_t length;
+    const char *session = cometd_event_exported(event, &length);
+    CHECK_INT(length, ==, strlen(session));
+    CHECK(cometd_event_opaque(event) == server && cometd_event_error(event) == NULL);
+    if (again == COMETD_OK)
+        cometd_event_free(wait_event(client, COMETD_EVENT_EXPORTED, NULL, second));
+    cometd_event_free(wait_event(client, COMETD_EVENT_CLOSED, NULL, 0));
+    CHECK_STATUS(cometd_client_start_export(client, NULL, &id, NULL), COMETD_E_CLOSED);
+    const char *text;
+    CHECK_OK(cometd_client_export(client, 0, &text, NULL));
+    CHECK_STR(text, session);
+    cometd_client_builder *builder = acknowledging(server, 0);
+    CHECK_OK(cometd_client_builder_set_resume(builder, session));
+    cometd_client_builder_free(builder);
+    cometd_event_free(event);
+    cometd_client_free(client);
+    CHECK_INT(server_stat(server, "disconnects"), ==, 0);
+    server_stop(server);
+}
+
+TEST(without_a_session_an_event_tells_so)
+{
+    cometd_client *client = build(builder_new(vacant_url()));
+    uint64_t id = 7;
+    CHECK_STATUS(cometd_client_start_export(client, NULL, &id, NULL), COMETD_E_INVALID_STATE);
+    CHECK_INT(id, ==, 0);
+    CHECK_OK(cometd_client_connect(client, NULL));
+    CHECK_OK(cometd_client_start_export(client, &id, &id, NULL));
+    cometd_event *event = wait_event(client, COMETD_EVENT_EXPORTED, NULL, id);
+    CHECK(cometd_event_exported(event, NULL) == NULL && cometd_event_opaque(event) == &id);
+    CHECK_STATUS(cometd_error_status(cometd_event_error(event)), COMETD_E_INVALID_STATE);
+    cometd_event_free(event);
+    CHECK_INT(cometd_client_state(client), !=, COMETD_STATE_CLOSED);
+    client_end(client);
+}
+
 TEST(texts_that_are_damaged_are_refused)
 {
     server *server = server_start(NULL);

@@ -23,6 +23,7 @@ TEST(options_as_text_are_what_is_sent)
         {"handshake_ext", "{\"a\":1}"},  {"handshake_base_path", "elsewhere/"},
         {"append_message_type", "never"}, {"name", "by text"},
         {"transports", "long-polling"},  {"number_of_retries", "forever"},
+        {"minimum_tls_version", "1.3"},
     };
     for (size_t i = 0; i < sizeof options / sizeof *options; i++)
         CHECK_OK(cometd_client_builder_set(builder, options[i][0], options[i][1], NULL));
@@ -79,6 +80,9 @@ TEST(each_option_can_be_listed_found_and_set_to_its_default)
     CHECK(!cometd_option_is_secret(option));
     CHECK(cometd_option_unit(cometd_option_find("overflow")) == NULL);
     CHECK(cometd_option_is_secret(cometd_option_find("bearer_token")));
+    CHECK(!cometd_option_is_repeatable(option) && cometd_option_is_repeatable(cometd_option_find("url")));
+    CHECK(cometd_option_is_repeatable(cometd_option_find("header")));
+    CHECK(cometd_option_is_repeatable(cometd_option_find("cookie")));
 }
 
 TEST(an_error_of_a_text_names_option_value_and_range_and_no_secret)

@@ -1,5 +1,59 @@
 #include "test.h"
 
+#ifdef _WIN32
+#define WIN32_LEAN_AND_MEAN
+#include <winsock2.h>
+#include <ws2tcpip.h>
+#include <windows.h>
+#include <tlhelp32.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <time.h>
+
+/* What follows has from POSIX. */
+#define MSG_NOSIGNAL 0
+#define POLLRDHUP 0
+#define SHUT_RDWR SD_BOTH
+#define SOCK_CLOEXEC 0
+#define accept4(fd, address, length, flags) (int)accept(fd, address, length)
+#define close(fd) closesocket((SOCKET)(fd))
+#define poll WSAPoll
+#define setsockopt(fd, level, name, value, length) \
+    setsockopt((SOCKET)(fd), level, name, (const char *)(value), length)
+#define socket(family, type, protocol) (int)socket(family, type, protocol)
+
+__attribute__((constructor)) static void start_sockets(void)
+{
+    WSADATA data;
+    WSAStartup(MAKEWORD(2, 2), &data);
+}
+
+/* Starts a program of this folder's or another; its standard streams are our own, but for
+ * those that are given. */
+static HANDLE start_program(const char *command, HANDLE input, HANDLE output)
+{
+    WCHAR line[32768];
+    STARTUPINFOW startup = {.cb = sizeof startup, .dwFlags = STARTF_USESTDHANDLES};
+    PROCESS_INFORMATION started;
+    startup.hStdInput = input ? input : GetStdHandle(STD_INPUT_HANDLE);
+    startup.hStdOutput = output ? output : GetStdHandle(STD_OUTPUT_HANDLE);
+    startup.hStdError = GetStdHandle(STD_ERROR_HANDLE);
+    MultiByteToWideChar(CP_UTF8, 0, command, -1, line, 32768);
+    if (!CreateProcessW(NULL, line, NULL, NULL, TRUE, 0, NULL, NULL, &startup, &started))
+        return NULL;
+    CloseHandle(started.hThread);
+    return started.hProcess;
+}
+
+/* A pipe whose first or second end is inherited. */
+static void make_pipe(HANDLE ends[2], int inherited)
+{
+    SECURITY_ATTRIBUTES inherit = {sizeof inherit, NULL, TRUE};
+    if (!CreatePipe(&ends[0], &ends[1], &inherit, 0))
+        abort();
+    SetHandleInformation(ends[!inherited], HANDLE_FLAG_INHERIT, 0);
+}
+#else
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -14,6 +68,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
+#endif
 
 /* ---- tests ---- */
 
@@ -69,6 +124,35 @@ int limit_ms(void)
     return 30000 * factor();
 }
 
+#ifdef _WIN32
+
+static int run_test(int number)
+{
+    char path[MAX_PATH];
+    GetModuleFileNameA(NULL, path, sizeof path);
+    char *command = text("\"%s\" --one %s", path, tests[number].name);
+    fflush(stdout);
+    HANDLE child = start_program(command, NULL, NULL);
+    free(command);
+    DWORD status = STILL_ACTIVE;
+    if (child && WaitForSingleObject(child, (DWORD)(90000 * factor())) == WAIT_TIMEOUT)
+        TerminateProcess(child, STILL_ACTIVE);
+    if (child)
+        GetExitCodeProcess(child, &status);
+    CloseHandle(child);
+    const char *name = tests[number].name;
+    if (status == 0)
+        printf("ok %s/%s\n", program, name);
+    else if (status == STILL_ACTIVE)
+        printf("FAILED %s/%s: did not end within %d s\n", program, name, 90 * factor());
+    else if (status != 1) /* a failed check has said so itself */
+        printf("FAILED %s/%s: exit %#lx\n", program, name, status);
+    fflush(stdout);
+    return status == 0;
+}
+
+#else
+
 static int run_test(int number)
 {
     fflush(stdout);
@@ -118,16 +202,34 @@ static void be_as_from_a_shell(void)
     umask(022);
 }
 
+#endif
+
 int main(int argc, char **argv)
 {
+#ifdef _WIN32
+    char *extension = strstr(argv[0], ".exe"), *slash = strrchr(argv[0], '\\');
+    if (extension)
+        *extension = 0;
+    if (!slash)
+        slash = strrchr(argv[0], '/');
+#else
     const char *slash = strrchr(argv[0], '/');
-    program = slash ? slash + 1 : argv[0];
     be_as_from_a_shell();
+#endif
+    program = slash ? slash + 1 : argv[0];
     /* The peers are here, whatever the machine's proxy is for. */
     static const char *const proxies[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
                                           "ALL_PROXY",  "no_proxy",    "NO_PROXY"};
     for (size_t i = 0; i < sizeof proxies / sizeof *proxies; i++)
         unsetenv(proxies[i]);
+#ifdef _WIN32
+    for (int i = 0; argc == 3 && !strcmp(argv[1], "--one") && i < test_count; i++)
+        if (!strcmp(argv[2], tests[i].name)) {
+            running = tests[i].name;
+            tests[i].run();
+            exit(0);
+        }
+#endif
     int failed = 0, ran = 0;
     for (int i = 0; i < test_count; i++) {
         int wanted = argc == 1;
@@ -158,6 +260,52 @@ void test_yield(void)
     nanosleep(&pause, NULL);
 }
 
+#ifdef _WIN32
+
+int count_threads(void)
+{
+    HANDLE all = CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0);
+    THREADENTRY32 thread = {.dwSize = sizeof thread};
+    int count = 0;
+    for (BOOL found = Thread32First(all, &thread); found; found = Thread32Next(all, &thread))
+        count += thread.th32OwnerProcessID == GetCurrentProcessId();
+    CloseHandle(all);
+    return count;
+}
+
+int count_library_threads(void)
+{
+    int count = 0;
+    /* mingw-w64 knows it only lately. */
+    HRESULT(WINAPI * describe_thread)(HANDLE, PWSTR *);
+    FARPROC found_there = GetProcAddress(GetModuleHandleA("kernelbase.dll"), "GetThreadDescription");
+    CHECK(found_there != NULL);
+    memcpy(&describe_thread, &found_there, sizeof describe_thread);
+    HANDLE all = CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0);
+    THREADENTRY32 it = {.dwSize = sizeof it};
+    for (BOOL found = Thread32First(all, &it); found; found = Thread32Next(all, &it)) {
+        HANDLE thread = it.th32OwnerProcessID == GetCurrentProcessId()
+                            ? OpenThread(THREAD_QUERY_LIMITED_INFORMATION, FALSE, it.th32ThreadID)
+                            : NULL;
+        PWSTR name = NULL;
+        if (thread && describe_thread(thread, &name) >= 0)
+            count += !wcsncmp(name, L"cometd-", 7);
+        LocalFree(name);
+        CloseHandle(thread);
+    }
+    CloseHandle(all);
+    return count;
+}
+
+int count_descriptors(void)
+{
+    DWORD count = 0;
+    GetProcessHandleCount(GetCurrentProcess(), &count);
+    return (int)count;
+}
+
+#else
+
 static int count_tasks(const char *prefix)
 {
     DIR *tasks = opendir("/proc/self/task");
@@ -183,10 +331,11 @@ static int count_tasks(const char *prefix)
 int count_threads(void)
 {
 #ifdef __SANITIZE_THREAD__
-    return 1 + count_tasks("cometd-"); /* it has a changing number of its own */
+    int others = 1; /* a changing number of its own */
 #else
-    return count_tasks("");
+    int others = getenv("COMETD_TEST_EMULATED") != NULL; /* qemu's own */
 #endif
+    return others ? 1 + count_tasks("cometd-") : count_tasks("");
 }
 
 int count_library_threads(void)
@@ -204,6 +353,8 @@ int count_descriptors(void)
     closedir(descriptors);
     return count - 1; /* the one that reads the directory */
 }
+
+#endif
 
 static char *vtext(const char *format, va_list arguments)
 {
@@ -262,10 +413,34 @@ server *server_start(const char *option, ...)
     if (!path)
         path = "build/bin/cometd_demo_server";
 
+    server *server = calloc(1, sizeof *server);
+#ifdef _WIN32
+    HANDLE input[2], output[2];
+    make_pipe(input, 0);
+    make_pipe(output, 1);
+    char *command = text("\"%s\"", path);
+    for (int i = 1; i < count; i++) {
+        char *longer = text("%s \"%s\"", command, arguments[i]);
+        free(command);
+        command = longer;
+    }
+    server->process = start_program(command, input[0], output[1]);
+    free(command);
+    CloseHandle(input[0]);
+    CloseHandle(output[1]);
+    server->input = input[1];
+    char line[100] = "";
+    DWORD length = 0, more = 0;
+    while (length < sizeof line - 1 && !strchr(line, '\n') &&
+           ReadFile(output[0], line + length, (DWORD)sizeof line - 1 - length, &more, NULL) && more)
+        length += more;
+    CloseHandle(output[0]);
+    if (sscanf(line, "READY %d %d", &server->port, &server->control) != 2)
+        FAIL("the demo server %s did not start", path);
+#else
     int input[2], output[2];
     CHECK_INT(pipe2(input, O_CLOEXEC), ==, 0);
     CHECK_INT(pipe2(output, O_CLOEXEC), ==, 0);
-    server *server = calloc(1, sizeof *server);
     server->pid = fork();
     if (server->pid == 0) {
         dup2(input[0], 0);
@@ -281,15 +456,23 @@ server *server_start(const char *option, ...)
     if (fscanf(ready, "READY %d %d", &server->port, &server->control) != 2)
         FAIL("the demo server %s did not start", path);
     fclose(ready);
+#endif
     snprintf(server->url, sizeof server->url, "http://127.0.0.1:%d/cometd", server->port);
     return server;
 }
 
 void server_stop(server *server)
 {
+#ifdef _WIN32
+    CloseHandle(server->input);
+    TerminateProcess(server->process, 1);
+    WaitForSingleObject(server->process, INFINITE);
+    CloseHandle(server->process);
+#else
     close(server->input);
     kill(server->pid, SIGKILL);
     waitpid(server->pid, NULL, 0);
+#endif
     free(server);
 }
 
@@ -624,7 +807,11 @@ void peer_stop(peer *peer)
     pthread_mutex_lock(&peer->lock);
     peer->stopping = 1;
     pthread_cond_broadcast(&peer->changed);
+#ifdef _WIN32
+    close(peer->listener); /* nothing else ends an accept */
+#else
     shutdown(peer->listener, SHUT_RDWR);
+#endif
     for (int i = 0; i < peer->connections; i++)
         if (peer->sockets[i] >= 0)
             shutdown(peer->sockets[i], SHUT_RDWR);
@@ -632,7 +819,9 @@ void peer_stop(peer *peer)
     thread_join(peer->acceptor);
     for (int i = 0; i < peer->connections; i++)
         thread_join(peer->threads[i]);
+#ifndef _WIN32
     close(peer->listener);
+#endif
     for (int i = 0; i < peer->requests; i++)
         free(peer->seen[i]);
     free(peer->seen);

@@ -1,4 +1,4 @@
-/* What the tests of libcometd share. C99 and POSIX.
+/* What the tests of libcometd share. C99 and POSIX, or Windows.
  *
  * A program is some TEST(name) { … } and nothing else; main is in test.c.
  * `program` runs all of its tests, `program name…` those. Each test runs in a
@@ -14,6 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#ifdef _WIN32
+#include "test_windows.h"
+#endif
 
 /* ---- tests and checks ---- */
 
@@ -102,8 +105,12 @@ void thread_join(pthread_t thread);
 /* ---- the demo server, a process of its own ---- */
 
 typedef struct server {
+#ifdef _WIN32
+    void *process, *input;
+#else
     pid_t pid;
     int input;
+#endif
     int port, control;
     char url[64];
 } server;

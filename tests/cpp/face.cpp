@@ -71,11 +71,13 @@ static cometd::event next(Source &source, cometd::event_type type) {
 static void proxies_and_certificates_are_checked_at_once() {
     cometd::builder builder(url);
     builder.proxy("http://127.0.0.1:1").proxy("");
-    assert(refusal(builder.proxy("socks5://proxy")) == cometd::status::invalid_url);
+    assert(refusal(builder.proxy("socks4://proxy")) == cometd::status::invalid_url);
     for (std::string_view pem : {std::string_view(), std::string_view("x")}) {
         assert(refusal(builder.certificate_authorities(pem, true)) == cometd::status::invalid_argument);
         assert(refusal(builder.client_certificate(pem, pem)) == cometd::status::invalid_argument);
     }
+    assert(refusal(builder.minimum_tls_version(cometd::tls_version(3))) == cometd::status::out_of_range);
+    builder.minimum_tls_version(cometd::tls_version::v1_3);
     // One that succeeds later is forgotten, another one is not.
     builder.proxy("x").timeout(-1ms).proxy("");
     assert(refusal(builder) == cometd::status::out_of_range);
@@ -120,6 +122,9 @@ static void errors_tell_what_is_known() {
     assert(refused.error()->is_fatal() && !refused.error()->retry_in() && !refused.channel());
     assert(refused.error()->client() == client.name() && *refused.error()->url() == std::string(url) + "/handshake");
     assert(!refused.ext() && !refused.is_renewed());
+    const cometd_error_view seen = refused.error()->look();
+    assert(seen.bayeux_code == 403 && seen.is_fatal == 1 && seen.retry_in_ms == -1);
+    assert(std::string_view(seen.message, seen.message_len) == refused.error()->message());
     const std::optional<cometd::error> last = client.last_error();
     assert(last && last->status() == cometd::status::refused && last->url() == std::string(*refused.error()->url()));
     assert(last->ext().has_value() == refused.error()->ext().has_value());
@@ -207,6 +212,11 @@ static void many_at_once(cometd::client &client) {
     assert(client.poll_many(moved, 2, 30s) <= 2 && moved && first.type() == cometd::event_type::state);
     moved.clear();
     assert(moved.empty() && client.poll_many(moved, 0, 0s) == 0);
+    client.subscribe("/ticks");
+    assert(client.poll_events(moved, 100, 30s) == cometd::status::ok && moved);
+    const std::vector<cometd_event_view> looks = moved.look();
+    assert(looks.size() == moved.size() && looks[0].type == static_cast<std::int32_t>(moved[0].type()));
+    assert(thrown([&] { (void)client.poll_events(moved, 0, 0s); }).status() == cometd::status::out_of_range && !moved);
 }
 
 static void polls_and_receivers() {
@@ -286,6 +296,8 @@ static void every_event_by_for() {
     }
     assert(closed && messages >= 3);
     assert(!client.poll() && client.poll_many(1).empty());
+    cometd::event_list none;
+    assert(client.poll_events(none, 1) == cometd::status::closed && none.empty());
     for (cometd::event &event : client.events()) assert(!event);
 }
 
@@ -540,7 +552,25 @@ static void flushes() {
     assert(client.try_flush(0s).status() == cometd::status::invalid_state);
     client.connect();
     assert(client.flush(30s) == cometd::status::ok);
-    client.disconnect(10s);
+    cometd::receiver outcomes = cometd::receiver::of_outcomes(client);
+    const std::uint64_t id = client.start_flush(&client);
+    cometd::event event = next(client, cometd::event_type::flushed);
+    assert(event.id() == id && event.opaque() == &client && !event.error());
+    event = next(outcomes, cometd::event_type::flushed);
+    assert(event.id() == id && event.ends_call());
+    client.disconnect_within(10s);
+    event = next(client, cometd::event_type::closed);
+    client.abort();
+    assert(thrown([&] { client.start_export(); }).status() == cometd::status::is_closed);
+}
+
+static void sessions_are_told_by_an_event() {
+    cometd::client client = cometd::builder(url).bearer_token("T").build();
+    client.connect();
+    assert(client.wait(cometd::state::connected, 30s) == cometd::status::ok);
+    client.start_export();
+    const cometd::event event = next(client, cometd::event_type::exported);
+    assert(event.exported() && !event.exported()->empty());
 }
 
 static void replay_stores() {
@@ -697,6 +727,7 @@ int main(int, char **argv) {
     functions_that_are_only_moved();
     options_by_name();
     flushes();
+    sessions_are_told_by_an_event();
     callbacks_may_throw();
     wakes_and_many_events();
     token_providers();

@@ -443,6 +443,18 @@ static void wrong_token_is_a_fatal_error(void) {
     cometd_client_free(client);
 }
 
+/* Through a SOCKS proxy that is given a wrong password. */
+static void proxy_refuses_the_credentials_264(void) {
+    cometd_client *client = new_client();
+    cometd_event *event = AWAIT(client, COMETD_EVENT_ERROR, NULL);
+    const cometd_error *error = cometd_event_error(event);
+    CHECK(cometd_error_status(error) == COMETD_E_PROXY);
+    CHECK(strstr(cometd_error_message(error), "does not accept the credentials") != NULL);
+    CHECK(!cometd_error_is_fatal(error));
+    cometd_event_free(event);
+    cometd_client_free(client);
+}
+
 /* The second client has the session of the first, its subscription, and with
  * acknowledgement what came in between. */
 static void a_session_goes_on_in_another_client(void) {
@@ -511,6 +523,7 @@ static const struct {
     CASE(too_large_message_fails_alone),
     CASE(websocket_alone_is_refused_234),
     CASE(refused_tunnel_leads_to_long_polling_231),
+    CASE(proxy_refuses_the_credentials_264),
     CASE(ping_keeps_a_quiet_socket_257),
 };
 

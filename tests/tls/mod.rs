@@ -12,7 +12,8 @@ use cometd::client::{Builder, Client};
 use cometd::delivery::{Event, Notice, Polled};
 use cometd::error::Error;
 use openssl::ssl::{
-    AlpnError, NameType, SslAcceptor, SslAcceptorBuilder, SslMethod, SslStream, SslVerifyMode,
+    AlpnError, NameType, SslAcceptor, SslAcceptorBuilder, SslMethod, SslOptions, SslStream,
+    SslVerifyMode, SslVersion,
 };
 
 pub const LIMIT: Option<Duration> = Some(Duration::from_secs(60));
@@ -70,6 +71,18 @@ impl Server {
         acceptor.set_session_id_context(b"cometd").unwrap();
         let authority = authority.certificate.clone();
         acceptor.cert_store_mut().add_cert(authority).unwrap();
+        Self::with(acceptor.build())
+    }
+
+    /// Which speaks this version and no other.
+    pub fn of_version(identity: &Identity, version: SslVersion) -> Self {
+        let mut acceptor = acceptor(identity);
+        // OpenSSL's own options and level keep TLS 1.1 from being spoken.
+        acceptor
+            .clear_options(SslOptions::NO_TLSV1 | SslOptions::NO_TLSV1_1 | SslOptions::NO_TLSV1_3);
+        acceptor.set_cipher_list("ALL:@SECLEVEL=0").unwrap();
+        acceptor.set_min_proto_version(Some(version)).unwrap();
+        acceptor.set_max_proto_version(Some(version)).unwrap();
         Self::with(acceptor.build())
     }
 

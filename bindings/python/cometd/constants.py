@@ -85,6 +85,8 @@ class EventType(IntEnum):
     RESULT = 9
     ADVICE = 10
     ROOM = 11
+    FLUSHED = 12
+    EXPORTED = 13
 
 
 def named(kind: Type[Constant], number: int) -> int:

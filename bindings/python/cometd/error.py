@@ -50,16 +50,17 @@ class Error(Exception):
 
 def error_of(pointer: Any) -> Error:
     """Copies an error of the library."""
-    error = Error(lib.cometd_error_status(pointer), text(lib.cometd_error_message(pointer)))
-    error.phase = named(Phase, lib.cometd_error_phase(pointer))
-    error.channel = text(lib.cometd_error_channel(pointer))
-    error.http_status = lib.cometd_error_http_status(pointer) or None
-    retry_in_ms = lib.cometd_error_retry_in_ms(pointer)
-    error.retry_in = None if retry_in_ms < 0 else retry_in_ms / 1000
-    error.is_fatal = lib.cometd_error_is_fatal(pointer)
-    error.bayeux = text(lib.cometd_error_bayeux(pointer, ffi.NULL))
-    error.websocket_code = lib.cometd_error_websocket_code(pointer) or None
-    error.url = text(lib.cometd_error_url(pointer))
+    view = ffi.new("cometd_error_view *")
+    lib.cometd_error_look(pointer, view, ffi.sizeof("cometd_error_view"))
+    error = Error(view.status, text(view.message))
+    error.phase = named(Phase, view.phase)
+    error.channel = text(view.channel)
+    error.http_status = view.http_status or None
+    error.retry_in = None if view.retry_in_ms < 0 else view.retry_in_ms / 1000
+    error.is_fatal = view.is_fatal != 0
+    error.bayeux = text(view.bayeux)
+    error.websocket_code = view.websocket_code or None
+    error.url = text(view.url)
     return error
 
 

@@ -80,6 +80,11 @@ impl ClientOption {
         name.unwrap_or(self.setter)
     }
 
+    /// Whether it has another value with each call of its setter.
+    pub fn is_repeatable(&self) -> bool {
+        self.short_setter().starts_with("add_")
+    }
+
     pub fn name(&self) -> &'static str {
         text(self.c_name())
     }

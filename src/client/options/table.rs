@@ -12,6 +12,7 @@ use crate::delivery::Overflow;
 use crate::error::{Error, ErrorKind};
 use crate::session::Timestamp;
 use crate::transport::endpoints::Append;
+use crate::transport::tls::Version;
 
 /// A setter that is given a function, which no text can be: what it is for.
 pub const FUNCTIONS: &[(&CStr, &CStr)] = &[
@@ -209,7 +210,7 @@ pub static OPTIONS: &[ClientOption] = &[
     secret(option(
         c"cometd_client_builder_set_proxy",
         Kind::Text(Builder::set_proxy),
-        c"http://USER:PASSWORD@HOST:PORT; empty: none",
+        c"http, https, socks5h or socks5 as in socks5h://USER:PASSWORD@HOST:PORT; empty: none",
         c"The proxy of all requests; by default the environment's http_proxy, https_proxy, all_proxy and no_proxy decide.",
     )),
     // What is given by mistake may be a key.
@@ -230,6 +231,20 @@ pub static OPTIONS: &[ClientOption] = &[
         c"false",
         Builder::set_insecure,
         c"Whether the certificates of servers count for nothing, so that anybody may be the server; only for tests.",
+    ),
+    with(
+        c"1.2",
+        option(
+            c"cometd_client_builder_set_minimum_tls_version",
+            Kind::Choice(&[
+                ("1.0", |it| it.set_minimum_tls_version(Version::Tls10)),
+                ("1.1", |it| it.set_minimum_tls_version(Version::Tls11)),
+                ("1.2", |it| it.set_minimum_tls_version(Version::Tls12)),
+                ("1.3", |it| it.set_minimum_tls_version(Version::Tls13)),
+            ]),
+            c"1.0, 1.1, 1.2, 1.3",
+            c"The least version of TLS that is spoken.",
+        ),
     ),
     // What requests show.
     secret(option(

@@ -66,6 +66,27 @@ fn contract_1_every_receiver_sees_every_event_from_its_making_on() {
 }
 
 #[test]
+fn a_receiver_of_outcomes_sees_nothing_else_but_room_and_the_end() {
+    let hub = hub(2);
+    let queue = hub.add_of_outcomes();
+    hub.publish(messages(9));
+    hub.publish(Told::State {
+        state: State::Connected,
+        previous: State::Connecting,
+        ext: None,
+    });
+    hub.publish(failed(0, Phase::Connect));
+    assert!(hub.has_room());
+    assert!(next(&queue).is_none());
+    hub.publish(published(7));
+    hub.publish(failed(8, Phase::Publish));
+    hub.tell(Notice::Room);
+    hub.publish(Told::Closed);
+    assert_eq!(count(&queue), 4);
+    assert!(matches!(queue.poll(None), Polled::Closed));
+}
+
+#[test]
 fn each_kind_of_event_arrives_as_what_it_is() {
     let hub = hub(100);
     let queue = hub.add();
@@ -116,6 +137,7 @@ fn each_kind_of_event_arrives_as_what_it_is() {
                 Notice::Subscribed {
                     id,
                     opaque: 0,
+                    ends: false,
                     channel,
                     ext: Some(_),
                     renewed: true,
@@ -123,12 +145,14 @@ fn each_kind_of_event_arrives_as_what_it_is() {
                 Notice::Unsubscribed {
                     id,
                     opaque: 0,
+                    ends: false,
                     channel,
                     ext: Some(_),
                 } => format!("unsubscribed {id} {channel}"),
                 Notice::Published {
                     id,
                     opaque: 0,
+                    ends: false,
                     channel,
                     ext: Some(_),
                 } => format!("published {id} {channel}"),

@@ -12,7 +12,7 @@ use crate::runtime::lock;
 impl Queue {
     /// Takes in the messages `start..end` of a body, as far as the policy does.
     pub(in crate::delivery) fn push_messages(&self, body: &Arc<Body>, start: u32, end: u32) {
-        if self.is_over() {
+        if self.is_over() || !self.takes(None) {
             return;
         }
         let mut fits = end;
@@ -71,7 +71,7 @@ impl Queue {
         notice: &Arc<Notice>,
         unread: Option<&Arc<Unread>>,
     ) {
-        if self.is_over() {
+        if self.is_over() || !self.takes(Some(notice)) {
             return;
         }
         self.send_dropped_newest();

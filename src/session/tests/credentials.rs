@@ -62,7 +62,12 @@ fn a_provider_that_fails_makes_a_final_refusal_final_124() {
             "Closed"
         ]
     );
-    assert!(world.errors[1].message.ends_with(": the vault is locked"));
+    for error in &world.errors[1..] {
+        let why = ": the token provider gave no credentials: the vault is locked";
+        assert!(error.message.replace("; ", ": ").ends_with(why), "{error}");
+    }
+    let refused = "connect: the server refused: 401::Authentication invalid; the token";
+    assert!(world.last_error().message.starts_with(refused));
 }
 
 #[test]
@@ -170,6 +175,8 @@ fn the_provider_is_asked_three_times_then_the_refusal_counts() {
     world.answer(&handshake, &handshake_refused(DENIED));
     assert_eq!(world.refreshes, 3);
     assert_eq!(world.state(), State::Closed);
+    let asked = "; the token provider was asked 3 times";
+    assert!(world.last_error().message.ends_with(asked));
 }
 
 #[test]

@@ -28,7 +28,8 @@ use crate::transport::cookies::{self, Jar};
 use crate::transport::endpoints::{self, Endpoints, Target};
 use crate::transport::headers::Headers;
 use crate::transport::leniencies::Leniencies;
-use crate::transport::proxy::{through, Proxies};
+use crate::transport::proxies::Proxies;
+use crate::transport::proxy::through;
 use crate::transport::redirects::{redirection, MAXIMUM_REDIRECTS};
 use crate::transport::servers::Servers;
 use crate::transport::tls::Tls;
@@ -120,7 +121,7 @@ impl LongPolling {
                 };
                 progress.begun();
                 status = response.status().as_u16();
-                if let Some(proxy) = proxy {
+                if let Some(proxy) = proxy.filter(|it| it.reads_requests()) {
                     // Of http requests a proxy's own refusals look like the server's.
                     let is_https = at.url.scheme() == "https";
                     if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED && !is_https {

@@ -19,7 +19,7 @@ use crate::transport::connector::Connector;
 use crate::transport::cookies::Jar;
 use crate::transport::endpoints::Endpoints;
 use crate::transport::leniencies::Leniencies;
-use crate::transport::proxy::Proxies;
+use crate::transport::proxies::Proxies;
 use crate::transport::servers::Servers;
 use crate::transport::tls::Tls;
 pub use closing::ABNORMAL;

@@ -3,7 +3,8 @@
 //!
 //! A script is a text (see `README.md`) or is built of [`Step`]s; a [`Peer`]
 //! plays it. For tests that need a server with a mind of its own there is
-//! [`Server`], which calls back with each request, and [`Bayeux`] with sessions.
+//! [`Server`], which calls back with each request, and [`Bayeux`] with sessions;
+//! [`Socks`] and [`TlsFront`] stand between.
 
 mod answer;
 mod bayeux;
@@ -15,7 +16,9 @@ mod script;
 mod server;
 mod sessions;
 mod socket_step;
+mod socks;
 mod template;
+mod tls_front;
 mod upgrade;
 pub mod websocket;
 mod words;
@@ -29,5 +32,7 @@ pub use script::{ParseError, Script, Step};
 pub use server::{Connection, Cut, Event, Request, Server};
 pub use sessions::{Carried, Counts, Rules};
 pub use socket_step::SocketStep;
+pub use socks::{Socks, SocksAsked, SocksRules};
+pub use tls_front::TlsFront;
 pub use upgrade::Upgrade;
 pub use websocket::Frame;

@@ -5,7 +5,8 @@ use super::*;
 use crate::error::ErrorKind;
 use crate::runtime::lock;
 use crate::transport::authorization::bearer;
-use crate::transport::proxy::{Choice, Proxy};
+use crate::transport::proxies::Choice;
+use crate::transport::proxy::Proxy;
 
 #[test]
 fn the_upgrade_goes_to_the_url_to_the_letter_with_the_hosts_headers_223() {

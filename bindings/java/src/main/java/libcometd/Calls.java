@@ -27,6 +27,11 @@ final class Calls {
         return opaque == 0 ? null : waiting.remove(opaque);
     }
 
+    /** Those that have no outcome now. */
+    CompletableFuture<?>[] all() {
+        return waiting.values().toArray(CompletableFuture<?>[]::new);
+    }
+
     boolean isEmpty() {
         return waiting.isEmpty();
     }

@@ -26,6 +26,19 @@ final class Cometd {
         int invoke(long user, int reason, long token);
     }
 
+    /** Of a handshake, a request, a message of an extension. */
+    interface SubjectFunction extends Callback {
+        int invoke(long user, long subject);
+    }
+
+    interface LoadFunction extends Callback {
+        int invoke(long user, long channel, long position);
+    }
+
+    interface LogFunction extends Callback {
+        void invoke(long user, int level, long target, long text);
+    }
+
     interface FreeFunction extends Callback {
         void invoke(long user);
     }
@@ -87,6 +100,95 @@ final class Cometd {
 
     static native void cometd_token_free(long token);
 
+    static native int cometd_client_builder_set_handshake_provider(
+            long builder, SubjectFunction fn, long user, FreeFunction free);
+
+    static native int cometd_client_builder_set_header_provider(
+            long builder, SubjectFunction fn, long user, FreeFunction free);
+
+    static native int cometd_client_builder_add_extension(
+            long builder, SubjectFunction outgoing, SubjectFunction incoming, long user, FreeFunction free);
+
+    static native int cometd_client_builder_set_replay_store(
+            long builder, LoadFunction load, long save, long user, FreeFunction free);
+
+    static native int cometd_handshake_attempt(long handshake);
+
+    static native long cometd_handshake_refusal(long handshake, long[] length);
+
+    static native long cometd_handshake_retain(long handshake);
+
+    static native int cometd_handshake_set_fields(long handshake, byte[] json, long length);
+
+    static native int cometd_handshake_fail(long handshake, byte[] why);
+
+    static native void cometd_handshake_free(long handshake);
+
+    static native int cometd_request_phase(long request);
+
+    static native long cometd_request_method(long request);
+
+    static native long cometd_request_url(long request, long[] length);
+
+    static native long cometd_request_body(long request, long[] length);
+
+    static native long cometd_request_retain(long request);
+
+    static native int cometd_request_set_header(long request, byte[] name, byte[] value);
+
+    static native int cometd_request_fail(long request, byte[] why);
+
+    static native void cometd_request_free(long request);
+
+    static native long cometd_extension_message_json(long message, long[] length);
+
+    static native int cometd_extension_message_replace(long message, byte[] json, long length);
+
+    static native int cometd_extension_message_drop(long message);
+
+    static native int cometd_log_set(int level, LogFunction fn, long user, FreeFunction free);
+
+    static native long cometd_version_string();
+
+    static native byte cometd_channel_matches(byte[] pattern, byte[] channel);
+
+    static native byte cometd_message_replay_id(long message, long[] id);
+
+    static native byte cometd_message_is_binary(long message);
+
+    static native long cometd_message_binary(long message, long[] length);
+
+    static native byte cometd_message_binary_is_last(long message);
+
+    static native long cometd_message_binary_meta(long message, long[] length);
+
+    static native int cometd_client_last_error(long client, long[] out);
+
+    static native int cometd_client_session_id(long client, byte[] buffer, long capacity, long[] needed);
+
+    static native int cometd_client_statistics(long client, byte[] buffer, long capacity, long[] needed);
+
+    static native int cometd_client_server_time(long client, long[] milliseconds);
+
+    static native int cometd_client_export(long client, int timeout, long[] text, long[] error);
+
+    static native int cometd_client_set_replay_position(
+            long client, byte[] channel, long position, long[] error);
+
+    static native int cometd_client_batch_begin(long client, long[] error);
+
+    static native int cometd_client_batch_end(long client, long[] error);
+
+    static native int cometd_client_flush(long client, int timeout, long[] error);
+
+    static native int cometd_client_publish_with_retries_opaque(
+            long client, byte[] channel, byte[] json, long length, int timeout, int attempts, long opaque,
+            long[] id, long[] error);
+
+    static native int cometd_client_publish_binary_opaque(
+            long client, byte[] channel, byte[] bytes, long length, byte last, byte[] meta, long metaLength,
+            long opaque, long[] id, long[] error);
+
     static native int cometd_client_connect(long client, long[] error);
 
     static native long cometd_client_name(long client);
@@ -130,6 +232,13 @@ final class Cometd {
     /** A copy of a text that is borrowed; null for NULL. */
     static String string(long address) {
         return address == 0 ? null : new Pointer(address).getString(0, "UTF-8");
+    }
+
+    /** The same of a text that may have a NUL in it. */
+    static String string(long address, long length) {
+        return address == 0
+                ? null
+                : new String(new Pointer(address).getByteArray(0, Math.toIntExact(length)), StandardCharsets.UTF_8);
     }
 
     /** Throws what a function has returned, unless that is COMETD_OK. */

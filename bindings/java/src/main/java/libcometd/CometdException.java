@@ -28,6 +28,19 @@ public final class CometdException extends RuntimeException {
         data = null;
     }
 
+    /** Of a function of the program's that the library has called. */
+    CometdException(String what, String channel, Throwable cause) {
+        super(what + ": " + cause, cause);
+        status = Status.SYSTEM;
+        phase = Phase.CALL;
+        fatal = false;
+        this.channel = channel;
+        httpStatus = 0;
+        retryIn = null;
+        bayeux = null;
+        data = null;
+    }
+
     private CometdException(long error, String data) {
         super(Cometd.string(Cometd.cometd_error_message(error)));
         status = Status.of(Cometd.cometd_error_status(error));

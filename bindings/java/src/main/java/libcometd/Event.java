@@ -1,9 +1,15 @@
 package libcometd;
 
+import java.util.OptionalLong;
+
 /** What has happened to a client. Texts that are not there are null. More kinds may come. */
 public sealed interface Event {
-    /** A message: its channel, and the JSON of its data, ext and id as the server sent them. */
-    record Message(String channel, String data, String ext, String id) implements Event {}
+    /**
+     * A message: its channel, and the JSON of its data, ext and id as the server sent them; with the option
+     * "replay" the id of the replay extension, if it has one; its bytes, if it has some.
+     */
+    record Message(String channel, String data, String ext, String id, OptionalLong replayId, Binary binary)
+            implements Event {}
 
     /** The state has changed. */
     record StateChanged(State previous, State state) implements Event {}

@@ -5,21 +5,21 @@ import java.util.concurrent.Flow;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 
-/** A client's events for one subscriber, on an executor. */
-final class EventPublisher implements Flow.Publisher<Event> {
+/** The events of an inbox for one subscriber, on an executor. */
+final class EventPublisher<T extends Event> implements Flow.Publisher<T> {
     /** Whoever has the subscription has the client. */
-    private final Client client;
+    private final Reading<T> reading;
     private final Inbox inbox;
     private final Executor executor;
 
-    EventPublisher(Client client, Inbox inbox, Executor executor) {
-        this.client = client;
+    EventPublisher(Reading<T> reading, Inbox inbox, Executor executor) {
+        this.reading = reading;
         this.inbox = inbox;
         this.executor = executor;
     }
 
     @Override
-    public void subscribe(Flow.Subscriber<? super Event> subscriber) {
+    public void subscribe(Flow.Subscriber<? super T> subscriber) {
         Delivery delivery = new Delivery(subscriber);
         boolean first = inbox.listen(delivery.arrival);
         subscriber.onSubscribe(delivery);
@@ -32,14 +32,14 @@ final class EventPublisher implements Flow.Publisher<Event> {
 
     private final class Delivery implements Flow.Subscription, Runnable {
         final Runnable arrival = this::schedule;
-        private final Flow.Subscriber<? super Event> subscriber;
+        private final Flow.Subscriber<? super T> subscriber;
         private final AtomicLong demand = new AtomicLong();
         /** From the beginning on, for nothing is delivered before onSubscribe has returned. */
         private final AtomicInteger wanted = new AtomicInteger(1);
         private volatile boolean done;
         private volatile boolean illegal;
 
-        Delivery(Flow.Subscriber<? super Event> subscriber) {
+        Delivery(Flow.Subscriber<? super T> subscriber) {
             this.subscriber = subscriber;
         }
 
@@ -103,9 +103,23 @@ final class EventPublisher implements Flow.Publisher<Event> {
                     if (demand.get() != Long.MAX_VALUE) {
                         demand.decrementAndGet();
                     }
-                    subscriber.onNext(event);
+                    give(event);
                 }
             }
+        }
+
+        @SuppressWarnings("unchecked") // As of Reading.
+        private void give(Event event) {
+            boolean done = false;
+            try {
+                subscriber.onNext((T) event);
+                done = true;
+            } finally {
+                if (!done) {
+                    reading.skip(event);
+                }
+            }
+            reading.finish(event);
         }
 
         void end(Throwable problem) {

@@ -6,7 +6,10 @@ import java.nio.LongBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalLong;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
  * Reads a client's events, on a thread of its own, until the last one: outcomes go to who called, the
@@ -15,6 +18,8 @@ import java.util.concurrent.CompletableFuture;
  */
 final class EventReader implements Runnable {
     private static final int BATCH = 256;
+    /** That are known; they are the server's. */
+    private static final int CHANNELS = 1000;
     private static final int MESSAGE = 1;
     private static final int STATE = 2;
     private static final int SUBSCRIBED = 3;
@@ -28,9 +33,17 @@ final class EventReader implements Runnable {
     private static final int ROOM = 11;
 
     final Calls calls = new Calls();
-    final Inbox inbox = new Inbox(calls);
+    final Inbox inbox = new Inbox(calls, null);
+    /** Null without a replay store. */
+    final Positions positions;
+
     final CompletableFuture<Void> connected = new CompletableFuture<>();
     final CompletableFuture<Void> closed = new CompletableFuture<>();
+
+    private final boolean replays;
+    private final CopyOnWriteArrayList<Inbox> receivers = new CopyOnWriteArrayList<>();
+    /** Receivers by channel, of those that were seen. */
+    private final ConcurrentHashMap<String, List<Inbox>> matching = new ConcurrentHashMap<>();
 
     private final Handle handle;
     private final long client;
@@ -43,9 +56,12 @@ final class EventReader implements Runnable {
     private CometdException lastFailure;
     private CometdException fatal;
     private boolean ended;
+    private volatile boolean isOver;
 
-    EventReader(Handle handle) {
+    EventReader(Handle handle, boolean replays, Positions positions) {
         this.handle = handle;
+        this.replays = replays;
+        this.positions = positions;
         client = handle.acquire();
     }
 
@@ -54,6 +70,7 @@ final class EventReader implements Runnable {
         try {
             while (!ended) {
                 inbox.awaitRoom();
+                receivers.forEach(Inbox::awaitRoom);
                 read();
             }
         } catch (Throwable problem) {
@@ -91,8 +108,9 @@ final class EventReader implements Runnable {
 
     private void take() {
         switch (view.type()) {
-            case MESSAGE -> batch.add(
-                    new Event.Message(view.channel(), view.data(), view.ext(), view.messageId()));
+            case MESSAGE -> deliver(new Event.Message(
+                    view.channel(), view.data(), view.ext(), view.messageId(), replayId(),
+                    view.hasExt() ? Binary.of(view.message()) : null));
             case STATE -> {
                 State state = view.state();
                 batch.add(new Event.StateChanged(view.previous(), state));
@@ -128,6 +146,69 @@ final class EventReader implements Runnable {
         }
     }
 
+    private OptionalLong replayId() {
+        long[] id = new long[1];
+        return replays && Cometd.cometd_message_replay_id(view.message(), id) != 0
+                ? OptionalLong.of(id[0])
+                : OptionalLong.empty();
+    }
+
+    private void deliver(Event.Message message) {
+        List<Inbox> wanted = receivers.isEmpty() ? List.of() : receivers(message.channel());
+        if (positions != null) {
+            positions.handOut(message, Math.max(1, wanted.size()));
+        }
+        if (wanted.isEmpty()) {
+            batch.add(message);
+        }
+        for (Inbox receiver : wanted) {
+            if (!receiver.put(List.of(message)) && positions != null) {
+                positions.skip(message);
+            }
+        }
+    }
+
+    private List<Inbox> receivers(String channel) {
+        if (matching.size() >= CHANNELS) {
+            matching.clear();
+        }
+        return matching.computeIfAbsent(channel, unseen -> receivers.stream()
+                .filter(receiver -> Client.channelMatches(receiver.pattern, channel))
+                .toList());
+    }
+
+    Inbox addInbox(String pattern) {
+        Inbox added = new Inbox(calls, pattern);
+        receivers.add(added);
+        matching.clear();
+        if (isOver) {
+            added.end(fatal);
+        }
+        return added;
+    }
+
+    void removeInbox(Inbox removed) {
+        receivers.remove(removed);
+        matching.clear();
+        for (Event unread : removed.discard()) {
+            if (positions != null) {
+                positions.skip(unread);
+            }
+        }
+    }
+
+    /** A call was made. */
+    void called() {
+        inbox.called();
+        receivers.forEach(Inbox::called);
+    }
+
+    /** Nobody will read any more. */
+    void discard() {
+        inbox.discard();
+        receivers.forEach(Inbox::discard);
+    }
+
     private void succeeded(String result) {
         CompletableFuture<String> outcome = calls.remove(view.opaque());
         if (outcome != null) {
@@ -155,6 +236,8 @@ final class EventReader implements Runnable {
         CometdException why = fatal != null ? fatal : new CometdException(Status.CLOSED, "the client has closed");
         calls.end(why);
         inbox.end(fatal);
+        isOver = true;
+        receivers.forEach(receiver -> receiver.end(fatal));
         connected.completeExceptionally(why);
         if (fatal == null) {
             closed.complete(null);

@@ -75,6 +75,15 @@ final class EventView {
         return text(96);
     }
 
+    /** The address of a cometd_message. */
+    long message() {
+        return fields.getLong(144);
+    }
+
+    boolean hasExt() {
+        return fields.getLong(80) != 0;
+    }
+
     String advice() {
         return text(112);
     }

@@ -1,6 +1,7 @@
 package libcometd;
 
 import java.util.ArrayDeque;
+import java.util.Iterator;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.Condition;
@@ -12,43 +13,68 @@ import java.util.concurrent.locks.ReentrantLock;
  */
 final class Inbox {
     private static final int CAPACITY = 1024;
+    private static final int OTHERS = 1000;
+
+    /** Of whose channels it gets the messages; null for the client's own. */
+    final String pattern;
 
     private final ReentrantLock lock = new ReentrantLock();
     private final Condition arrived = lock.newCondition();
     private final Condition room = lock.newCondition();
     private final ArrayDeque<Event> events = new ArrayDeque<>();
     private final Calls calls;
+    private int messages;
     private boolean ended;
     private boolean discarding;
     private CometdException failure;
     private volatile boolean full;
     private final AtomicReference<Runnable> listener = new AtomicReference<>();
 
-    Inbox(Calls calls) {
+    Inbox(Calls calls, String pattern) {
         this.calls = calls;
+        this.pattern = pattern;
     }
 
-    void put(List<Event> batch) {
+    /** False when nobody will read it. */
+    boolean put(List<Event> batch) {
         lock.lock();
         try {
             if (discarding) {
-                return;
+                return false;
             }
-            events.addAll(batch);
+            for (Event event : batch) {
+                add(event);
+            }
             arrived.signalAll();
         } finally {
             lock.unlock();
         }
         tell();
+        return true;
+    }
+
+    /** Of those that are no messages the newest are kept: a program with receivers may read no others. */
+    private void add(Event event) {
+        if (event instanceof Event.Message) {
+            messages++;
+        } else if (events.size() - messages >= OTHERS) {
+            for (Iterator<Event> oldest = events.iterator(); oldest.hasNext(); ) {
+                if (!(oldest.next() instanceof Event.Message)) {
+                    oldest.remove();
+                    break;
+                }
+            }
+        }
+        events.add(event);
     }
 
     void awaitRoom() {
         lock.lock();
         try {
-            full = events.size() >= CAPACITY;
+            full = messages >= CAPACITY;
             while (full && !discarding && calls.isEmpty()) {
                 room.awaitUninterruptibly();
-                full = events.size() >= CAPACITY;
+                full = messages >= CAPACITY;
             }
             full = false;
         } finally {
@@ -88,6 +114,9 @@ final class Inbox {
                 }
             }
             Event event = events.poll();
+            if (event instanceof Event.Message) {
+                messages--;
+            }
             if (full) {
                 room.signal();
             }
@@ -106,13 +135,16 @@ final class Inbox {
         }
     }
 
-    /** What is there and what comes is dropped: nobody will read it. */
-    void discard() {
+    /** What is there and what comes is dropped: nobody will read it. It gives what was there. */
+    List<Event> discard() {
         lock.lock();
         try {
             discarding = true;
+            List<Event> unread = List.copyOf(events);
             events.clear();
+            messages = 0;
             room.signal();
+            return unread;
         } finally {
             lock.unlock();
         }

@@ -20,6 +20,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.ResourceBundle;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionStage;
@@ -34,7 +35,7 @@ import org.junit.jupiter.api.Test;
 
 /** What the binding does by itself, shown with the demo server. */
 class ClientTest {
-    private static void waitFor(String what, BooleanSupplier condition) throws Exception {
+    static void waitFor(String what, BooleanSupplier condition) throws Exception {
         long until = System.nanoTime() + LIMIT.toNanos();
         while (!condition.getAsBoolean()) {
             if (System.nanoTime() > until) {
@@ -93,7 +94,7 @@ class ClientTest {
         assertTrue(bad.getMessage().contains("no value of a header"), bad.getMessage());
         CometdException nul = refusedBy(() -> CompletableFuture.completedFuture("a\0b"));
         assertTrue(nul.getMessage().contains("NUL"), nul.getMessage());
-        waitFor("the end of the providers", () -> TokenProviders.count() == 0);
+        waitFor("the end of the providers", () -> Functions.count() == 0);
     }
 
     @Test
@@ -380,10 +381,33 @@ class ClientTest {
                 .count();
     }
 
+    private static final class Quiet implements System.Logger {
+        @Override
+        public String getName() {
+            return "quiet";
+        }
+
+        @Override
+        public boolean isLoggable(Level level) {
+            return true;
+        }
+
+        @Override
+        public void log(Level level, ResourceBundle bundle, String text, Throwable problem) {}
+
+        @Override
+        public void log(Level level, ResourceBundle bundle, String format, Object... arguments) {}
+    }
+
     /** A process that ends while its clients live: their threads run, one waits for a token. */
     static final class Ending {
         public static void main(String[] arguments) throws Exception {
-            Client reading = Client.builder(arguments[0]).set("bearer_token", "secret").build();
+            Client.setLogger(new Quiet());
+            Client reading = Client.builder(arguments[0])
+                    .set("bearer_token", "secret")
+                    .headerProvider(request -> CompletableFuture.supplyAsync(Map::of))
+                    .extension(new Extension() {})
+                    .build();
             get(reading.connect());
             get(reading.subscribe("/ticks"));
             reading.publisher().subscribe(new Collector());
