@@ -22,6 +22,35 @@ export interface Request {
   readonly body?: string;
 }
 
+/** A message as it is on the wire. */
+export interface BayeuxMessage {
+  channel: string;
+  [field: string]: any;
+}
+
+/**
+ * Sees each message, of every kind, and changes it, gives another one, or null to drop it; later too, for up to 60
+ * seconds. What it throws is told as a `failure`, and the message goes on as it was.
+ */
+export interface Extension {
+  outgoing?(message: BayeuxMessage): Extended | Promise<Extended>;
+  incoming?(message: BayeuxMessage): Extended | Promise<Extended>;
+}
+export type Extended = BayeuxMessage | null | undefined | void;
+
+/** Where positions of channels are kept. What `load` throws fails the subscribe, what `save` throws is a `failure`. */
+export interface ReplayStore {
+  load(channel: string): number | undefined | null | Promise<number | undefined | null>;
+  save(channel: string, position: number): void | Promise<void>;
+}
+
+/** Positions in a JSON file, which is replaced with each of them. */
+export class FileReplayStore implements ReplayStore {
+  constructor(path: string);
+  load(channel: string): number | undefined;
+  save(channel: string, position: number): Promise<void>;
+}
+
 /** Providers have 60 seconds. What they throw is the reason in the client's error. */
 export interface ClientOptions extends LibraryOptions {
   /** Asked when the server refuses the credentials; gives the value of the header Authorization, "Bearer …". */
@@ -31,6 +60,10 @@ export interface ClientOptions extends LibraryOptions {
   /** Asked before each HTTP request; gives headers. */
   headerProvider?: (request: Request) => Readonly<Record<string, string>> | undefined
     | Promise<Readonly<Record<string, string>> | undefined>;
+  /** Incoming messages meet them in this order, outgoing ones in the reverse order. */
+  extensions?: readonly Extension[];
+  /** Keeps how far the program is; turns the option replay on. */
+  replayStore?: ReplayStore;
 }
 
 export interface Message<Data = unknown> {
@@ -40,6 +73,9 @@ export interface Message<Data = unknown> {
   readonly ext?: unknown;
   /** Of a message of CometD's binary extension. */
   readonly bytes?: Buffer;
+  /** Whether no other part belongs behind the bytes, and what they say of themselves. */
+  readonly last?: boolean;
+  readonly meta?: unknown;
 }
 
 /** Where a signal aborts a call, only the waiting ends: the server may see it, or have seen it. */
@@ -68,13 +104,15 @@ export class Client implements AsyncIterable<Message> {
 
   readonly state: State;
   readonly sessionId: string | undefined;
+  /** Why the client is not connected. */
+  readonly lastError: CometDError | undefined;
 
   /** Resolves with the first connect that succeeds. Failures before it are tried again. */
   connect(options?: CallOptions): Promise<void>;
   /** Resolves when the server has accepted all; the subscriptions outlive sessions. */
   subscribe(channels: string | readonly string[], options?: CallOptions): Promise<void>;
   unsubscribe(channels: string | readonly string[], options?: CallOptions): Promise<void>;
-  /** Resolves when the server has accepted it. With `attempts` it is sent again after failures, each up to `timeoutMs`. */
+  /** Resolves when the server has accepted it. With `attempts` it is sent again after failures, until `timeoutMs`. */
   publish(channel: string, data: unknown, options?: CallOptions & { attempts?: number; timeoutMs?: number }): Promise<void>;
   /** Bytes by CometD's binary extension. */
   publishBinary(channel: string, bytes: Uint8Array, options?: CallOptions & { last?: boolean; meta?: object }): Promise<void>;
@@ -85,11 +123,18 @@ export class Client implements AsyncIterable<Message> {
 
   /**
    * The messages of all subscriptions. Each is given once, whichever iteration takes it. The iteration ends with the
-   * client, by an error if that was fatal. Who is slow makes the server wait (option overflow), unless a call waits.
+   * client, by an error if that was fatal. With a pattern, "/a/*", it has those that match, which the others get no more,
+   * until it is left. Who is slow makes the server wait (option overflow), unless a call waits.
    */
-  messages<Data = any>(options?: CallOptions): AsyncIterableIterator<Message<Data>>;
+  messages<Data = any>(options?: CallOptions & { pattern?: string }): AsyncIterableIterator<Message<Data>>;
   [Symbol.asyncIterator](): AsyncIterableIterator<Message<any>>;
+  /** For a replay store: the program is done with the message, as it is when it asks for the next one. */
+  done(message: Message<any>): void;
 
+  /** Resolves when all that was called has its outcome; rejects when publishes have failed since the last flush. */
+  flush(options?: CallOptions & { timeoutMs?: number }): Promise<void>;
+  /** Ends the client, and gives its session for the option `resume` of another one. It is a secret like a password. */
+  export(options?: { timeoutMs?: number }): Promise<string>;
   /** Sends what was accepted, ends the session, and resolves when the client has closed. `timeoutMs` is 10000 by default. */
   disconnect(options?: { timeoutMs?: number }): Promise<void>;
   /** Ends the client at once, without a word to the server. */
@@ -143,5 +188,18 @@ export interface Option {
 
 /** The options as the library knows them. */
 export function options(): Option[];
+export type LogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace';
+
+export interface LogLine {
+  readonly level: LogLevel;
+  /** The part of the library that it comes from, "cometd::session". */
+  readonly target: string;
+  readonly text: string;
+}
+
+/** Has the log lines of all clients of the process given to a function, with `bodies` what travels as well; null ends that. */
+export function log(listener: ((line: LogLine) => void) | null, options?: { level?: LogLevel; bodies?: boolean }): void;
+/** Whether a subscription to a pattern, "/a/*" or "/a/**", gets the messages of a channel. */
+export function channelMatches(pattern: string, channel: string): boolean;
 /** The version of the library. */
 export function version(): string;

@@ -1,4 +1,4 @@
 import cometd from './index.js';
 
-export const { Client, CometDError, options, version } = cometd;
+export const { Client, CometDError, FileReplayStore, channelMatches, log, options, version } = cometd;
 export default cometd;

@@ -90,6 +90,7 @@ static napi_value create(napi_env env, napi_callback_info info) {
         return NULL;
     }
     pthread_mutex_init(&shared->lock, NULL);
+    pthread_cond_init(&shared->changed, NULL);
     shared->references = 1;
     shared->client = made;
     made->env = env;
@@ -121,6 +122,10 @@ static napi_value create(napi_env env, napi_callback_info info) {
     if (status == COMETD_OK && (providers & 4)) {
         bridge_retain(shared);
         cometd_client_builder_set_header_provider(builder, on_request, shared, bridge_release);
+    }
+    if (status == COMETD_OK && (providers & 8)) {
+        bridge_retain(shared);
+        cometd_client_builder_add_extension(builder, on_outgoing, on_incoming, shared, bridge_release);
     }
     if (status == COMETD_OK) status = cometd_client_builder_build(builder, &made->handle, &error);
     cometd_client_builder_free(builder);
@@ -354,6 +359,64 @@ static napi_value set_replay_position(napi_env env, napi_callback_info info) {
     return NULL;
 }
 
+/* flush(client): whether all have their outcome; an error when publishes have failed */
+static napi_value flush_calls(napi_env env, napi_callback_info info) {
+    arguments given;
+    client *client = begin(&given, env, info);
+    napi_value result = NULL;
+    cometd_error *error = NULL;
+    cometd_status status = cometd_client_flush(client->handle, 0, &error);
+    if (status < 0) return throw_error(client, error);
+    napi_get_boolean(env, status == COMETD_OK, &result);
+    return result;
+}
+
+/* lastError(client): an error or undefined */
+static napi_value last_error(napi_env env, napi_callback_info info) {
+    arguments given;
+    client *client = begin(&given, env, info);
+    cometd_error *error = NULL;
+    napi_value result = NULL;
+    if (cometd_client_last_error(client->handle, &error) == COMETD_OK) result = error_value(client, error, NULL);
+    cometd_error_free(error);
+    return result;
+}
+
+/* export(client): the session, or an error: COMETD_E_TIMEOUT for not yet */
+static napi_value export_session(napi_env env, napi_callback_info info) {
+    arguments given;
+    client *client = begin(&given, env, info);
+    cometd_error *error = NULL;
+    const char *text = NULL;
+    if (cometd_client_export(client->handle, 0, &text, &error) != COMETD_OK) return throw_error(client, error);
+    return string_of(env, text, strlen(text));
+}
+
+static napi_value channel_matches(napi_env env, napi_callback_info info) {
+    arguments given;
+    napi_value result = NULL;
+    begin(&given, env, info);
+    const char *pattern = text_at(&given, 0, NULL), *channel = text_at(&given, 1, NULL);
+    napi_get_boolean(env, cometd_channel_matches(pattern, channel), &result);
+    end(&given);
+    return result;
+}
+
+/* Of an extension: an array is an answer, [text] another message, [null] none. */
+static napi_value answer_extension(arguments *given, question *asked) {
+    bool found = false;
+    uint32_t count = 0;
+    size_t length = 0;
+    napi_value value;
+    napi_is_array(given->env, given->values[1], &found);
+    if (found) napi_get_array_length(given->env, given->values[1], &count);
+    char *text = NULL;
+    if (count > 0 && napi_get_element(given->env, given->values[1], 0, &value) == napi_ok)
+        text = copy_text(given->env, value, &length);
+    question_answer(asked, found ? COMETD_OK : COMETD_E_INVALID_STATE, count > 0 && text == NULL, text, length);
+    return NULL;
+}
+
 /* answer(question, [text, …], why): without the array it fails. Too late is no error: nobody waits any more. */
 static napi_value answer(napi_env env, napi_callback_info info) {
     arguments given;
@@ -361,6 +424,7 @@ static napi_value answer(napi_env env, napi_callback_info info) {
     bool found = false;
     uint32_t count = 0;
     cometd_status status = COMETD_OK;
+    if (asked->bridge != NULL) return answer_extension(&given, asked);
     napi_is_array(env, given.values[1], &found);
     if (!found) {
         const char *why = text_at(&given, 2, NULL);
@@ -460,6 +524,11 @@ NAPI_MODULE_INIT() {
         {"sessionId", text_about, NULL},
         {"setAuthorization", set_authorization, NULL},
         {"setReplayPosition", set_replay_position, NULL},
+        {"flush", flush_calls, NULL},
+        {"lastError", last_error, NULL},
+        {"exportSession", export_session, NULL},
+        {"channelMatches", channel_matches, NULL},
+        {"log", log_lines, NULL},
         {"answer", answer, NULL},
         {"options", options, NULL},
         {"version", version, NULL},

@@ -29,6 +29,7 @@ void bridge_release(void *user) {
     int left = --bridge->references;
     pthread_mutex_unlock(&bridge->lock);
     if (left > 0) return;
+    pthread_cond_destroy(&bridge->changed);
     pthread_mutex_destroy(&bridge->lock);
     free(bridge);
 }
@@ -52,7 +53,39 @@ void on_wake(void *user) {
     bridge_call(user, NULL);
 }
 
+void question_answer(question *question, cometd_status status, int drop, char *replacement, size_t length) {
+    pthread_mutex_lock(&question->bridge->lock);
+    if (!question->answered) {
+        question->answered = 1;
+        question->status = status;
+        question->drop = drop;
+        question->replacement = replacement;
+        question->replacement_length = length;
+        replacement = NULL;
+        pthread_cond_broadcast(&question->bridge->changed);
+    }
+    pthread_mutex_unlock(&question->bridge->lock);
+    free(replacement);
+}
+
+static void extension_question_release(question *question) {
+    bridge *bridge = question->bridge;
+    pthread_mutex_lock(&bridge->lock);
+    int left = --question->references;
+    pthread_mutex_unlock(&bridge->lock);
+    if (left == 0) {
+        free(question->replacement);
+        free(question);
+    }
+    bridge_release(bridge);
+}
+
 static void question_free(question *question) {
+    if (question->bridge != NULL) {
+        question_answer(question, COMETD_E_CLOSED, 0, NULL, 0);
+        extension_question_release(question);
+        return;
+    }
     cometd_token_free(question->token);
     cometd_handshake_free(question->handshake);
     cometd_request_free(question->request);
@@ -82,6 +115,41 @@ cometd_status on_handshake(void *user, cometd_handshake *handshake) {
 
 cometd_status on_request(void *user, cometd_request *request) {
     return put_question(user, 0, NULL, NULL, request);
+}
+
+/* On a thread of the client's own, which may wait for JavaScript. */
+static cometd_status ask_extensions(bridge *bridge, int incoming, cometd_extension_message *message) {
+    question *asked = calloc(1, sizeof *asked);
+    if (asked == NULL) return COMETD_E_SYSTEM;
+    asked->bridge = bridge;
+    asked->message = cometd_extension_message_json(message, &asked->message_length);
+    asked->incoming = incoming;
+    asked->references = 2;
+    bridge_retain(bridge);
+    bridge_retain(bridge);
+    if (!bridge_call(bridge, asked)) {
+        question_free(asked);
+    } else {
+        pthread_mutex_lock(&bridge->lock);
+        while (!asked->answered && bridge->loop != NULL) pthread_cond_wait(&bridge->changed, &bridge->lock);
+        pthread_mutex_unlock(&bridge->lock);
+    }
+    question_answer(asked, COMETD_E_CLOSED, 0, NULL, 0);
+    cometd_status status = asked->status;
+    if (status == COMETD_OK && asked->drop)
+        status = cometd_extension_message_drop(message);
+    else if (status == COMETD_OK && asked->replacement != NULL)
+        status = cometd_extension_message_replace(message, asked->replacement, asked->replacement_length);
+    extension_question_release(asked);
+    return status;
+}
+
+cometd_status on_outgoing(void *user, cometd_extension_message *message) {
+    return ask_extensions(user, 0, message);
+}
+
+cometd_status on_incoming(void *user, cometd_extension_message *message) {
+    return ask_extensions(user, 1, message);
 }
 
 /* ---- errors and outcomes ---- */
@@ -215,7 +283,8 @@ static int keep_bytes(client *client, const cometd_message *message) {
 }
 
 /* Of a message four values: its channel, or 0 for that of the message before; data, id and ext, or null. Of another event
- * two: 1, and an object. 2 stands before a message that has bytes. Objects of two or three fields would take JSON.parse half as long again. */
+ * two: 1, and an object. 2 stands before a message that has bytes, with whether they are the last ones and what they say
+ * of themselves. Objects of two or three fields would take JSON.parse half as long again. */
 static void collect(client *client, const cometd_event_view *view) {
     text *batch = &client->batch;
     if (batch->length == 0) {
@@ -225,7 +294,16 @@ static void collect(client *client, const cometd_event_view *view) {
         ADD(batch, ",");
     }
     if (view->type == COMETD_EVENT_MESSAGE) {
-        if (view->ext != NULL && keep_bytes(client, view->message)) ADD(batch, "2,");
+        if (view->ext != NULL && keep_bytes(client, view->message)) {
+            size_t length = 0;
+            const char *meta = cometd_message_binary_meta(view->message, &length);
+            if (cometd_message_binary_is_last(view->message))
+                ADD(batch, "2,true");
+            else
+                ADD(batch, "2,false");
+            add_value(batch, meta, length);
+            ADD(batch, ",");
+        }
         if (view->channel_len == client->channel_length &&
             memcmp(batch->bytes + client->channel, view->channel, view->channel_len) == 0) {
             ADD(batch, "0");
@@ -304,6 +382,9 @@ static void ask(client *client, question *asked) {
         const char *refusal = cometd_handshake_refusal(asked->handshake, &length);
         add_number(&json, "{\"kind\":\"handshake\",\"attempt\":", cometd_handshake_attempt(asked->handshake));
         add_json(&json, ",\"refusal\":", refusal, length);
+    } else if (asked->bridge != NULL) {
+        add_number(&json, "{\"kind\":\"extension\",\"incoming\":", asked->incoming);
+        add_json(&json, ",\"message\":", asked->message, asked->message_length);
     } else {
         size_t length = 0;
         const char *url = cometd_request_url(asked->request, &length);
@@ -352,6 +433,7 @@ void close_client(client *client, int environment_ends) {
     pthread_mutex_lock(&client->bridge->lock);
     loop = client->bridge->loop;
     client->bridge->loop = NULL;
+    pthread_cond_broadcast(&client->bridge->changed);
     pthread_mutex_unlock(&client->bridge->lock);
     client->bridge->client = NULL;
     cometd_client_free(client->handle);

@@ -18,17 +18,29 @@
  * threadsafe function. */
 typedef struct bridge {
     pthread_mutex_t lock;
+    pthread_cond_t changed; /* a question of an extension has its answer, or nobody listens any more */
     int references;
     napi_threadsafe_function loop; /* NULL when nobody listens any more */
     struct client *client;         /* of the JavaScript thread alone */
 } bridge;
 
-/* A provider's question, on its way to the loop and until it is answered. */
+/* A provider's or an extension's question, on its way to the loop and until it is answered. */
 typedef struct question {
     int32_t reason;
     cometd_token *token;
     cometd_handshake *handshake;
     cometd_request *request;
+    /* Of an extension, whose thread waits: the text is its own, as long as somebody listens. The rest is under the
+     * bridge's lock. */
+    bridge *bridge;
+    const char *message;
+    size_t message_length;
+    int incoming;
+    int references, answered;
+    cometd_status status;
+    int drop;
+    char *replacement;
+    size_t replacement_length;
 } question;
 
 /* A call that waits for its outcome: the opaque value of its events. A subscribe's later events have it too, which are
@@ -64,6 +76,11 @@ void on_wake(void *user);
 cometd_status on_token(void *user, int32_t reason, cometd_token *token);
 cometd_status on_handshake(void *user, cometd_handshake *handshake);
 cometd_status on_request(void *user, cometd_request *request);
+cometd_status on_outgoing(void *user, cometd_extension_message *message);
+cometd_status on_incoming(void *user, cometd_extension_message *message);
+
+/* The answer of an extension: takes `replacement`, which may be NULL. */
+void question_answer(question *question, cometd_status status, int drop, char *replacement, size_t length);
 
 /* What the threadsafe function calls. */
 void on_loop(napi_env env, napi_value unused, void *context, void *data);
@@ -75,6 +92,9 @@ void close_client(client *client, int environment_ends);
 
 napi_value string_of(napi_env env, const char *bytes, size_t length);
 napi_value error_value(client *client, const cometd_error *error, const cometd_event_view *view);
+
+/* log(level, function): has the lines of the process given to it; undefined ends that. */
+napi_value log_lines(napi_env env, napi_callback_info info);
 
 call *call_begin(client *client, size_t left, napi_value *promise);
 napi_value call_made(client *client, call *made, napi_value promise, cometd_status status, cometd_error *error);

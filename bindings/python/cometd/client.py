@@ -51,8 +51,12 @@ class _Provider:
         self.tasks: Set["asyncio.Task[None]"] = set()
 
     def give(self, question: Question) -> None:
-        if self.loop:
-            self.loop.call_soon_threadsafe(self.start, self.loop, question)
+        try:
+            if self.loop:
+                self.loop.call_soon_threadsafe(self.start, self.loop, question)
+        except RuntimeError as error:
+            # The loop is closed, and the client is not: there is nobody to tell.
+            question.fail(error)
 
     def start(self, loop: asyncio.AbstractEventLoop, question: Question) -> None:
         task = loop.create_task(self.answer(loop, question))

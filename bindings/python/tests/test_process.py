@@ -41,6 +41,20 @@ class ProcessTest(unittest.TestCase):
     def test_exit_while_a_client_is_awaited(self) -> None:
         self.ends(ASYNCIO + "    asyncio.create_task(client.disconnect()); sys.exit(3)\nasyncio.run(main())", 3)
 
+    def test_provider_whose_loop_is_closed_fails_silently(self) -> None:
+        self.ends(
+            """
+import asyncio, sys, cometd
+from cometd._cometd import ffi, lib
+async def main():
+    global client
+    client = cometd.Client(sys.argv[1], header_provider=lambda request: {"X-Seen": "1"})
+    await client.connect()
+asyncio.run(main())
+lib.cometd_client_disconnect(client._client, 2000, ffi.NULL)
+"""
+        )
+
     def test_exit_while_callbacks_run(self) -> None:
         self.ends(CALLBACK)
 

@@ -1,4 +1,4 @@
-import cometd, { Client, CometDError, type Message, type State } from 'cometd-native';
+import cometd, { Client, CometDError, FileReplayStore, log, type LogLine, type Message, type State } from 'cometd-native';
 
 interface Tick { tick: number }
 
@@ -9,7 +9,12 @@ export async function run(url: string): Promise<number> {
     tokenProvider: async reason => `Bearer ${reason.toFixed()}`,
     handshakeProvider: ({ attempt }) => ({ ext: { attempt } }),
     headerProvider: ({ method, body }) => ({ 'X-Signature': method + (body ?? '') }),
+    extensions: [{ incoming: message => message, outgoing: async () => null }, { outgoing(message) { message['ext'] = {}; } }],
+    replayStore: new FileReplayStore('positions.json'),
   });
+  new Client(url, { replayStore: { load: async () => undefined, save: (channel, position) => void (channel.length + position) } });
+  log((line: LogLine) => void line.text, { level: 'debug', bodies: true });
+  log(null);
   // @ts-expect-error no such option
   new Client(url, { nothing: 1 });
   // @ts-expect-error no such choice
@@ -31,6 +36,10 @@ export async function run(url: string): Promise<number> {
   } catch (error) {
     if (error instanceof CometDError && error.phase === 'publish') last += error.bayeuxCode ?? 0;
   }
+  for await (const message of client.messages<Tick>({ pattern: '/a/*' })) client.done(message);
+  await client.flush({ timeoutMs: 10 });
+  const session: string = await client.export();
   await client.disconnect();
+  last += session.length + (client.lastError?.status ?? 0) + (cometd.channelMatches('/a', '/b') ? 1 : 0);
   return last + cometd.options().length;
 }
