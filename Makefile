@@ -6,6 +6,7 @@
 #   make test       all tests that need no other server
 #   make mutants    what no unit test notices: a sample, or FILE=src/bayeux/body.rs, or SHARD=1/8
 #   make sanitizers what they find in C programs, in the library and in its unit tests; takes long
+#   make platforms  what runs of it on other platforms; installs compilers and emulators
 #   make bench      what it costs, beside what it could cost at best
 #   make man        the man pages, in build/man
 #   make html       the manual as HTML, in build/html; needs doxygen
@@ -61,7 +62,7 @@ RELEASE = $(TARGET)/$(if $(CARGO_BUILD_TARGET),$(CARGO_BUILD_TARGET)/)release
 SONAME = libcometd.so.0
 SHARED = libcometd.so.$(VERSION)
 
-.PHONY: all lib tools demo check test mutants sanitizers bench soak install uninstall deb tarball symbols clean prerequisites
+.PHONY: all lib tools demo check test mutants sanitizers platforms bench soak install uninstall deb tarball symbols clean prerequisites
 
 all: lib tools
 
@@ -139,6 +140,9 @@ mutants: prerequisites
 
 sanitizers: lib
 	@bash tests/sanitizers/check
+
+platforms: lib
+	@bash tests/platforms/check
 
 bench: lib
 	@bash benches/run

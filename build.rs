@@ -91,12 +91,18 @@ fn main() {
     println!("cargo:rerun-if-changed=cbindgen.toml");
     println!("cargo:rerun-if-changed=include/cometd/cometd.h");
 
-    // The library stays loaded after dlclose: its threads may still run, and
-    // its fork handler is registered for good.
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libcometd.so.0");
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
-    // By it debuggers find the debug information, which is installed apart.
-    println!("cargo:rustc-cdylib-link-arg=-Wl,--build-id=sha1");
+    let of_target = |what: &str| env::var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default();
+    if of_target("VENDOR") == "apple" {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libcometd.0.dylib");
+    } else if of_target("FAMILY") == "unix" {
+        // The library stays loaded after dlclose: its threads may still run, and
+        // its fork handler is registered for good. src/platform/loaded.rs does it
+        // elsewhere.
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libcometd.so.0");
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+        // By it debuggers find the debug information, which is installed apart.
+        println!("cargo:rustc-cdylib-link-arg=-Wl,--build-id=sha1");
+    }
 
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let configuration =
@@ -107,6 +113,7 @@ fn main() {
         "version",
         "status",
         "error",
+        "error_view",
         "host",
         "builder",
         "urls",
@@ -218,7 +225,7 @@ fn arrange(header: &str) -> String {
                 .sum();
             let (comment, declaration) = item.split_at(declaration);
             let declaration = match declaration {
-                "typedef int cometd_fd;" => DESCRIPTOR.to_string(),
+                "typedef RawDescriptor cometd_fd;" => DESCRIPTOR.to_string(),
                 // With a tag, it can be declared before.
                 other => other.replace(
                     "typedef struct {",

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::platform::since_start;
 use crate::session::Millis;
 
 /// When something is said: by this machine's clock and by the calendar of who
@@ -29,17 +30,5 @@ pub fn millis(duration: Duration) -> Millis {
 /// Milliseconds since the machine started, the time that it slept included:
 /// after a suspend every deadline that has passed is seen to have passed.
 pub fn now() -> Millis {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is valid for the call to write.
-    unsafe {
-        if libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) != 0 {
-            libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time);
-        }
-    }
-    let seconds = Millis::try_from(time.tv_sec).unwrap_or(0);
-    let nanoseconds = Millis::try_from(time.tv_nsec).unwrap_or(0);
-    seconds * 1_000 + nanoseconds / 1_000_000
+    millis(since_start())
 }

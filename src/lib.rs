@@ -25,6 +25,7 @@
 //!   process and threads that the host ends do to it; [`aside`]: the threads for
 //!   what would keep the I/O thread too long; [`clock`]: the one clock that
 //!   sessions live by.
+//! - [`platform`]: what differs between systems, and nothing else does.
 //! - [`capi`]: `extern "C"` only; the header is generated from it.
 //! - [`error`] and [`log`]: errors in the words that the host reads, and the
 //!   sink for log lines; [`speaker`] says whose lines they are.
@@ -51,6 +52,7 @@ pub mod clock;
 pub mod delivery;
 pub mod error;
 pub mod log;
+pub mod platform;
 pub mod runtime;
 pub mod session;
 pub mod speaker;

@@ -203,7 +203,7 @@ impl Visit for Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::in_a_bare_child;
+    use crate::platform::testing::{end_after, in_a_bare_child};
 
     #[test]
     fn limit_fork_log_a_sink_is_set_in_a_child_of_a_process_that_logs() {
@@ -213,7 +213,7 @@ mod tests {
         for_each_lock(looking, || {
             in_a_bare_child(|| {
                 // Were it to wait for a thread that is not there, this ends it.
-                unsafe { libc::alarm(20) };
+                end_after(20);
                 // That of the parent is still there, and can be replaced.
                 installed().is_some() && {
                     let _alone = alone();

@@ -48,6 +48,10 @@
  * - The end of the process: it may come at any moment, with clients alive. The
  *   library installs no exit handler. If OpenSSL does, because the program has
  *   initialised it, the library's threads stand still from then on.
+ * - Windows: functions are cdecl, which is what C compilers call by themselves, and need no
+ *   __declspec(dllimport). There is no fork and no pthread_cancel. A descriptor is a
+ *   SOCKET (cometd_fd). Once it has started a thread the DLL stays loaded. TLS is
+ *   SChannel, which trusts whom Windows trusts.
  * - Versions: a program works with every library that has the SONAME it was linked
  *   with, libcometd.so.0, and is not older than its header. Before 1.0 a minor
  *   version may change the interface; then the SONAME changes with it. From 1.0 on
@@ -480,6 +484,56 @@ typedef struct cometd_token cometd_token;
 /// @ingroup cometd_error
 typedef int32_t cometd_status;
 
+/// What an error holds, by cometd_error_look. What it does not have is 0 or NULL. Texts end in NUL; their lengths do not
+/// count it.
+///
+/// Later versions of the library add fields at the end.
+/// @ingroup cometd_error
+typedef struct cometd_error_view {
+  /// As cometd_error_status.
+  cometd_status status;
+  /// One of COMETD_PHASE_…, as cometd_error_phase.
+  int32_t phase;
+  /// 1 when the client has stopped because of it, as cometd_error_is_fatal.
+  int32_t is_fatal;
+  /// As cometd_error_http_status.
+  int32_t http_status;
+  /// As cometd_error_websocket_code.
+  int32_t websocket_code;
+  /// The number in front of `bayeux`.
+  int32_t bayeux_code;
+  /// Milliseconds, -1 for never, as cometd_error_retry_in_ms.
+  int32_t retry_in_ms;
+  /// As cometd_error_message.
+  const char *message;
+  /// Of `message`, in bytes.
+  size_t message_len;
+  /// What the server wrote, as cometd_error_bayeux.
+  const char *bayeux;
+  /// Of `bayeux`, in bytes.
+  size_t bayeux_len;
+  /// The same as JSON, as cometd_error_bayeux_json.
+  const char *bayeux_json;
+  /// Of `bayeux_json`, in bytes.
+  size_t bayeux_json_len;
+  /// JSON, as cometd_error_ext.
+  const char *ext;
+  /// Of `ext`, in bytes.
+  size_t ext_len;
+  /// As cometd_error_channel.
+  const char *channel;
+  /// Of `channel`, in bytes.
+  size_t channel_len;
+  /// As cometd_error_client.
+  const char *client;
+  /// Of `client`, in bytes.
+  size_t client_len;
+  /// As cometd_error_url.
+  const char *url;
+  /// Of `url`, in bytes.
+  size_t url_len;
+} cometd_error_view;
+
 /// Fetches new credentials; see cometd_client_builder_set_token_provider.
 ///
 /// `reason` is one of COMETD_TOKEN_…; more may come. The function calls
@@ -532,8 +586,10 @@ typedef cometd_status (*cometd_request_fn)(void *user, cometd_request *request);
 /// @ingroup cometd_client
 typedef int32_t cometd_state;
 
-/// A descriptor that the system can wait for: on Windows what a HANDLE or a SOCKET is there, elsewhere a file descriptor.
-/// Where there is none it is -1.
+/// What the system can wait for: a file descriptor; on Windows a SOCKET that does not block, for select, WSAPoll and the
+/// event loops that take one, as libuv does with uv_poll_init_socket. WSAEventSelect with FD_READ makes an event of it
+/// for WaitForMultipleObjects: it is set once when there is something, and again only after all has been taken.
+/// Where there is none it is -1, which is INVALID_SOCKET.
 /// @ingroup cometd_receiver
 #ifdef _WIN32
 typedef uintptr_t cometd_fd;
@@ -839,6 +895,17 @@ int32_t cometd_error_retry_in_ms(const cometd_error *error);
 ///
 /// **Threads** any. **Blocks** never. **Since** 0.1.
 void cometd_error_free(cometd_error *error);
+
+/// Gives all that an error holds in one call, as cometd_event_look does for events.
+///
+/// `view` receives it. `size` is sizeof(cometd_error_view), by which the library knows which fields the program has: what
+/// is behind `size` is not written, and fields that the library does not have become 0.
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `error` or `view` is NULL, or `size` is less than the first field.
+/// **Threads** any. **Blocks** never. **Ownership** all texts are the error's. **Since** 0.1.
+cometd_status cometd_error_look(const cometd_error *error,
+                                cometd_error_view *view,
+                                size_t size);
 
 /// @}
 
@@ -2594,8 +2661,27 @@ size_t cometd_client_poll_many(cometd_client *client,
                                cometd_event **out,
                                size_t cap);
 
-/// A file descriptor that is readable exactly while cometd_client_poll(…, 0, …) has an event
-/// to give. For poll(2), select(2), epoll (level-triggered) and event loops built on them.
+/// Takes up to `cap` events at once as cometd_client_poll_many does, and says why there are none.
+///
+/// `out` has room for `cap` events, at least one; the first ones receive the events in their order, the rest
+/// is set to NULL. `*count` receives how many there are. cometd_events_look reads them, cometd_events_free frees them.
+///
+/// **Returns** COMETD_OK: there is at least one; COMETD_NONE: none came in time; COMETD_CLOSED: none comes any more,
+/// COMETD_EVENT_CLOSED was the last one; COMETD_E_INVALID_ARGUMENT: `client`, `out` or `count` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `timeout_ms` is less than -1, or `cap` is 0; COMETD_E_INVALID_STATE: a callback is
+/// installed or the client was built without a receiver of its own; COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0 inside a
+/// callback; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds, until there is one; 0 does not
+/// wait, -1 waits without limit. **Ownership** the events are the caller's, each to free with
+/// cometd_event_free. **Since** 0.1.
+cometd_status cometd_client_poll_events(cometd_client *client,
+                                        int32_t timeout_ms,
+                                        cometd_event **out,
+                                        size_t cap,
+                                        size_t *count);
+
+/// A descriptor that is readable exactly while cometd_client_poll(…, 0, …) has an event
+/// to give. For poll(2), select(2), epoll (level-triggered), WSAPoll and event loops built on them.
 ///
 /// It is only watched: never read, written or closed by the host. It stays the same as long as
 /// the client lives.
@@ -2743,8 +2829,27 @@ size_t cometd_receiver_poll_many(cometd_receiver *receiver,
                                  cometd_event **out,
                                  size_t cap);
 
-/// A file descriptor that is readable exactly while cometd_receiver_poll(…, 0, …) has an event
-/// to give. For poll(2), select(2), epoll (level-triggered) and event loops built on them.
+/// Takes up to `cap` events at once as cometd_receiver_poll_many does, and says why there are none.
+///
+/// `out` has room for `cap` events, at least one; the first ones receive the events in their order, the rest
+/// is set to NULL. `*count` receives how many there are. cometd_events_look reads them, cometd_events_free frees them.
+///
+/// **Returns** COMETD_OK: there is at least one; COMETD_NONE: none came in time; COMETD_CLOSED: none comes any more,
+/// COMETD_EVENT_CLOSED was the last one; COMETD_E_INVALID_ARGUMENT: `receiver`, `out` or `count` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `timeout_ms` is less than -1, or `cap` is 0; COMETD_E_INVALID_STATE: a callback is
+/// installed; COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0 inside a
+/// callback; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds, until there is one; 0 does not
+/// wait, -1 waits without limit. **Ownership** the events are the caller's, each to free with
+/// cometd_event_free. **Since** 0.1.
+cometd_status cometd_receiver_poll_events(cometd_receiver *receiver,
+                                          int32_t timeout_ms,
+                                          cometd_event **out,
+                                          size_t cap,
+                                          size_t *count);
+
+/// A descriptor that is readable exactly while cometd_receiver_poll(…, 0, …) has an event
+/// to give. For poll(2), select(2), epoll (level-triggered), WSAPoll and event loops built on them.
 ///
 /// It is only watched: never read, written or closed by the host. It stays the same as long as
 /// the receiver lives.
@@ -2935,6 +3040,30 @@ void cometd_event_free(cometd_event *event);
 cometd_status cometd_event_look(const cometd_event *event,
                                 cometd_event_view *view,
                                 size_t size);
+
+/// Does for `count` events what cometd_event_look does for one: what a _poll has filled an array with is read by one call.
+///
+/// `views` receives them; each is `size` bytes behind the one before. The view of an event that is NULL is all 0.
+///
+/// ```c
+/// cometd_event *events[64];
+/// cometd_event_view views[64];
+/// size_t count;
+/// if (cometd_client_poll_events(client, 1000, events, 64, &count) == COMETD_OK) {
+///     cometd_events_look((const cometd_event *const *)events, views, count, sizeof views[0]);
+///     for (size_t i = 0; i < count; i++)
+///         printf("%d\n", (int)views[i].type);
+///     cometd_events_free(events, count);
+/// }
+/// ```
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `events` or `views` is NULL, `size` is less than the first field, or
+/// `count` is more than memory has room for.
+/// **Threads** any. **Blocks** never. **Ownership** all texts and objects are their event's. **Since** 0.1.
+cometd_status cometd_events_look(const cometd_event *const *events,
+                                 cometd_event_view *views,
+                                 size_t count,
+                                 size_t size);
 
 /// Frees `count` events that a _poll gave, each as cometd_event_free does, in their order. Those that are NULL are passed
 /// over.

@@ -485,6 +485,12 @@ public:
         const std::int32_t time = cometd_error_retry_in_ms(error_);
         return time < 0 ? std::nullopt : std::optional(std::chrono::milliseconds(time));
     }
+    /// All of it by one call.
+    [[nodiscard]] cometd_error_view look() const noexcept {
+        cometd_error_view seen{};
+        static_cast<void>(cometd_error_look(error_, &seen, sizeof seen));
+        return seen;
+    }
     [[nodiscard]] const cometd_error *get() const noexcept { return error_; }
 
 private:
@@ -940,6 +946,13 @@ public:
     [[nodiscard]] iterator end() const noexcept {
         return iterator(std::next(events_.data(), static_cast<std::ptrdiff_t>(count_)));
     }
+    /// All of them by one call, as C has them.
+    [[nodiscard]] std::vector<cometd_event_view> look() const & {
+        std::vector<cometd_event_view> seen(count_);
+        static_cast<void>(cometd_events_look(events_.data(), seen.data(), count_, sizeof(cometd_event_view)));
+        return seen;
+    }
+    [[nodiscard]] std::vector<cometd_event_view> look() const && = delete;
     /// Takes one out of the list, which has an empty event in its place.
     [[nodiscard]] event take(std::size_t index) noexcept { return event(std::exchange(events_[index], nullptr)); }
     /// Frees them all. The room for them stays.
@@ -1064,6 +1077,7 @@ template <>
 struct source_functions<cometd_client> {
     static constexpr auto poll = cometd_client_poll;
     static constexpr auto poll_many = cometd_client_poll_many;
+    static constexpr auto poll_events = cometd_client_poll_events;
     static constexpr auto fd = cometd_client_fd;
     static constexpr auto set_callback = cometd_client_set_callback;
     static constexpr auto set_events_callback = cometd_client_set_events_callback;
@@ -1074,6 +1088,7 @@ template <>
 struct source_functions<cometd_receiver> {
     static constexpr auto poll = cometd_receiver_poll;
     static constexpr auto poll_many = cometd_receiver_poll_many;
+    static constexpr auto poll_events = cometd_receiver_poll_events;
     static constexpr auto fd = cometd_receiver_fd;
     static constexpr auto set_callback = cometd_receiver_set_callback;
     static constexpr auto set_events_callback = cometd_receiver_set_events_callback;
@@ -1111,7 +1126,21 @@ public:
         out = event(raw);
         return static_cast<status>(code);
     }
-    /// Takes up to `most` events, waiting for the first. None tells as little as in C: `poll` tells why.
+    /// Takes up to `most` events, at least one, waiting for the first. status::ok: there are some; status::none: none
+    /// came in time; status::closed: none comes any more.
+    [[nodiscard]] result<status> try_poll_events(event_list &out, std::size_t most, duration timeout = forever) {
+        cometd_status code = COMETD_NONE;
+        out.fill(most, [&](cometd_event **room, std::size_t cap) {
+            std::size_t count = 0;
+            code = functions::poll_events(get(), timeout.count(), room, cap, &count);
+            return count;
+        });
+        if (code < 0) {
+            return error(static_cast<status>(code), "poll_events");
+        }
+        return static_cast<status>(code);
+    }
+    /// Takes up to `most` events, waiting for the first. None tells as little as in C: `try_poll_events` tells why.
     std::size_t poll_many(event_list &out, std::size_t most, duration timeout = forever) {
         return out.fill(most, [this, timeout](cometd_event **room, std::size_t count) {
             return functions::poll_many(get(), timeout.count(), room, count);
@@ -1150,6 +1179,9 @@ public:
 #if COMETD_EXCEPTIONS
     [[nodiscard]] std::optional<event> poll(duration timeout = forever) { return try_poll(timeout).value(); }
     [[nodiscard]] status poll(event &out, duration timeout = forever) { return try_poll(out, timeout).value(); }
+    [[nodiscard]] status poll_events(event_list &out, std::size_t most, duration timeout = forever) {
+        return try_poll_events(out, most, timeout).value();
+    }
     void set_callback(event_callback function, exception_handler on_exception = {}) {
         try_set_callback(std::move(function), std::move(on_exception)).value();
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::status::{self, cometd_status, COMETD_OK};
 use crate::delivery::in_callback;
 use crate::error::{Error, ErrorKind};
-use crate::runtime::Uncancelled;
+use crate::platform::Uncancelled;
 
 /// Runs the body of an accessor; a panic gives the neutral value.
 pub fn access<T>(neutral: T, body: impl FnOnce() -> T) -> T {
@@ -16,7 +16,7 @@ pub fn access<T>(neutral: T, body: impl FnOnce() -> T) -> T {
 
 /// Like [`access`], for what may reach a system call or code of the host's.
 pub fn act<T>(neutral: T, body: impl FnOnce() -> T) -> T {
-    let _uncancelled = Uncancelled::new();
+    let _uncancelled = Uncancelled::from_here();
     access(neutral, body)
 }
 

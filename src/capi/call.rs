@@ -6,7 +6,7 @@ use super::boundary::write;
 use super::error::cometd_error;
 use super::status::{self, cometd_status};
 use crate::error::{Error, ErrorKind};
-use crate::runtime::Uncancelled;
+use crate::platform::Uncancelled;
 use crate::speaker::speak;
 
 /// Runs the body of a function that reports by a status and an error.
@@ -15,7 +15,7 @@ pub fn call(
     body: impl FnOnce() -> Result<cometd_status, Error>,
 ) -> cometd_status {
     write(err, std::ptr::null_mut());
-    let _uncancelled = Uncancelled::new();
+    let _uncancelled = Uncancelled::from_here();
     let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
         Err(Error::call(
             ErrorKind::Panic,

@@ -26,14 +26,14 @@ pub const COMETD_PHASE_CALL: i32 = 7;
 /// It comes from a function's `err`, and is then freed by cometd_error_free; or
 /// from an event, and then lives as long as that.
 pub struct cometd_error {
-    error: Error,
-    message: CString,
-    bayeux: Option<CString>,
-    channel: Option<CString>,
-    client: Option<CString>,
-    url: Option<CString>,
-    ext: Option<CString>,
-    bayeux_json: Option<CString>,
+    pub(super) error: Error,
+    pub(super) message: CString,
+    pub(super) bayeux: Option<CString>,
+    pub(super) channel: Option<CString>,
+    pub(super) client: Option<CString>,
+    pub(super) url: Option<CString>,
+    pub(super) ext: Option<CString>,
+    pub(super) bayeux_json: Option<CString>,
     owned: bool,
 }
 

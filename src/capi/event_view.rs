@@ -1,11 +1,9 @@
 //! An event as a whole, for who would otherwise call many times.
 
 use std::ffi::{c_char, c_void, CStr};
-use std::mem::{offset_of, size_of};
-use std::ptr;
+use std::mem::offset_of;
 
-use super::boundary::{access, act, object};
-use super::call::call_plain;
+use super::boundary::act;
 use super::error::{cometd_error, cometd_error_message, cometd_error_phase, cometd_error_status};
 use super::event::{
     cometd_event, cometd_event_advice, cometd_event_channel, cometd_event_dropped,
@@ -15,8 +13,8 @@ use super::event::{
 };
 use super::message::{cometd_message, parts};
 use super::state::cometd_state;
-use super::status::{cometd_status, COMETD_OK};
-use crate::error::{Error, ErrorKind};
+use super::status::cometd_status;
+use super::view::{look, look_each, View};
 
 /// What an event holds, by cometd_event_look. What it does not have is 0 or NULL. Texts end in NUL; their lengths do not
 /// count it.
@@ -75,14 +73,12 @@ pub struct cometd_event_view {
     pub error: *const cometd_error,
 }
 
-impl cometd_event_view {
-    fn empty() -> Self {
-        // SAFETY: numbers and pointers only, for which zeros are a value.
-        unsafe { std::mem::zeroed() }
-    }
+// SAFETY: it has numbers and pointers only.
+unsafe impl View for cometd_event_view {
+    type Object = cometd_event;
+    const NAME: &str = "event";
+    const FIRST: usize = offset_of!(cometd_event_view, state);
 
-    /// # Safety
-    /// `event` is alive.
     unsafe fn of(event: *const cometd_event) -> Self {
         let mut view = Self::empty();
         // SAFETY, here and below: as the caller promises.
@@ -100,7 +96,9 @@ impl cometd_event_view {
         }
         view
     }
+}
 
+impl cometd_event_view {
     unsafe fn add_notice(&mut self, event: *const cometd_event) {
         // SAFETY, here and below: as the caller promises.
         unsafe {
@@ -155,58 +153,37 @@ pub unsafe extern "C" fn cometd_event_look(
     view: *mut cometd_event_view,
     size: usize,
 ) -> cometd_status {
-    // Who is cancelled is not cancelled here: it reaches no system call.
-    if access(false, || unsafe { look(event, view, size) }) {
-        return COMETD_OK;
-    }
-    call_plain(|| {
-        unsafe { object("view", view) }?;
-        if !is_size(size) {
-            return Err(Error::call(
-                ErrorKind::InvalidArgument,
-                "size: is not that of a view",
-            ));
-        }
-        // SAFETY: not NULL, and there are `size` bytes, as the interface asks for.
-        unsafe { view.cast::<u8>().write_bytes(0, size) };
-        unsafe { object("event", event) }?;
-        Err(Error::call(
-            ErrorKind::Panic,
-            "the library panicked: this is a bug in it",
-        ))
-    })
+    unsafe { look(event, view, size) }
 }
 
-/// Returns whether it could.
+/// Does for `count` events what cometd_event_look does for one: what a _poll has filled an array with is read by one call.
 ///
-/// # Safety
-/// As the interface asks for.
-unsafe fn look(event: *const cometd_event, view: *mut cometd_event_view, size: usize) -> bool {
-    if event.is_null() || view.is_null() || !is_size(size) {
-        return false;
-    }
-    let found = unsafe { cometd_event_view::of(event) };
-    if size == SIZE && view.is_aligned() {
-        unsafe { view.write(found) };
-        return true;
-    }
-    let room: *mut u8 = view.cast();
-    let known = size.min(SIZE);
-    // SAFETY: there are `size` bytes, and no more are copied than `found` has.
-    unsafe {
-        ptr::copy_nonoverlapping(ptr::from_ref(&found).cast(), room, known);
-        room.add(known).write_bytes(0, size - known);
-    }
-    true
+/// `views` receives them; each is `size` bytes behind the one before. The view of an event that is NULL is all 0.
+///
+/// ```c
+/// cometd_event *events[64];
+/// cometd_event_view views[64];
+/// size_t count;
+/// if (cometd_client_poll_events(client, 1000, events, 64, &count) == COMETD_OK) {
+///     cometd_events_look((const cometd_event *const *)events, views, count, sizeof views[0]);
+///     for (size_t i = 0; i < count; i++)
+///         printf("%d\n", (int)views[i].type);
+///     cometd_events_free(events, count);
+/// }
+/// ```
+///
+/// **Returns** COMETD_OK; COMETD_E_INVALID_ARGUMENT: `events` or `views` is NULL, `size` is less than the first field, or
+/// `count` is more than memory has room for.
+/// **Threads** any. **Blocks** never. **Ownership** all texts and objects are their event's. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_events_look(
+    events: *const *const cometd_event,
+    views: *mut cometd_event_view,
+    count: usize,
+    size: usize,
+) -> cometd_status {
+    unsafe { look_each(events, views, count, size) }
 }
-
-fn is_size(size: usize) -> bool {
-    size >= FIRST && isize::try_from(size).is_ok()
-}
-
-const SIZE: usize = size_of::<cometd_event_view>();
-/// Where the second field begins.
-const FIRST: usize = offset_of!(cometd_event_view, state);
 
 /// Frees `count` events that a _poll gave, each as cometd_event_free does, in their order. Those that are NULL are passed
 /// over.
@@ -228,6 +205,8 @@ pub unsafe extern "C" fn cometd_events_free(events: *mut *mut cometd_event, coun
 
 #[cfg(test)]
 mod tests {
+    use std::mem::size_of;
+    use std::ptr;
     use std::sync::Arc;
 
     use super::*;
@@ -235,10 +214,13 @@ mod tests {
     use crate::bayeux::Body;
     use crate::capi::event::{COMETD_EVENT_CLOSED, COMETD_EVENT_DROPPED, COMETD_EVENT_RESULT};
     use crate::capi::state::COMETD_STATE_CONNECTED;
-    use crate::capi::status::{COMETD_E_INVALID_ARGUMENT, COMETD_E_REFUSED};
+    use crate::capi::status::{COMETD_E_INVALID_ARGUMENT, COMETD_E_REFUSED, COMETD_OK};
     use crate::delivery::{Event, Notice};
-    use crate::error::Phase;
+    use crate::error::{Error, ErrorKind, Phase};
     use crate::session::State;
+
+    const SIZE: usize = size_of::<cometd_event_view>();
+    const FIRST: usize = cometd_event_view::FIRST;
 
     fn raw(event: Event) -> *mut cometd_event {
         Box::into_raw(Box::new(cometd_event::owned(event)))
@@ -405,6 +387,43 @@ mod tests {
         assert_eq!(status, COMETD_E_INVALID_ARGUMENT);
         assert!(room[..SIZE].iter().all(|it| *it == 0), "outputs come first");
         unsafe { cometd_event_free(event) };
+    }
+
+    #[test]
+    fn many_views_lie_as_far_apart_as_the_program_says() {
+        let some = [raw(Event::Dropped(3)), raw(Event::Dropped(4))];
+        let events: [*const cometd_event; 3] = [some[0], ptr::null(), some[1]];
+        for size in [offset_of!(cometd_event_view, opaque), SIZE, SIZE + 8] {
+            let mut room = [0xff_u8; 3 * (SIZE + 8) + 1];
+            let views = room.as_mut_ptr().cast();
+            let status = unsafe { cometd_events_look(events.as_ptr(), views, 3, size) };
+            assert_eq!(status, COMETD_OK);
+            let dropped = |at: usize| {
+                let at = at * size + offset_of!(cometd_event_view, dropped);
+                u64::from_ne_bytes(room[at..at + 8].try_into().unwrap())
+            };
+            assert_eq!([0, 1, 2].map(dropped), [3, 0, 4], "{size}");
+            assert!(room[size..2 * size].iter().all(|it| *it == 0));
+            assert!(room[3 * size..].iter().all(|it| *it == 0xff));
+        }
+        let mut room = [0xff_u8; SIZE];
+        let views = room.as_mut_ptr().cast();
+        for (count, size) in [
+            (1, FIRST - 1),
+            (usize::MAX, SIZE),
+            (usize::MAX / SIZE, SIZE),
+        ] {
+            let status = unsafe { cometd_events_look(events.as_ptr(), views, count, size) };
+            assert_eq!(status, COMETD_E_INVALID_ARGUMENT);
+        }
+        assert!(room.iter().all(|it| *it == 0xff));
+        let status = unsafe { cometd_events_look(ptr::null(), views, 1, SIZE) };
+        assert_eq!(status, COMETD_E_INVALID_ARGUMENT);
+        assert!(room.iter().all(|it| *it == 0), "outputs come first");
+        let status = unsafe { cometd_events_look(events.as_ptr(), views, 0, SIZE) };
+        assert_eq!(status, COMETD_OK);
+        some.into_iter()
+            .for_each(|event| unsafe { cometd_event_free(event) });
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! more there is to do belongs behind it.
 //!
 //! One file a handle: [`builder`], [`client`], [`receiver`], [`event`]
-//! (as a whole in [`event_view`]), [`message`], [`error`], and the short-lived ones of the host's functions,
+//! (as a whole in [`event_view`]), [`message`], [`error`] (in [`error_view`]), and the short-lived ones of the host's functions,
 //! [`extension`], [`handshake`] and [`request`]. The setters of a builder stand by what they
 //! are about ([`option`] has them all by name, [`urls`], [`authorization`], [`timing`], [`capacity`],
 //! [`session_options`], [`network`], [`transport`], [`replay`]), and so does what a client does
@@ -12,7 +12,7 @@
 //!
 //! Below them is what they share: [`boundary`] is the guard against panics and
 //! the conversion of arguments, [`call`] turns errors into statuses, [`reading`]
-//! takes events out of queues, [`host`] has what the host's functions have in
+//! takes events out of queues, [`view`] fills structs of any version, [`host`] has what the host's functions have in
 //! common, and [`state`] and [`status`] the constants.
 
 #![allow(non_camel_case_types)]
@@ -27,6 +27,7 @@ pub mod capacity;
 pub mod client;
 pub mod disconnect;
 pub mod error;
+pub mod error_view;
 pub mod event;
 pub mod event_view;
 pub mod extension;
@@ -54,3 +55,4 @@ pub mod timing;
 pub mod transport;
 pub mod urls;
 pub mod version;
+mod view;

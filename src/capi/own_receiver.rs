@@ -1,6 +1,6 @@
 //! The events of a client's own receiver.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_void;
 use std::sync::Arc;
 
 use super::boundary::{act, required, write};
@@ -8,14 +8,19 @@ use super::call::call_plain;
 use super::client::cometd_client;
 use super::event::{cometd_event, cometd_event_fn, cometd_events_fn, cometd_wake_fn};
 use super::host::cometd_free_fn;
-use super::reading::{clear, poll, poll_many, set_callback, set_events_callback, set_wake};
+use super::reading::{
+    clear, poll, poll_events, poll_many, set_callback, set_events_callback, set_wake,
+};
 use super::status::cometd_status;
 use crate::delivery::Queue;
 use crate::error::{Error, ErrorKind};
+use crate::platform::{RawDescriptor, NO_DESCRIPTOR};
 
-/// A descriptor that the system can wait for: on Windows what a HANDLE or a SOCKET is there, elsewhere a file descriptor.
-/// Where there is none it is -1.
-pub type cometd_fd = c_int;
+/// What the system can wait for: a file descriptor; on Windows a SOCKET that does not block, for select, WSAPoll and the
+/// event loops that take one, as libuv does with uv_poll_init_socket. WSAEventSelect with FD_READ makes an event of it
+/// for WaitForMultipleObjects: it is set once when there is something, and again only after all has been taken.
+/// Where there is none it is -1, which is INVALID_SOCKET.
+pub type cometd_fd = RawDescriptor;
 
 /// The queue of the client's own receiver.
 unsafe fn own_queue(client: *const cometd_client) -> Result<Arc<Queue>, Error> {
@@ -87,8 +92,36 @@ pub unsafe extern "C" fn cometd_client_poll_many(
     })
 }
 
-/// A file descriptor that is readable exactly while cometd_client_poll(…, 0, …) has an event
-/// to give. For poll(2), select(2), epoll (level-triggered) and event loops built on them.
+/// Takes up to `cap` events at once as cometd_client_poll_many does, and says why there are none.
+///
+/// `out` has room for `cap` events, at least one; the first ones receive the events in their order, the rest
+/// is set to NULL. `*count` receives how many there are. cometd_events_look reads them, cometd_events_free frees them.
+///
+/// **Returns** COMETD_OK: there is at least one; COMETD_NONE: none came in time; COMETD_CLOSED: none comes any more,
+/// COMETD_EVENT_CLOSED was the last one; COMETD_E_INVALID_ARGUMENT: `client`, `out` or `count` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `timeout_ms` is less than -1, or `cap` is 0; COMETD_E_INVALID_STATE: a callback is
+/// installed or the client was built without a receiver of its own; COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0 inside a
+/// callback; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds, until there is one; 0 does not
+/// wait, -1 waits without limit. **Ownership** the events are the caller's, each to free with
+/// cometd_event_free. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_client_poll_events(
+    client: *mut cometd_client,
+    timeout_ms: i32,
+    out: *mut *mut cometd_event,
+    cap: usize,
+    count: *mut usize,
+) -> cometd_status {
+    write(count, 0);
+    call_plain(|| unsafe {
+        let queue = own_queue(client);
+        poll_events(queue, timeout_ms, out, cap, count)
+    })
+}
+
+/// A descriptor that is readable exactly while cometd_client_poll(…, 0, …) has an event
+/// to give. For poll(2), select(2), epoll (level-triggered), WSAPoll and event loops built on them.
 ///
 /// It is only watched: never read, written or closed by the host. It stays the same as long as
 /// the client lives.
@@ -98,9 +131,9 @@ pub unsafe extern "C" fn cometd_client_poll_many(
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_client_fd(client: *mut cometd_client) -> cometd_fd {
-    act(-1, || match unsafe { own_queue(client) } {
-        Ok(queue) => queue.fd().unwrap_or(-1),
-        Err(_) => -1,
+    act(NO_DESCRIPTOR, || match unsafe { own_queue(client) } {
+        Ok(queue) => queue.fd().unwrap_or(NO_DESCRIPTOR),
+        Err(_) => NO_DESCRIPTOR,
     })
 }
 

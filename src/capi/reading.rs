@@ -4,8 +4,9 @@
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::boundary::{timeout, write};
+use super::boundary::{required, timeout, write};
 use super::event::{cometd_event, cometd_event_fn, cometd_events_fn, cometd_wake_fn};
 use super::host::cometd_free_fn;
 use super::status::{cometd_status, COMETD_CLOSED, COMETD_NONE, COMETD_OK};
@@ -19,21 +20,13 @@ pub(super) fn poll(
     out: *mut *mut cometd_event,
 ) -> Result<cometd_status, Error> {
     let timeout = timeout(timeout_ms).map_err(|error| error.of(queue.name()))?;
-    Ok(match queue.poll(timeout) {
+    match queue.poll(timeout) {
         Polled::Event(event) => {
             write(out, Box::into_raw(Box::new(cometd_event::owned(event))));
-            COMETD_OK
+            Ok(COMETD_OK)
         }
-        Polled::Nothing => COMETD_NONE,
-        Polled::Closed => COMETD_CLOSED,
-        Polled::HasCallback => {
-            return Err(Error::call(
-                ErrorKind::InvalidState,
-                "a callback is installed, which gets the events",
-            )
-            .of(queue.name()))
-        }
-    })
+        other => status(other, queue),
+    }
 }
 
 /// Takes up to `cap` events; `out` is not NULL and has room for them.
@@ -43,18 +36,68 @@ pub(super) unsafe fn poll_many(
     out: *mut *mut cometd_event,
     cap: usize,
 ) -> usize {
-    let mut count = 0;
-    if let Ok(timeout) = timeout(timeout_ms) {
-        if cap > 0 {
-            queue.poll_each(timeout, cap, |event| {
-                let event = Box::into_raw(Box::new(cometd_event::owned(event)));
-                write(out.wrapping_add(count), event);
-                count += 1;
-            });
-        }
-    }
+    let count = match timeout(timeout_ms) {
+        Ok(timeout) if cap > 0 => take_many(queue, timeout, out, cap).0,
+        _ => 0,
+    };
     unsafe { clear(out.wrapping_add(count), cap - count) };
     count
+}
+
+/// The same, and says why there are none. `out` is NULL or has room for them; `count` was
+/// written.
+pub(super) unsafe fn poll_events(
+    queue: Result<Arc<Queue>, Error>,
+    timeout_ms: i32,
+    out: *mut *mut cometd_event,
+    cap: usize,
+    count: *mut usize,
+) -> Result<cometd_status, Error> {
+    let out = required("out", out)?;
+    // Whatever is refused below leaves none there.
+    unsafe { clear(out, cap) };
+    let count = required("count", count)?;
+    let queue = queue?;
+    let timeout = timeout(timeout_ms).map_err(|error| error.of(queue.name()))?;
+    if cap == 0 {
+        return Err(Error::call(ErrorKind::OutOfRange, "cap: is at least 1").of(queue.name()));
+    }
+    let (found, end) = take_many(&queue, timeout, out, cap);
+    write(count, found);
+    match end {
+        _ if found > 0 => Ok(COMETD_OK),
+        end => status(end, &queue),
+    }
+}
+
+/// Takes up to `cap`, for which there is room. Returns how many there are, and why there are none.
+fn take_many(
+    queue: &Queue,
+    timeout: Option<Duration>,
+    out: *mut *mut cometd_event,
+    cap: usize,
+) -> (usize, Polled) {
+    let mut count = 0;
+    let end = queue.poll_each(timeout, cap, |event| {
+        let event = Box::into_raw(Box::new(cometd_event::owned(event)));
+        write(out.wrapping_add(count), event);
+        count += 1;
+    });
+    (count, end)
+}
+
+/// Of a poll that found no event.
+fn status(polled: Polled, queue: &Queue) -> Result<cometd_status, Error> {
+    match polled {
+        Polled::Event(_) => Ok(COMETD_OK),
+        Polled::Nothing => Ok(COMETD_NONE),
+        Polled::Closed => Ok(COMETD_CLOSED),
+        Polled::HasCallback => Err(Error::call(
+            ErrorKind::InvalidState,
+            "a callback is installed, which gets the events",
+        )
+        .of(queue.name())),
+    }
 }
 
 /// Sets the rest of an output of events to NULL; returns 0.

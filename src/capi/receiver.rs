@@ -9,11 +9,14 @@ use super::client::cometd_client;
 use super::event::{cometd_event, cometd_event_fn, cometd_events_fn, cometd_wake_fn};
 use super::host::cometd_free_fn;
 use super::own_receiver::cometd_fd;
-use super::reading::{clear, poll, poll_many, set_callback, set_events_callback, set_wake};
+use super::reading::{
+    clear, poll, poll_events, poll_many, set_callback, set_events_callback, set_wake,
+};
 use super::status::{cometd_status, COMETD_OK};
 use crate::client::Receiver;
 use crate::delivery::Queue;
 use crate::error::Error;
+use crate::platform::NO_DESCRIPTOR;
 
 /// A further receiver: it sees every event of its client from its making on, in a queue of its own.
 pub struct cometd_receiver {
@@ -133,8 +136,36 @@ pub unsafe extern "C" fn cometd_receiver_poll_many(
     })
 }
 
-/// A file descriptor that is readable exactly while cometd_receiver_poll(…, 0, …) has an event
-/// to give. For poll(2), select(2), epoll (level-triggered) and event loops built on them.
+/// Takes up to `cap` events at once as cometd_receiver_poll_many does, and says why there are none.
+///
+/// `out` has room for `cap` events, at least one; the first ones receive the events in their order, the rest
+/// is set to NULL. `*count` receives how many there are. cometd_events_look reads them, cometd_events_free frees them.
+///
+/// **Returns** COMETD_OK: there is at least one; COMETD_NONE: none came in time; COMETD_CLOSED: none comes any more,
+/// COMETD_EVENT_CLOSED was the last one; COMETD_E_INVALID_ARGUMENT: `receiver`, `out` or `count` is NULL;
+/// COMETD_E_OUT_OF_RANGE: `timeout_ms` is less than -1, or `cap` is 0; COMETD_E_INVALID_STATE: a callback is
+/// installed; COMETD_E_WOULD_DEADLOCK: `timeout_ms` is not 0 inside a
+/// callback; COMETD_E_FORKED.
+/// **Threads** any. **Blocks** up to `timeout_ms` milliseconds, until there is one; 0 does not
+/// wait, -1 waits without limit. **Ownership** the events are the caller's, each to free with
+/// cometd_event_free. **Since** 0.1.
+#[no_mangle]
+pub unsafe extern "C" fn cometd_receiver_poll_events(
+    receiver: *mut cometd_receiver,
+    timeout_ms: i32,
+    out: *mut *mut cometd_event,
+    cap: usize,
+    count: *mut usize,
+) -> cometd_status {
+    write(count, 0);
+    call_plain(|| unsafe {
+        let queue = cometd_receiver::queue(receiver);
+        poll_events(queue, timeout_ms, out, cap, count)
+    })
+}
+
+/// A descriptor that is readable exactly while cometd_receiver_poll(…, 0, …) has an event
+/// to give. For poll(2), select(2), epoll (level-triggered), WSAPoll and event loops built on them.
 ///
 /// It is only watched: never read, written or closed by the host. It stays the same as long as
 /// the receiver lives.
@@ -143,9 +174,11 @@ pub unsafe extern "C" fn cometd_receiver_poll_many(
 /// **Threads** any. **Blocks** never. **Ownership** the library's. **Since** 0.1.
 #[no_mangle]
 pub unsafe extern "C" fn cometd_receiver_fd(receiver: *mut cometd_receiver) -> cometd_fd {
-    act(-1, || match unsafe { cometd_receiver::queue(receiver) } {
-        Ok(queue) => queue.fd().unwrap_or(-1),
-        Err(_) => -1,
+    act(NO_DESCRIPTOR, || {
+        match unsafe { cometd_receiver::queue(receiver) } {
+            Ok(queue) => queue.fd().unwrap_or(NO_DESCRIPTOR),
+            Err(_) => NO_DESCRIPTOR,
+        }
     })
 }
 

@@ -6,7 +6,8 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
 
-use crate::runtime::{forkable, on_io_thread, spawn, unwind};
+use crate::platform::contain;
+use crate::runtime::{forkable, on_io_thread, spawn};
 
 thread_local! {
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
@@ -80,7 +81,7 @@ impl HostData {
             return None;
         }
         let _host = HostCode::enter();
-        let result = forkable(|| unwind::contain(|| function(self.user)));
+        let result = forkable(|| contain(|| function(self.user)));
         if result.is_none() {
             ENDING.store(true, Ordering::SeqCst);
         }
@@ -116,7 +117,7 @@ impl Drop for Last {
     fn drop(&mut self) {
         let _in_callback = HostCode::enter();
         // SAFETY: the host gave both for this purpose.
-        forkable(|| unwind::contain(|| unsafe { (self.free)(self.user) }));
+        forkable(|| contain(|| unsafe { (self.free)(self.user) }));
     }
 }
 

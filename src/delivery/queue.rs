@@ -17,7 +17,6 @@ mod wake;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 
@@ -31,6 +30,7 @@ use super::room::Room;
 use super::tracker::Tracker;
 use crate::bayeux::body::OwnedMessage;
 use crate::bayeux::Body;
+use crate::platform::RawDescriptor;
 use crate::runtime::lock;
 use line::Line;
 use run::Run;
@@ -344,7 +344,7 @@ impl Queue {
         self.events.load(Ordering::SeqCst) > 0
     }
 
-    pub fn fd(&self) -> io::Result<RawFd> {
+    pub fn fd(&self) -> io::Result<RawDescriptor> {
         let fd = self.readiness.fd()?;
         drop(self.settled());
         self.readiness.update(|| self.has_something());

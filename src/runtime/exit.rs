@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{on_io_thread, PerProcess};
+use crate::platform::before_openssl_ends;
 
 /// How many threads are inside, and whether any more may enter.
 static GATE: PerProcess<AtomicUsize> = PerProcess::new();
@@ -55,22 +56,13 @@ pub fn inside<T>(what: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// Has OpenSSL call back at the end. It has been initialised by now.
-#[cfg(not(target_vendor = "apple"))]
 pub fn watch_openssl() {
-    extern "C" {
-        fn OPENSSL_atexit(handler: extern "C" fn()) -> std::ffi::c_int;
-    }
     // A child has inherited the handler.
     static WATCHED: AtomicBool = AtomicBool::new(false);
     if !WATCHED.swap(true, Ordering::SeqCst) {
-        // SAFETY: the handler lives as long as the library, which is never
-        // unloaded. Should there be no memory for it, nothing is worse than before.
-        unsafe { OPENSSL_atexit(close) };
+        before_openssl_ends(close);
     }
 }
-
-#[cfg(target_vendor = "apple")]
-pub fn watch_openssl() {}
 
 /// Waits until nobody is inside. Whoever ends the process may be so itself.
 extern "C" fn close() {

@@ -3,13 +3,9 @@
 
 pub mod exit;
 mod process;
-pub mod unwind;
 
 use std::cell::Cell;
 use std::io;
-#[cfg(any(not(miri), test))]
-use std::mem::MaybeUninit;
-use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -18,8 +14,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use crate::aside::Aside;
-#[cfg(test)]
-pub(crate) use process::in_a_bare_child;
+use crate::platform::{end_at_once, stay_loaded, SignalsBlocked, Uncancelled};
 pub use process::{PerProcess, Process};
 
 /// Locks; a panic of another thread does not make the data unusable here, for
@@ -56,9 +51,9 @@ pub fn forkable<T>(call: impl FnOnce() -> T) -> T {
     let process = Process::current();
     let result = call();
     if IS_OURS.get() && !process.is_current() {
-        // SAFETY: it takes a number. Exit handlers are the parent's, and may wait
-        // for threads that only the parent has.
-        unsafe { libc::_exit(0) };
+        // Exit handlers are the parent's, and may wait for threads that only the
+        // parent has.
+        end_at_once();
     }
     result
 }
@@ -148,50 +143,6 @@ impl Runtime {
     }
 }
 
-/// While it lives, `pthread_cancel` does nothing to this thread: it takes effect
-/// when the library is left. In the middle, the unwinding would meet a place where
-/// panics are caught, and end the process.
-pub struct Uncancelled {
-    #[cfg(all(target_os = "linux", not(miri)))]
-    before: libc::c_int,
-}
-
-#[cfg(all(target_os = "linux", not(miri)))]
-extern "C" {
-    fn pthread_setcancelstate(state: libc::c_int, before: *mut libc::c_int) -> libc::c_int;
-}
-
-impl Uncancelled {
-    #[cfg(all(target_os = "linux", not(miri)))]
-    pub fn new() -> Self {
-        const DISABLED: libc::c_int = 1;
-        let mut before = 0;
-        // SAFETY: both are of this thread only.
-        unsafe { pthread_setcancelstate(DISABLED, &mut before) };
-        Self { before }
-    }
-
-    #[cfg(not(all(target_os = "linux", not(miri))))]
-    pub fn new() -> Self {
-        Self {}
-    }
-}
-
-impl Default for Uncancelled {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-#[cfg(all(target_os = "linux", not(miri)))]
-impl Drop for Uncancelled {
-    fn drop(&mut self) {
-        // SAFETY: as above; it is the state that the thread had. This is no
-        // cancellation point.
-        unsafe { pthread_setcancelstate(self.before, std::ptr::null_mut()) };
-    }
-}
-
 /// Starts so many threads and ends them again: tokio panics, and leaves behind
 /// those that it has, when the system refuses it one of its own.
 fn rehearse(threads: usize) -> io::Result<()> {
@@ -223,69 +174,28 @@ pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()>
 }
 
 fn spawn_joinable(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    let _masked = Masked::new();
+    stay_loaded();
+    let _blocked = SignalsBlocked::from_here();
     let body = || {
         // Only code of the host's can know of this thread.
-        let _uncancelled = Uncancelled::new();
+        let _uncancelled = Uncancelled::from_here();
         IS_OURS.set(true);
         body();
     };
     thread::Builder::new().name(name.into()).spawn(body)
 }
 
-/// While it lives, this thread takes no signals, nor does one that it starts.
-struct Masked(Option<libc::sigset_t>);
-
-impl Masked {
-    #[cfg(not(miri))]
-    fn new() -> Self {
-        let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-        let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: both sets are written before they are read; the mask is the
-        // calling thread's own and is put back when this goes.
-        unsafe {
-            libc::sigfillset(all.as_mut_ptr());
-            let status =
-                libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
-            Self((status == 0).then(|| before.assume_init()))
-        }
-    }
-
-    // It has no signals.
-    #[cfg(miri)]
-    fn new() -> Self {
-        Self(None)
-    }
-}
-
-impl Drop for Masked {
-    fn drop(&mut self) {
-        if let Some(before) = &self.0 {
-            // SAFETY: it is the mask that the thread had.
-            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, ptr::null_mut()) };
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::testing::blocks_signals;
 
     #[test]
     fn a_thread_blocks_all_signals_and_the_callers_mask_is_kept_contract_10() {
-        let blocked = || {
-            let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-            unsafe {
-                libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), set.as_mut_ptr());
-                let set = set.assume_init();
-                [libc::SIGTERM, libc::SIGUSR1, libc::SIGPIPE, libc::SIGCHLD]
-                    .map(|signal| libc::sigismember(&set, signal) == 1)
-            }
-        };
-        let before = blocked();
+        let before = blocks_signals();
         let (send, receive) = std::sync::mpsc::channel();
-        spawn("test", move || send.send(blocked()).unwrap()).unwrap();
+        spawn("test", move || send.send(blocks_signals()).unwrap()).unwrap();
         assert_eq!(receive.recv().unwrap(), [true; 4]);
-        assert_eq!(blocked(), before);
+        assert_eq!(blocks_signals(), before);
     }
 }

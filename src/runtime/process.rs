@@ -3,10 +3,11 @@
 
 use std::io;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::{lock, Runtime};
+use crate::platform::Identity;
 
 /// The state of one process. A forked child gets another one: the locks of
 /// the parent's may be held for ever by threads that the child does not have.
@@ -34,7 +35,7 @@ impl Process {
     #[cold]
     fn replace(current: *mut Self) -> &'static Self {
         let fresh = Box::into_raw(Box::new(Self {
-            identity: Identity::new(),
+            identity: Identity::current(),
             runtime: Mutex::new(Weak::new()),
         }));
         match CURRENT.compare_exchange(current, fresh, Ordering::AcqRel, Ordering::Acquire) {
@@ -66,83 +67,6 @@ impl Process {
         let runtime = Arc::new(Runtime::start(super::threads())?);
         *slot = Arc::downgrade(&runtime);
         Ok(runtime)
-    }
-}
-
-/// Tells a process from the children that it forks, by whatever function: not
-/// all of them run the handlers of pthread_atfork, as _Fork and clone do not.
-struct Identity {
-    /// A page that the kernel empties in a child, so that a look at it costs no
-    /// system call; `None` where the kernel cannot do that.
-    page: Option<ptr::NonNull<AtomicU8>>,
-    id: libc::pid_t,
-}
-
-// SAFETY: the page is never unmapped while this lives, and is only used as an atomic.
-unsafe impl Send for Identity {}
-unsafe impl Sync for Identity {}
-
-/// The size of the smallest pages; the kernel takes whole ones.
-const PAGE: usize = 4096;
-
-impl Identity {
-    fn new() -> Self {
-        Self {
-            page: Self::page(),
-            id: Self::process_id(),
-        }
-    }
-
-    fn process_id() -> libc::pid_t {
-        // SAFETY: it takes nothing and cannot fail.
-        unsafe { libc::getpid() }
-    }
-
-    #[cfg(all(target_os = "linux", not(miri)))]
-    fn page() -> Option<ptr::NonNull<AtomicU8>> {
-        // SAFETY: a fresh mapping, of which nobody else knows.
-        unsafe {
-            let page = libc::mmap(
-                ptr::null_mut(),
-                PAGE,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            );
-            if page == libc::MAP_FAILED {
-                return None;
-            }
-            if libc::madvise(page, PAGE, libc::MADV_WIPEONFORK) != 0 {
-                libc::munmap(page, PAGE);
-                return None;
-            }
-            let page = ptr::NonNull::new(page.cast::<AtomicU8>())?;
-            page.as_ref().store(1, Ordering::Release);
-            Some(page)
-        }
-    }
-
-    #[cfg(not(all(target_os = "linux", not(miri))))]
-    fn page() -> Option<ptr::NonNull<AtomicU8>> {
-        None
-    }
-
-    fn is_own(&self) -> bool {
-        match self.page {
-            // SAFETY: mapped as long as this lives.
-            Some(page) => unsafe { page.as_ref() }.load(Ordering::Acquire) == 1,
-            None => Self::process_id() == self.id,
-        }
-    }
-}
-
-impl Drop for Identity {
-    fn drop(&mut self) {
-        if let Some(page) = self.page {
-            // SAFETY: mapped by `page`, and used by nobody any more.
-            unsafe { libc::munmap(page.as_ptr().cast(), PAGE) };
-        }
     }
 }
 
@@ -224,41 +148,18 @@ unsafe impl<T: Send + Sync> Send for PerProcess<T> {}
 unsafe impl<T: Send + Sync> Sync for PerProcess<T> {}
 
 #[cfg(test)]
-/// Forks without running anybody's handlers; the child answers by its status.
-pub(crate) fn in_a_bare_child(check: impl FnOnce() -> bool) {
-    // SAFETY: the child only reads memory and ends.
-    unsafe {
-        let child = libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0);
-        if child == 0 {
-            libc::_exit(i32::from(!check()));
-        }
-        let mut status = -1;
-        assert_eq!(
-            i64::from(libc::waitpid(child as i32, &mut status, 0)),
-            child
-        );
-        assert_eq!(status, 0);
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
+    use crate::platform::testing::{end_after, in_a_bare_child};
 
     #[test]
     fn limit_bare_fork_the_process_is_told_without_a_handler() {
         let own = Process::current();
         assert!(own.is_current());
-        // The page, and what counts where the kernel knows no such page.
-        let by_page = Identity::new();
-        let by_id = Identity {
-            page: None,
-            id: Identity::process_id(),
-        };
-        in_a_bare_child(|| !own.is_current() && !by_page.is_own() && !by_id.is_own());
-        assert!(own.is_current() && by_page.is_own() && by_id.is_own());
+        in_a_bare_child(|| !own.is_current());
+        assert!(own.is_current());
         assert!(ptr::eq(own, Process::current()));
     }
 
@@ -305,7 +206,7 @@ mod tests {
         has_begun.recv().unwrap();
         in_a_bare_child(|| {
             // Were it to wait for a thread that is not there, this ends it.
-            unsafe { libc::alarm(20) };
+            end_after(20);
             *MADE.get_or_make(|| 2) == 2 && MADE.get() == Some(&2)
         });
         go.send(()).unwrap();

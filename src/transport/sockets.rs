@@ -1,7 +1,6 @@
 //! Names and sockets: from a host and a port to a TCP connection.
 
 use std::error::Error as StdError;
-use std::ffi::CStr;
 use std::future::{ready, Future, Ready};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -20,6 +19,7 @@ use tower_service::Service;
 
 use super::failures::{chain, plain, ConnectFailure};
 use crate::error::ErrorKind;
+use crate::platform::{is_exhausted, resolver_gave_no_answer, set_unacknowledged_limit};
 use crate::runtime::{spawn, PerProcess};
 
 /// How many names are looked up at once: getaddrinfo takes a thread each.
@@ -34,7 +34,6 @@ const KEEP_ALIVE_PROBES: u32 = 3;
 /// What was written and not acknowledged for so long has met a dead line too.
 /// Linux gives up at the first probe after this, so it is a little less than
 /// what the probes take.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(25);
 
 pub type Tcp = TokioIo<TcpStream>;
@@ -143,7 +142,9 @@ pub async fn connect(place: &Place, deadline: Deadline) -> Result<Tcp, ConnectFa
                 late()
             }
             // The system's own doing, and not the server's.
-            Some(io) if lacks(io) => place.failed(ErrorKind::System, "no socket for", &plain(io)),
+            Some(io) if is_exhausted(io) => {
+                place.failed(ErrorKind::System, "no socket for", &plain(io))
+            }
             Some(io) => place.failed(ErrorKind::Tcp, "tcp connect to", &plain(io)),
             None => place.failed(ErrorKind::Tcp, "tcp connect to", &chain(&error)),
         }),
@@ -161,14 +162,6 @@ fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a io::Error> {
         next = error.source();
     }
     None
-}
-
-/// Whether this process or its system has no more of something.
-fn lacks(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
-    )
 }
 
 /// Addresses that are known already, as a resolver.
@@ -199,8 +192,7 @@ fn connector(addresses: Vec<IpAddr>) -> HttpConnector<Known> {
     connector.set_keepalive(Some(KEEP_ALIVE_IDLE));
     connector.set_keepalive_interval(Some(KEEP_ALIVE_INTERVAL));
     connector.set_keepalive_retries(Some(KEEP_ALIVE_PROBES));
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    connector.set_tcp_user_timeout(Some(USER_TIMEOUT));
+    set_unacknowledged_limit(&mut connector, USER_TIMEOUT);
     connector
 }
 
@@ -231,26 +223,12 @@ async fn look_up(place: &Place) -> Result<Vec<IpAddr>, ConnectFailure> {
     };
     match found.await {
         Ok(Ok(addresses)) => Ok(addresses.map(|it| it.ip()).collect()),
-        Ok(Err(error)) if lacks(&error) => {
+        Ok(Err(error)) if is_exhausted(&error) => {
             Err(place.failed(ErrorKind::System, "dns lookup for", &plain(&error)))
         }
-        Ok(Err(error)) => failed(&resolvers_words(&error), has_no_answer(&error)),
+        Ok(Err(error)) => failed(&resolvers_words(&error), resolver_gave_no_answer(&error)),
         Err(_) => failed("it ended without an answer", true),
     }
-}
-
-/// Whether the name could not be looked up, rather than that there is none. The
-/// standard library gives the resolver's text only, which is in the language
-/// that the host has chosen.
-fn has_no_answer(error: &io::Error) -> bool {
-    // SAFETY: it gives a text of its own for any number, or NULL.
-    let again = unsafe { libc::gai_strerror(libc::EAI_AGAIN) };
-    if again.is_null() {
-        return false;
-    }
-    // SAFETY: not NULL, and such a text ends in NUL and stays where it is.
-    let again = unsafe { CStr::from_ptr(again) };
-    error.to_string().contains(&*again.to_string_lossy())
 }
 
 /// "failed to lookup address information: Name or service not known", less what
@@ -268,9 +246,9 @@ fn resolvers_words(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::os::fd::AsRawFd;
 
     use super::*;
+    use crate::platform::testing::{in_a_child, keep_nobody_waiting, refuse_descriptors, DeadLine};
 
     fn run<T>(future: impl Future<Output = T>) -> T {
         let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -280,19 +258,7 @@ mod tests {
         result
     }
 
-    fn option(socket: i32, level: i32, name: i32) -> i32 {
-        let mut value: i32 = -1;
-        let mut length = std::mem::size_of::<i32>() as libc::socklen_t;
-        let result = unsafe {
-            let value: *mut i32 = &mut value;
-            libc::getsockopt(socket, level, name, value.cast(), &mut length)
-        };
-        assert_eq!(result, 0);
-        value
-    }
-
     #[test]
-    #[cfg(target_os = "linux")]
     fn case_dead_line_every_socket_probes_its_peer_and_gives_up_within_30_s() {
         let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = server.local_addr().unwrap().port();
@@ -304,20 +270,15 @@ mod tests {
                 let stream = connect(&Place::new(&uri), deadline).await.unwrap();
                 stream.into_inner().into_std().unwrap()
             });
-            let socket = stream.as_raw_fd();
-            assert_eq!(option(socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE), 1);
-            assert_eq!(option(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY), 1);
-            let [idle, interval, probes, unacknowledged] = [
-                libc::TCP_KEEPIDLE,
-                libc::TCP_KEEPINTVL,
-                libc::TCP_KEEPCNT,
-                libc::TCP_USER_TIMEOUT,
-            ]
-            .map(|name| option(socket, libc::IPPROTO_TCP, name));
-            assert!(idle + interval * probes < 30);
+            let line = DeadLine::of(&stream);
+            assert!(line.probes && line.sends_at_once, "{line:?}");
+            assert!(line.idle + line.interval * line.count < 30, "{line:?}");
+            let Some(unacknowledged) = line.unacknowledged else {
+                continue;
+            };
             assert!((20_000..30_000).contains(&unacknowledged));
             // Linux looks at it when a probe is due, and at no other time.
-            let probe = (0..).map(|nth| idle + interval * nth);
+            let probe = (0..).map(|nth| line.idle + line.interval * nth);
             let noticed = probe.map(|at| at * 1000).find(|at| *at > unacknowledged);
             assert!(noticed.unwrap() < 30_000);
         }
@@ -334,7 +295,7 @@ mod tests {
     fn case_words_of_an_address_that_does_not_answer() {
         // A backlog that is full: the kernel answers nobody any more.
         let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        assert_eq!(unsafe { libc::listen(server.as_raw_fd(), 0) }, 0);
+        keep_nobody_waiting(&server);
         let address = server.local_addr().unwrap();
         let uri: Uri = format!("http://{address}/").parse().unwrap();
         let failure = run(async {
@@ -352,16 +313,6 @@ mod tests {
             failure.text,
             format!("tcp connect to {address}: timed out after 300 ms")
         );
-    }
-
-    #[test]
-    fn a_resolver_that_is_out_of_reach_says_nothing_of_the_name() {
-        let said = |text: &str| {
-            let text = format!("failed to lookup address information: {text}");
-            has_no_answer(&io::Error::other(text))
-        };
-        assert!(said("Temporary failure in name resolution"));
-        assert!(!said("Name or service not known"));
     }
 
     #[test]
@@ -383,23 +334,13 @@ mod tests {
         let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = server.local_addr().unwrap();
         let uri: Uri = format!("http://{address}/").parse().unwrap();
-        let child = unsafe { libc::fork() };
-        if child == 0 {
+        in_a_child(|| {
             let failure = run(async {
-                let limit = libc::rlimit {
-                    rlim_cur: 3,
-                    rlim_max: 3,
-                };
-                assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+                refuse_descriptors();
                 connect(&Place::new(&uri), Deadline::after(Duration::from_secs(9))).await
             });
             let told = format!("no socket for {address}: too many open files");
-            let good =
-                matches!(failure, Err(it) if it.kind == ErrorKind::System && it.text == told);
-            unsafe { libc::_exit(i32::from(!good)) };
-        }
-        let mut status = -1;
-        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-        assert_eq!(status, 0);
+            matches!(failure, Err(it) if it.kind == ErrorKind::System && it.text == told)
+        });
     }
 }

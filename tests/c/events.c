@@ -26,6 +26,57 @@ TEST(poll_waits_up_to_its_timeout)
     peer_stop(peer);
 }
 
+static void ignore_event(void *user, const cometd_event *event)
+{
+    (void)user, (void)event;
+}
+
+TEST(poll_events_says_why_there_are_none)
+{
+    peer *peer = peer_start(bayeux);
+    cometd_client *client = build(builder_new(peer_url(peer)));
+    cometd_receiver *receiver;
+    CHECK_OK(cometd_receiver_new(client, &receiver));
+    cometd_event *events[64];
+    size_t count = 7;
+    memset(events, 0xff, sizeof events);
+    CHECK_STATUS(cometd_client_poll_events(client, 0, events, 64, &count), COMETD_NONE);
+    CHECK(count == 0 && events[0] == NULL && events[63] == NULL);
+    count = 7;
+    CHECK_STATUS(cometd_receiver_poll_events(receiver, 20, events, 64, &count), COMETD_NONE);
+    CHECK_INT(count, ==, 0);
+    CHECK_STATUS(cometd_client_poll_events(client, 0, events, 0, &count), COMETD_E_OUT_OF_RANGE);
+    CHECK_STATUS(cometd_receiver_poll_events(receiver, -2, events, 64, &count), COMETD_E_OUT_OF_RANGE);
+    CHECK_OK(cometd_client_set_callback(client, ignore_event, NULL, NULL));
+    CHECK_STATUS(cometd_client_poll_events(client, -1, events, 64, &count), COMETD_E_INVALID_STATE);
+    CHECK_OK(cometd_client_set_callback(client, NULL, NULL, NULL));
+
+    CHECK_OK(cometd_client_connect(client, NULL));
+    free(peer_request(peer, "\"/meta/connect\"", 2)); /* behind the third state */
+    CHECK_OK(cometd_client_poll_events(client, limit_ms(), events, 2, &count));
+    CHECK_INT(count, ==, 2);
+    CHECK_INT(cometd_event_state(events[1], NULL), ==, COMETD_STATE_CONNECTING);
+    cometd_events_free(events, count);
+    CHECK_OK(cometd_client_poll_events(client, limit_ms(), events, 64, &count));
+    CHECK(count == 1 && events[1] == NULL);
+    cometd_events_free(events, count);
+
+    CHECK_OK(cometd_client_disconnect(client, limit_ms(), NULL));
+    cometd_status status;
+    int32_t last = 0;
+    while ((status = cometd_receiver_poll_events(receiver, -1, events, 64, &count)) == COMETD_OK) {
+        last = cometd_event_type(events[count - 1]);
+        cometd_events_free(events, count);
+    }
+    CHECK_INT(status, ==, COMETD_CLOSED);
+    CHECK(count == 0 && last == COMETD_EVENT_CLOSED);
+    free(drain(client));
+    CHECK_STATUS(cometd_client_poll_events(client, -1, events, 64, &count), COMETD_CLOSED);
+    cometd_receiver_free(receiver);
+    cometd_client_free(client);
+    peer_stop(peer);
+}
+
 TEST(poll_many_takes_what_is_there)
 {
     peer *peer = peer_start(bayeux);

@@ -49,6 +49,10 @@ static void use_old_handles(void *argument)
     CHECK_STATUS(cometd_client_poll(old->client, -1, &event), COMETD_E_FORKED);
     CHECK(event == NULL);
     CHECK_INT(cometd_client_poll_many(old->client, -1, events, 2), ==, 0);
+    size_t count = 7;
+    CHECK_STATUS(cometd_client_poll_events(old->client, -1, events, 2, &count), COMETD_E_FORKED);
+    CHECK(count == 0 && events[1] == NULL);
+    CHECK_STATUS(cometd_receiver_poll_events(old->receiver, -1, events, 2, &count), COMETD_E_FORKED);
     CHECK_INT(cometd_client_fd(old->client), ==, -1);
     CHECK_STATUS(cometd_client_set_callback(old->client, NULL, NULL, NULL), COMETD_E_FORKED);
     CHECK_STATUS(cometd_client_set_events_callback(old->client, NULL, NULL, NULL), COMETD_E_FORKED);

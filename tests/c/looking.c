@@ -1,4 +1,4 @@
-/* Events as a whole: cometd_event_look, cometd_events_free. */
+/* Events and errors as a whole: cometd_event_look, cometd_error_look, cometd_events_look, cometd_events_free. */
 #include "test.h"
 
 #include <stddef.h>
@@ -35,6 +35,46 @@ static void check_view(const cometd_event *event)
     CHECK_INT(view.error_message_len, ==, error != NULL ? strlen(view.error_message) : 0);
 }
 
+static int same(const char *seen, size_t seen_length, const char *text, size_t length)
+{
+    return seen == text && seen_length == length && (text == NULL || strlen(text) == length);
+}
+
+static size_t length_of(const char *text)
+{
+    return text != NULL ? strlen(text) : 0;
+}
+
+static void check_error_view(const cometd_error *error)
+{
+    cometd_error_view view;
+    memset(&view, 0xff, sizeof view);
+    CHECK_OK(cometd_error_look(error, &view, sizeof view));
+    int32_t code;
+    size_t length;
+    const char *text = cometd_error_bayeux(error, &code);
+    CHECK_INT(view.status, ==, cometd_error_status(error));
+    CHECK_INT(view.phase, ==, cometd_error_phase(error));
+    CHECK_INT(view.is_fatal, ==, cometd_error_is_fatal(error));
+    CHECK_INT(view.http_status, ==, cometd_error_http_status(error));
+    CHECK_INT(view.websocket_code, ==, cometd_error_websocket_code(error));
+    CHECK_INT(view.retry_in_ms, ==, cometd_error_retry_in_ms(error));
+    CHECK_INT(view.bayeux_code, ==, code);
+    CHECK(same(view.bayeux, view.bayeux_len, text, length_of(text)));
+    text = cometd_error_message(error);
+    CHECK(same(view.message, view.message_len, text, length_of(text)));
+    text = cometd_error_channel(error);
+    CHECK(same(view.channel, view.channel_len, text, length_of(text)));
+    text = cometd_error_client(error);
+    CHECK(same(view.client, view.client_len, text, length_of(text)));
+    text = cometd_error_url(error);
+    CHECK(same(view.url, view.url_len, text, length_of(text)));
+    text = cometd_error_ext(error, &length);
+    CHECK(same(view.ext, view.ext_len, text, length));
+    text = cometd_error_bayeux_json(error, &length);
+    CHECK(same(view.bayeux_json, view.bayeux_json_len, text, length));
+}
+
 static void refuse(exchange *x)
 {
     if (is_on(x, "/meta/subscribe") && strstr(x->body, "/no") != NULL)
@@ -53,6 +93,8 @@ static void look_up_to(cometd_client *client, int32_t type)
         cometd_event *event = next_event(client);
         seen = cometd_event_type(event);
         check_view(event);
+        if (cometd_event_error(event) != NULL)
+            check_error_view(cometd_event_error(event));
         cometd_event_free(event);
     }
 }
@@ -104,6 +146,67 @@ TEST(programs_of_older_and_newer_headers_look_as_well)
     CHECK_STATUS(cometd_event_look(event, &newer.view, sizeof newer.view.type - 1), COMETD_E_INVALID_ARGUMENT);
     CHECK_OK(cometd_event_look(event, &newer.view, sizeof newer.view.type));
     cometd_event_free(event);
+    client_end(client);
+    peer_stop(peer);
+}
+
+TEST(errors_of_calls_are_looked_at_by_programs_of_any_version)
+{
+    struct newer {
+        cometd_error_view view;
+        uint64_t more[4];
+    } newer;
+    cometd_client_builder *builder = builder_new("http://127.0.0.1:1/");
+    cometd_client *client = build(builder);
+    cometd_error *error = NULL;
+    CHECK_STATUS(cometd_client_publish(client, "/a/*", "1", 1, NULL, &error), COMETD_E_INVALID_CHANNEL);
+    check_error_view(error);
+
+    memset(&newer, 0xff, sizeof newer);
+    CHECK_OK(cometd_error_look(error, &newer.view, sizeof newer));
+    CHECK_STR(newer.view.message, cometd_error_message(error));
+    for (int i = 0; i < 4; i++)
+        CHECK_INT(newer.more[i], ==, 0);
+    memset(&newer, 0xff, sizeof newer);
+    CHECK_OK(cometd_error_look(error, &newer.view, offsetof(cometd_error_view, message)));
+    CHECK_INT(newer.view.status, ==, COMETD_E_INVALID_CHANNEL);
+    CHECK_INT(newer.view.message_len, ==, SIZE_MAX);
+    CHECK_STATUS(cometd_error_look(error, &newer.view, 0), COMETD_E_INVALID_ARGUMENT);
+    cometd_error_free(error);
+    cometd_client_free(client);
+}
+
+TEST(many_events_are_looked_at_in_one_call)
+{
+    struct newer {
+        cometd_event_view view;
+        uint64_t more;
+    } views[16];
+    peer *peer = peer_start(bayeux);
+    cometd_client *client = client_connected(peer_url(peer));
+    peer_push(peer, "{\"channel\":\"/a\",\"data\":1},{\"channel\":\"/a\",\"data\":2},{\"channel\":\"/b\",\"data\":3}");
+    cometd_event *events[16] = {NULL};
+    char seen[64] = "";
+    while (strlen(seen) < 15) {
+        size_t count = 0;
+        CHECK_OK(cometd_client_poll_events(client, limit_ms(), events, 15, &count));
+        memset(views, 0xff, sizeof views);
+        CHECK_OK(cometd_events_look((const cometd_event *const *)events, &views[0].view, 16, sizeof views[0]));
+        for (size_t i = 0; i < count; i++) {
+            const cometd_event_view *view = &views[i].view;
+            CHECK_INT(view->type, ==, cometd_event_type(events[i]));
+            CHECK_INT(views[i].more, ==, 0);
+            if (view->type == COMETD_EVENT_MESSAGE)
+                snprintf(seen + strlen(seen), sizeof seen - strlen(seen), "%s %s;", view->channel, view->data);
+        }
+        CHECK_INT(views[count].view.type, ==, 0); /* of none */
+        CHECK(views[count].view.message == NULL && events[count] == NULL);
+        cometd_events_free(events, count);
+    }
+    CHECK_STR(seen, "/a 1;/a 2;/b 3;");
+    const cometd_event *none = NULL;
+    CHECK_OK(cometd_events_look(&none, &views[0].view, 0, sizeof views[0]));
+    CHECK_STATUS(cometd_events_look(&none, &views[0].view, SIZE_MAX, sizeof views[0]), COMETD_E_INVALID_ARGUMENT);
     client_end(client);
     peer_stop(peer);
 }

@@ -23,6 +23,8 @@ typedef struct fixture {
     int64_t replay_id;
     cometd_state previous;
     cometd_event_view view;
+    cometd_error_view error_view;
+    const cometd_event *events[1];
     char buffer[4096];
 } fixture;
 

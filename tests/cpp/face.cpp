@@ -122,6 +122,9 @@ static void errors_tell_what_is_known() {
     assert(refused.error()->is_fatal() && !refused.error()->retry_in() && !refused.channel());
     assert(refused.error()->client() == client.name() && *refused.error()->url() == std::string(url) + "/handshake");
     assert(!refused.ext() && !refused.is_renewed());
+    const cometd_error_view seen = refused.error()->look();
+    assert(seen.bayeux_code == 403 && seen.is_fatal == 1 && seen.retry_in_ms == -1);
+    assert(std::string_view(seen.message, seen.message_len) == refused.error()->message());
     const std::optional<cometd::error> last = client.last_error();
     assert(last && last->status() == cometd::status::refused && last->url() == std::string(*refused.error()->url()));
     assert(last->ext().has_value() == refused.error()->ext().has_value());
@@ -209,6 +212,11 @@ static void many_at_once(cometd::client &client) {
     assert(client.poll_many(moved, 2, 30s) <= 2 && moved && first.type() == cometd::event_type::state);
     moved.clear();
     assert(moved.empty() && client.poll_many(moved, 0, 0s) == 0);
+    client.subscribe("/ticks");
+    assert(client.poll_events(moved, 100, 30s) == cometd::status::ok && moved);
+    const std::vector<cometd_event_view> looks = moved.look();
+    assert(looks.size() == moved.size() && looks[0].type == static_cast<std::int32_t>(moved[0].type()));
+    assert(thrown([&] { (void)client.poll_events(moved, 0, 0s); }).status() == cometd::status::out_of_range && !moved);
 }
 
 static void polls_and_receivers() {
@@ -288,6 +296,8 @@ static void every_event_by_for() {
     }
     assert(closed && messages >= 3);
     assert(!client.poll() && client.poll_many(1).empty());
+    cometd::event_list none;
+    assert(client.poll_events(none, 1) == cometd::status::closed && none.empty());
     for (cometd::event &event : client.events()) assert(!event);
 }
 

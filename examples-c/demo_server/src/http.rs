@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,10 +17,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 pub type HttpResponse = Response<Full<Bytes>>;
 
-pub fn listen(port: u16) -> io::Result<TcpListener> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let open = || {
-        let socket = TcpSocket::new_v4()?;
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
         // A restart must not have to wait for the old connections to leave
         // TIME_WAIT.
         socket.set_reuseaddr(true)?;

@@ -20,6 +20,7 @@ mod websocket;
 use std::cell::RefCell;
 use std::error::Error;
 use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -69,10 +70,13 @@ fn exit_with_stdin() {
 }
 
 async fn run(options: Options) -> io::Result<()> {
-    let listener = http::listen(options.port)?;
-    let control = http::listen(0)?;
-    let port = listener.local_addr()?.port();
-    announce(port, control.local_addr()?.port(), options.quiet)?;
+    let listener = http::listen((options.address, options.port).into())?;
+    let control = http::listen((Ipv4Addr::LOCALHOST, 0).into())?;
+    announce(
+        listener.local_addr()?,
+        control.local_addr()?.port(),
+        options.quiet,
+    )?;
 
     let sweep_every = options.settings.max_interval / 10;
     let (restart, restarts) = mpsc::unbounded_channel();
@@ -107,11 +111,11 @@ async fn run(options: Options) -> io::Result<()> {
 }
 
 /// Tells that connections are accepted from now on, and where.
-fn announce(port: u16, control_port: u16, quiet: bool) -> io::Result<()> {
+fn announce(address: SocketAddr, control_port: u16, quiet: bool) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "READY {port} {control_port}")?;
+    writeln!(stdout, "READY {} {control_port}", address.port())?;
     if !quiet {
-        writeln!(stdout, "listening on http://127.0.0.1:{port}/cometd")?;
+        writeln!(stdout, "listening on http://{address}/cometd")?;
     }
     stdout.flush()
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ pub const USAGE: &str = "\
 Usage: cometd_demo_server [OPTION]...
 A Bayeux server for the demonstration and the tests of libcometd.
 
-  --port N              listen on this port of 127.0.0.1; 0: any (8080)
+  --address A           listen on this address, :: being all (127.0.0.1)
+  --port N              listen on this port; 0: any (8080)
   --timeout-ms N        hold a connect for this long (10000)
   --interval-ms N       have clients pause between connects (0)
   --max-interval-ms N   forget a session after so long without connect (10000)
@@ -41,6 +43,7 @@ those that would open a WebSocket.
 
 #[derive(Debug)]
 pub struct Options {
+    pub address: IpAddr,
     pub port: u16,
     pub settings: Settings,
     /// The durations that may be absent are those for which 0 means never.
@@ -55,6 +58,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            address: Ipv4Addr::LOCALHOST.into(),
             port: 8080,
             settings: Settings {
                 timeout: Duration::from_secs(10),
@@ -83,6 +87,7 @@ impl Options {
         while let Some(argument) = parser.next()? {
             let settings = &mut options.settings;
             match argument {
+                Long("address") => options.address = number(&mut parser)?,
                 Long("port") => options.port = number(&mut parser)?,
                 Long("timeout-ms") => settings.timeout = duration(&mut parser)?,
                 Long("interval-ms") => settings.interval = duration(&mut parser)?,
@@ -146,11 +151,14 @@ fn optional_duration(parser: &mut lexopt::Parser) -> Result<Option<Duration>, le
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     #[test]
     fn defaults() {
         let options = Options::parse([""; 0]).unwrap();
+        assert_eq!(options.address, Ipv4Addr::LOCALHOST);
         assert_eq!(options.port, 8080);
         assert_eq!(options.settings.timeout, Duration::from_secs(10));
         assert_eq!(options.tick, Some(Duration::from_millis(500)));
@@ -162,6 +170,7 @@ mod tests {
     #[test]
     fn values() {
         let options = Options::parse([
+            "--address=::",
             "--port=0",
             "--basic",
             "user:pass",
@@ -175,6 +184,7 @@ mod tests {
             "--cookie",
         ])
         .unwrap();
+        assert_eq!(options.address, Ipv6Addr::UNSPECIFIED);
         assert_eq!(options.port, 0);
         assert_eq!(
             options.settings.authorizations,
@@ -206,6 +216,7 @@ mod tests {
 
     #[test]
     fn errors() {
+        assert!(Options::parse(["--address", "localhost"]).is_err());
         assert!(Options::parse(["--port", "99999"]).is_err());
         assert!(Options::parse(["--port"]).is_err());
         assert!(Options::parse(["--unknown"]).is_err());

@@ -41,7 +41,7 @@ pub async fn serve(
     shared: Rc<Shared>,
     mut restarts: mpsc::UnboundedReceiver<Duration>,
 ) -> io::Result<()> {
-    let port = listener.local_addr()?.port();
+    let address = listener.local_addr()?;
     loop {
         let mut connections = JoinSet::new();
         let down = loop {
@@ -59,7 +59,7 @@ pub async fn serve(
         connections.shutdown().await;
         shared.bayeux.borrow_mut().forget_all();
         tokio::time::sleep(down).await;
-        listener = http::listen(port)?;
+        listener = http::listen(address)?;
     }
 }
 

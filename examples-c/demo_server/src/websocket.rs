@@ -331,7 +331,7 @@ mod tests {
             .build()
             .unwrap();
         LocalSet::new().block_on(&runtime, async {
-            let listener = crate::http::listen(0).unwrap();
+            let listener = crate::http::listen((std::net::Ipv4Addr::LOCALHOST, 0).into()).unwrap();
             let port = listener.local_addr().unwrap().port();
             let (restart, restarts) = mpsc::unbounded_channel();
             let shared = Rc::new(Shared {

@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::platform::testing::is_readable;
 
 pub(in crate::delivery) fn body(count: usize, pad: usize) -> Arc<Body> {
     let messages: Vec<_> = (0..count)
@@ -236,30 +237,22 @@ fn several_threads_share_one_queue_and_each_event_goes_to_one_contract_1() {
 #[test]
 #[cfg_attr(miri, ignore = "miri has no poll")]
 fn the_fd_is_readable_exactly_while_there_is_something() {
-    let readable = |fd| {
-        let mut poll = libc::pollfd {
-            fd,
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        unsafe { libc::poll(&mut poll, 1, 0) == 1 }
-    };
     let queue = queue(Overflow::DropNewest, 2, 10_000);
     queue.push_notice(&state(), None);
     let fd = queue.fd().unwrap();
-    assert!(readable(fd));
+    assert!(is_readable(fd));
     queue.push_messages(&body(5, 0), 0, 5);
     for left in [3, 2, 1] {
-        assert!(readable(fd), "{left}");
+        assert!(is_readable(fd), "{left}");
         queue.poll(Some(Duration::ZERO));
     }
-    assert!(readable(fd), "the count of the dropped");
+    assert!(is_readable(fd), "the count of the dropped");
     queue.poll(Some(Duration::ZERO));
-    assert!(!readable(fd));
+    assert!(!is_readable(fd));
     queue.push_notice(&Arc::new(Notice::Closed), None);
-    assert!(readable(fd));
+    assert!(is_readable(fd));
     queue.poll(Some(Duration::ZERO));
-    assert!(!readable(fd));
+    assert!(!is_readable(fd));
 }
 
 #[test]

@@ -46,6 +46,7 @@ use super::backoff::HANDSHAKES_A_MINUTE;
 use super::*;
 use crate::bayeux::{meta, Body};
 use crate::error::ErrorKind;
+use crate::platform::testing::thread_time;
 
 /// A request that the session has sent.
 #[derive(Debug, Clone)]
@@ -815,17 +816,6 @@ fn time_of(what: impl FnOnce()) -> Duration {
     let start = thread_time();
     what();
     thread_time().saturating_sub(start)
-}
-
-fn thread_time() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the call writes nothing but the time that it is given.
-    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    assert_eq!(status, 0);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn handshake_ok(client_id: &str, more: &str) -> String {
