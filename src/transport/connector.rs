@@ -36,7 +36,6 @@ pub struct Connector {
     /// From the start if there is an https server; otherwise a redirect may
     /// lead to one.
     https: Mutex<Option<TlsConnector>>,
-    to_proxies: Mutex<Option<TlsConnector>>,
 }
 
 impl Connector {
@@ -51,7 +50,6 @@ impl Connector {
             limit,
             tls,
             https: Mutex::default(),
-            to_proxies: Mutex::default(),
         };
         if is_https {
             connector.https()?;
@@ -63,11 +61,17 @@ impl Connector {
     }
 
     fn https(&self) -> Result<TlsConnector, Error> {
-        made(&self.https, || self.tls.connector())
+        let mut https = lock(&self.https);
+        let made = match https.take() {
+            Some(made) => made,
+            None => self.tls.connector()?.into(),
+        };
+        Ok(https.insert(made).clone())
     }
 
+    /// Rare, and so no client has room for it: it is the builder's.
     fn to_proxies(&self) -> Result<TlsConnector, Error> {
-        made(&self.to_proxies, || self.tls.connector_to_proxies())
+        Ok(self.tls.connector_to_proxies()?.into())
     }
 
     /// Makes a connection. Dropping the future gives it up, and closes it.
@@ -201,16 +205,4 @@ impl Connector {
 
 fn failed(error: Error) -> ConnectFailure {
     ConnectFailure::new(error.kind, error.message)
-}
-
-fn made(
-    kept: &Mutex<Option<TlsConnector>>,
-    make: impl FnOnce() -> Result<native_tls::TlsConnector, Error>,
-) -> Result<TlsConnector, Error> {
-    let mut kept = lock(kept);
-    let made = match kept.take() {
-        Some(made) => made,
-        None => make()?.into(),
-    };
-    Ok(kept.insert(made).clone())
 }
