@@ -26,7 +26,7 @@ from typing import (
 )
 
 from ._cometd import ffi, lib
-from .constants import EventType, State, Status, named
+from .constants import EventType, Phase, State, Status, named
 from .error import Error, check, error_of
 from .event import Event, Message
 from .extensions import Extension, add_extension
@@ -38,10 +38,6 @@ log = logging.getLogger("cometd")
 
 #: So many events are read at once.
 BATCH = 256
-
-_OUTCOMES = frozenset(
-    (EventType.SUBSCRIBED, EventType.UNSUBSCRIBED, EventType.PUBLISHED, EventType.RESULT, EventType.ERROR)
-)
 
 # Room for a batch, of those that do not read at this moment.
 _rooms: List[Tuple[Any, Any]] = []
@@ -62,6 +58,13 @@ def room() -> Iterator[Tuple[Any, Any]]:
 def channel_matches(pattern: str, channel: str) -> bool:
     """Whether a subscription to a pattern, as "/a/*" or "/a/**", gets the messages of a channel."""
     return bool(lib.cometd_channel_matches(pattern.encode(), channel.encode()))
+
+
+def _result(view: Any) -> Any:
+    """Of a call that has not failed."""
+    if view.type == EventType.RESULT:
+        return Message(view)
+    return str(ffi.string(view.exported), "ascii") if view.exported else None
 
 
 class Outcome(Protocol):
@@ -98,6 +101,8 @@ class Handle(Generic[Call]):
         self._numbers = count(1)
         self._fatal: Optional[Error] = None
         self._has_ended = False
+        # Of a disconnect that the server has not answered in time.
+        self._abandoned: Optional[Error] = None
         self._positions = replay_store and Positions(replay_store)
         # Messages that have a reader of their own.
         self._streams: List[Tuple[bytes, Deque[Message]]] = []
@@ -233,12 +238,6 @@ class Handle(Generic[Call]):
                 raise Error(status)
             return status, str(ffi.string(buffer), "utf-8")
 
-    def _export(self, timeout: float) -> str:
-        out = ffi.new("char const **")
-        with self._using() as client:
-            check(lib.cometd_client_export, client, int(timeout * 1000), out)
-            return str(ffi.string(out[0]), "ascii")
-
     def _begin(self) -> None:
         with self._using() as client:
             check(lib.cometd_client_batch_begin, client)
@@ -303,18 +302,19 @@ class Handle(Generic[Call]):
 
     def _tell(self, view: Any) -> None:
         event = Event(view)
-        number = int(ffi.cast("uintptr_t", view.opaque))
-        if number and event.type in _OUTCOMES and view.id:
-            call = self._calls.pop(number, None)
+        if view.ends_call:
+            call = self._calls.pop(view.opaque_number, None)
             if call is not None:
                 if not call.done():
                     if event.error:
                         call.set_exception(event.error)
                     else:
-                        call.set_result(Message(view) if event.type == EventType.RESULT else None)
+                        call.set_result(_result(view))
                 return
         if event.error and event.error.is_fatal:
             self._fatal = event.error
+        if event.error and event.error.phase == Phase.DISCONNECT and event.error.status == Status.TIMEOUT:
+            self._abandoned = event.error
         if event.type == EventType.CLOSED:
             self._end()
         self._happened(event)

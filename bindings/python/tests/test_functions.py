@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import signal
 import unittest
 import weakref
 from typing import Any, Dict, List, Optional
@@ -191,6 +192,39 @@ class FunctionsTest(unittest.TestCase):
         with cometd.sync.Client(server.url, **BACKOFF) as client:
             client.publish("/b", 1)
             client.flush()
+
+    def test_server_that_says_nothing_holds_up_no_end(self) -> None:
+        async def main(server: Server) -> None:
+            client = cometd.Client(server.url, **BACKOFF)
+            await client.connect()
+            server.process.send_signal(signal.SIGSTOP)
+            try:
+                call = client.publish("/b", 1)
+                with self.assertRaises(cometd.Error) as caught:
+                    await client.flush(timeout=0.05)
+                self.assertEqual(caught.exception.status, cometd.Status.TIMEOUT)
+                with self.assertRaises(cometd.Error) as caught:
+                    await client.disconnect(timeout=0.05)
+                self.assertEqual(caught.exception.phase, cometd.Phase.DISCONNECT)
+                self.assertEqual(client.state, cometd.State.CLOSED)
+                self.assertIsInstance(call.exception(), cometd.Error)
+            finally:
+                server.process.send_signal(signal.SIGCONT)
+
+        asyncio.run(asyncio.wait_for(main(self.server()), LIMIT))
+
+        server = self.server()
+        client = cometd.sync.Client(server.url, **BACKOFF)
+        client.connect()
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            with self.assertRaises(cometd.Error) as caught:
+                client.disconnect(timeout=0.05)
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        self.assertEqual(caught.exception.status, cometd.Status.TIMEOUT)
+        self.assertEqual(client.state, cometd.State.CLOSED)
+        client.close()
 
     def test_channels_have_iterations_of_their_own(self) -> None:
         async def main(server: Server) -> None:

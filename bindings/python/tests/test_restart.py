@@ -141,6 +141,8 @@ class RestartTest(unittest.TestCase):
             await client.subscribe("/a")
             session = client.session_id
             text = await client.export()
+            self.assertEqual(client.state, cometd.State.CLOSED)
+            self.assertEqual(await client.export(), text)
             client.close()
             async with cometd.Client(server.url, acknowledgement=True, resume=text, **BACKOFF) as client:
                 self.assertEqual(client.session_id, session)
