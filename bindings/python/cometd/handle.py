@@ -30,6 +30,7 @@ from .constants import EventType, Phase, State, Status, named
 from .error import Error, check, error_of
 from .event import Event, Message
 from .extensions import Extension, add_extension
+from .kept import Kept
 from .options import Value, set_option
 from .providers import Providers
 from .replay import Positions, ReplayStore, set_replay_store
@@ -108,6 +109,8 @@ class Handle(Generic[Call]):
         self._streams: List[Tuple[bytes, Deque[Message]]] = []
         if replay_store:
             options = {"replay": "new", **options}
+        # What the library calls.
+        self._kept: List[Kept] = []
         self._client: Any = self._build(url, providers, extensions, replay_store, options)
         self._free_by(lib.cometd_client_free, self._client)
         _all.add(self)
@@ -117,8 +120,8 @@ class Handle(Generic[Call]):
         # See _close_all.
         self._free.atexit = False  # type: ignore[misc]
 
-    @staticmethod
     def _build(
+        self,
         url: str,
         providers: Providers,
         extensions: Sequence[Extension],
@@ -130,11 +133,11 @@ class Handle(Generic[Call]):
         builder = ffi.gc(out[0], lib.cometd_client_builder_free)
         for name, value in options.items():
             set_option(builder, name, value)
-        providers.install(builder)
+        self._kept.extend(providers.install(builder))
         for extension in extensions:
-            add_extension(builder, extension)
+            self._kept.append(add_extension(builder, extension))
         if replay_store:
-            set_replay_store(builder, replay_store)
+            self._kept.append(set_replay_store(builder, replay_store))
         client = ffi.new("cometd_client **")
         check(lib.cometd_client_builder_build, builder, client)
         ffi.release(builder)

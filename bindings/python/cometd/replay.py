@@ -10,7 +10,7 @@ from typing import Any, Deque, Dict, Optional, Protocol, Union
 
 from ._cometd import ffi, lib
 from .constants import Status
-from .kept import install
+from .kept import Kept, install, installed
 
 _log = logging.getLogger("cometd")
 
@@ -90,7 +90,9 @@ class Positions:
 
 @ffi.def_extern(error=Status.SYSTEM)
 def cometd_python_load(user: Any, channel: Any, out: Any) -> int:
-    store: ReplayStore = ffi.from_handle(user)
+    store: Optional[ReplayStore] = installed(user)
+    if store is None:
+        return int(Status.CLOSED)
     try:
         position = store.load(str(ffi.string(channel), "utf-8"))
         if position is None:
@@ -102,6 +104,6 @@ def cometd_python_load(user: Any, channel: Any, out: Any) -> int:
         return int(Status.SYSTEM)
 
 
-def set_replay_store(builder: Any, store: ReplayStore) -> None:
+def set_replay_store(builder: Any, store: ReplayStore) -> Kept:
     # It is the binding that knows when the program is done: the library's events are freed as soon as they are read.
-    install(store, lib.cometd_client_builder_set_replay_store, builder, lib.cometd_python_load, ffi.NULL)
+    return install(store, lib.cometd_client_builder_set_replay_store, builder, lib.cometd_python_load, ffi.NULL)

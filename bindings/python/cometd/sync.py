@@ -15,7 +15,7 @@ from .error import Error, check
 from .event import Event, Message
 from .extensions import Extension
 from .handle import Handle, channel_matches, log, room
-from .kept import install
+from .kept import install, installed
 from .options import Value
 from .providers import Fields, Handshake, Headers, Providers, Question, Request
 from .replay import ReplayStore
@@ -65,7 +65,8 @@ class _Callback:
 
 @ffi.def_extern()
 def cometd_python_events(user: Any, events: Any, count: int) -> None:
-    client = ffi.from_handle(user).client()
+    callback: Optional[_Callback] = installed(user)
+    client = callback.client() if callback else None
     if client is not None:
         client._given(events, count)
 
@@ -112,7 +113,8 @@ class Client(Handle[Call]):
         # What each thread has, of which it is done when it asks for the next.
         self._last: Dict[int, Message] = {}
         if callback:
-            install(_Callback(self), lib.cometd_client_set_events_callback, self._client, lib.cometd_python_events)
+            setter = lib.cometd_client_set_events_callback
+            self._kept.append(install(_Callback(self), setter, self._client, lib.cometd_python_events))
 
     def __enter__(self) -> "Client":
         try:

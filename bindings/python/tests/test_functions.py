@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional
 
 import cometd
 import cometd.sync
-from server import LIMIT, Server, run_python, wait_for
+from server import LIMIT, Server, library_threads, run_python, wait_for
 
 BACKOFF: Any = {"backoff_ms": (10, 100)}
 
@@ -147,6 +147,61 @@ class FunctionsTest(unittest.TestCase):
         def is_gone() -> bool:
             gc.collect()
             return kept() is None
+
+        wait_for(is_gone)
+
+    def test_provider_that_exits_has_failed(self) -> None:
+        server = self.server()
+        program = """
+import sys, cometd.sync
+asked = []
+def provider(handshake):
+    asked.append(1)
+    if len(asked) == 1:
+        sys.exit("not this time")
+events = []
+client = cometd.sync.Client(sys.argv[1], handshake_provider=provider, on_event=events.append, backoff_ms=(10, 100))
+client.connect()
+assert "SystemExit: not this time" in str(events), events
+"""
+        done = run_python(program, server.url)
+        self.assertEqual((done.returncode, done.stdout), (0, ""), done.stderr)
+
+    def test_functions_that_refer_to_their_client_do_not_keep_it(self) -> None:
+        server = self.server()
+
+        class Slim(cometd.Extension):
+            __slots__ = ("client",)
+            client: cometd.sync.Client
+
+        class Store:
+            client: cometd.sync.Client
+
+            def load(self, channel: str) -> Optional[int]:
+                return None
+
+            def save(self, channel: str, position: int) -> None:
+                return None
+
+        def use() -> "weakref.ref[cometd.sync.Client]":
+            extension, store = Slim(), Store()
+
+            def token() -> str:
+                return client.name
+
+            client = cometd.sync.Client(
+                server.url, extensions=[extension], replay_store=store, token_provider=token, **BACKOFF
+            )
+            extension.client = store.client = client
+            client.connect()
+            client.subscribe("/event/a")
+            return weakref.ref(client)
+
+        client = use()
+
+        def is_gone() -> bool:
+            gc.collect()
+            return client() is None and not library_threads()
 
         wait_for(is_gone)
 
