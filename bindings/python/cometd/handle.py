@@ -33,7 +33,7 @@ from .extensions import Extension, add_extension
 from .kept import Kept
 from .options import Value, set_option
 from .providers import Providers
-from .replay import Positions, ReplayStore, set_replay_store
+from .replay import Positions, ReplayStore, raised, set_replay_store
 
 log = logging.getLogger("cometd")
 
@@ -265,8 +265,11 @@ class Handle(Generic[Call]):
         try:
             with self._using() as client:
                 check(function, client, *arguments, ffi.cast("void *", number), ffi.NULL)
-        except BaseException:
+        except BaseException as error:
             self._calls.pop(number, None)
+            cause = raised() if self._positions else None
+            if cause:
+                raise cause from error
             raise
         return call
 

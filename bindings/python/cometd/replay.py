@@ -14,9 +14,12 @@ from .kept import Kept, install, installed
 
 _log = logging.getLogger("cometd")
 
+_raised = threading.local()
+
 
 class ReplayStore(Protocol):
-    """Where positions of channels are kept. What load raises fails the subscribe; a save that raises is logged."""
+    """Where positions of channels are kept. What load raises, subscribe raises; a save that raises is logged,
+    and made up for by the next one of the channel."""
 
     def load(self, channel: str) -> Optional[int]: ...
 
@@ -31,7 +34,10 @@ class FileReplayStore:
         self._lock = threading.Lock()
         self._positions: Dict[str, int] = {}
         if self._path.exists():
-            self._positions = json.loads(self._path.read_text())
+            positions = json.loads(self._path.read_text())
+            if not isinstance(positions, dict) or not all(type(it) is int for it in positions.values()):
+                raise ValueError(f"{self._path} holds no replay positions")
+            self._positions = positions
 
     def load(self, channel: str) -> Optional[int]:
         with self._lock:
@@ -99,9 +105,15 @@ def cometd_python_load(user: Any, channel: Any, out: Any) -> int:
             return int(lib.COMETD_NONE)
         out[0] = position
         return 0
-    except Exception as error:
-        _log.error("load of the replay store has failed", exc_info=error)
+    except BaseException as error:
+        _raised.error = error
         return int(Status.SYSTEM)
+
+
+def raised() -> Optional[BaseException]:
+    """What load has raised inside the call that this thread has made."""
+    error: Optional[BaseException] = _raised.__dict__.pop("error", None)
+    return error
 
 
 def set_replay_store(builder: Any, store: ReplayStore) -> Kept:
