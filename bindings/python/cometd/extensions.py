@@ -41,7 +41,7 @@ def _run(function: Optional[Callable[[Dict[str, Any]], Optional[Dict[str, Any]]]
             return 0
         replaced = after.encode()
         return int(lib.cometd_extension_message_replace(message, replaced, len(replaced)))
-    except Exception as error:
+    except BaseException as error:
         _log.error("%s has failed", getattr(function, "__qualname__", function), exc_info=error)
         return -1
 

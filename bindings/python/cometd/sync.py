@@ -52,7 +52,7 @@ class _Provider:
                 question.fail(error)
                 raise
             question.answer(value)
-        except Exception as error:
+        except BaseException as error:
             log.error("%s has failed", self.name, exc_info=error)
 
 

@@ -40,6 +40,11 @@ class Failing(cometd.Extension):
         raise ValueError("no memory")
 
 
+class Exiting(cometd.Extension):
+    def outgoing(self, message: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+        raise SystemExit("not this time")
+
+
 class FunctionsTest(unittest.TestCase):
     def server(self, *options: str) -> Server:
         server = Server(*options)
@@ -127,13 +132,14 @@ class FunctionsTest(unittest.TestCase):
     def test_extension_that_raises_does_no_harm(self) -> None:
         server = self.server()
         with self.assertLogs("cometd") as logged:
-            with cometd.sync.Client(server.url, extensions=[Failing()], **BACKOFF) as client:
+            with cometd.sync.Client(server.url, extensions=[Failing(), Exiting()], **BACKOFF) as client:
                 client.subscribe("/a")
                 client.publish("/a", 1)
                 self.assertEqual(client.get().data, 1)  # type: ignore[union-attr]
                 self.assertGreater(client.statistics()["failures"]["extension"], 0)
-        self.assertIn("Failing.incoming has failed", logged.output[0])
-        self.assertIn("no memory", logged.output[0])
+        output = "\n".join(logged.output)
+        for text in ("Failing.incoming has failed", "no memory", "Exiting.outgoing has failed", "not this time"):
+            self.assertIn(text, output)
 
     def test_what_functions_hold_is_given_back(self) -> None:
         server = self.server()
@@ -166,6 +172,8 @@ assert "SystemExit: not this time" in str(events), events
 """
         done = run_python(program, server.url)
         self.assertEqual((done.returncode, done.stdout), (0, ""), done.stderr)
+        self.assertIn("handshake_provider has failed", done.stderr)
+        self.assertNotIn("cffi", done.stderr)
 
     def test_functions_that_refer_to_their_client_do_not_keep_it(self) -> None:
         server = self.server()
