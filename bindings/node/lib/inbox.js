@@ -19,6 +19,13 @@ class Inbox {
     return false;
   }
 
+  /** A reader that waits no more. Returns false when it has its message. */
+  remove(reader) {
+    const place = this.readers.indexOf(reader);
+    if (place >= 0) this.readers.splice(place, 1);
+    return place >= 0;
+  }
+
   take() {
     const message = this.#queue[this.#taken];
     this.#queue[this.#taken++] = undefined;

@@ -258,6 +258,7 @@ class Client extends EventEmitter {
   messages({ signal, pattern } = {}) {
     let done = false, last;
     let stream, inbox = this.#inbox;
+    const waiting = new Set();
     const end = { value: undefined, done: true };
     if (pattern !== undefined) {
       if (!native.channelMatches(pattern, pattern)) throw new TypeError(`no channel or pattern: ${pattern}`);
@@ -283,16 +284,24 @@ class Client extends EventEmitter {
         }
         let reader;
         const next = new Promise((resolve, reject) => {
-          reader = { resolve: message => resolve(message === undefined ? end : given(message)), reject };
+          const resolveWith = message => {
+            waiting.delete(reader);
+            resolve(message === undefined ? end : given(message));
+          };
+          reader = { resolve: resolveWith, reject };
+          waiting.add(reader);
           inbox.readers.push(reader);
         });
         return this.#wait(next, signal, () => {
-          const place = inbox.readers.indexOf(reader);
-          if (place >= 0) inbox.readers.splice(place, 1);
+          waiting.delete(reader);
+          return inbox.remove(reader);
         });
       },
       return: () => {
         done = true;
+        for (const reader of waiting) {
+          if (inbox.remove(reader)) reader.resolve(undefined);
+        }
         if (stream !== undefined) this.#leave(stream);
         return Promise.resolve(end);
       },
@@ -354,17 +363,23 @@ class Client extends EventEmitter {
     return this.#native;
   }
 
-  /** Keeps the client alive while a promise waits, which a signal may give up earlier. */
+  /** Keeps the client alive while a promise waits, which a signal may give up earlier: not when that gives false. */
   #wait(promise, signal, given_up) {
     if (this.#waits++ === 0) awaited.add(this);
+    let waits = true;
     const settled = () => {
-      if (--this.#waits === 0) awaited.delete(this);
+      if (waits && --this.#waits === 0) awaited.delete(this);
+      waits = false;
     };
     promise.then(settled, settled);
     if (signal === undefined) return promise;
     return new Promise((resolve, reject) => {
       const abort = () => {
-        given_up?.();
+        if (given_up !== undefined) {
+          if (given_up() === false) return;
+          // Nothing settles it any more.
+          settled();
+        }
         reject(signal.reason);
       };
       signal.addEventListener('abort', abort, { once: true });

@@ -166,3 +166,53 @@ test('patterns match channels', () => {
   assert.equal(channelMatches('/a/*', '/a/b'), true);
   assert.equal(channelMatches('/a/*', '/a/b/c'), false);
 });
+
+test('a client whose reader was aborted is collected', async () => {
+  const server = await start(...quick);
+  const controller = new AbortController();
+  const forgotten = await (async () => {
+    const client = new Client(server.url);
+    await client.connect();
+    client.unref();
+    const next = client.messages({ signal: controller.signal }).next();
+    controller.abort();
+    await assert.rejects(next, { name: 'AbortError' });
+    return new WeakRef(client);
+  })();
+  await until(() => {
+    global.gc();
+    return forgotten.deref() === undefined;
+  }, 'the client to be collected');
+});
+
+test('a message that a reader was given is not lost by an abort', async () => {
+  const server = await start(...quick);
+  const client = new Client(server.url);
+  await client.connect();
+  await client.subscribe('/mine');
+  const controller = new AbortController();
+  const next = client.messages({ signal: controller.signal }).next();
+  // Told behind the message, in the same turn.
+  client.on('closed', () => controller.abort());
+  client.publish('/mine', 1).catch(() => {});
+  const ended = client.disconnect();
+  for (const end = Date.now() + 60000; client.sessionId !== undefined; ) assert(Date.now() < end);
+  await ended;
+  assert(controller.signal.aborted);
+  assert.equal((await next).value?.data, 1);
+});
+
+test('an iteration that has ended takes no message', async () => {
+  const server = await start(...quick);
+  const client = new Client(server.url);
+  await client.connect();
+  await client.subscribe('/mine');
+  const ended = client.messages();
+  const waiting = ended.next();
+  await ended.return();
+  assert.deepEqual(await waiting, { value: undefined, done: true });
+  const next = client.messages().next();
+  await client.publish('/mine', 1);
+  assert.equal((await next).value.data, 1);
+  await client.disconnect();
+});

@@ -5,7 +5,6 @@ import inspect
 import json
 import os
 import weakref
-from collections import deque
 from contextlib import contextmanager
 from typing import (
     TYPE_CHECKING,
@@ -27,7 +26,7 @@ from .constants import EventType, State, Status
 from .error import Error, check
 from .event import Event, Message
 from .extensions import Extension
-from .handle import Handle, channel_matches
+from .handle import Handle
 from .options import Value
 from .providers import Fields, Handshake, Headers, Providers, Question, Request
 from .replay import ReplayStore
@@ -79,10 +78,9 @@ class _Provider:
 class Stream:
     """The messages of some channels, by `async for`: the program is done with one when it asks for the next."""
 
-    def __init__(self, client: "Client", messages: Deque[Message], pattern: bytes) -> None:
+    def __init__(self, client: "Client", messages: Deque[Message]) -> None:
         self._client = client
         self._messages = messages
-        self._pattern = pattern
         self._last: Optional[Message] = None
         self._is_closed = False
 
@@ -94,10 +92,14 @@ class Stream:
         self._client._done(last)
         if self._is_closed:
             raise StopAsyncIteration
-        message = await self._client._next(self._messages)
+        message = await self._client._next(self._messages, self)
         if self._client._positions:
             self._last = message
         return message
+
+    def __del__(self) -> None:
+        if not self._is_closed:
+            self._client._forget(self._messages)
 
     def __enter__(self) -> "Stream":
         return self
@@ -109,9 +111,7 @@ class Stream:
         """What matches goes to the client's own iteration again, and what is left here."""
         if not self._is_closed:
             self._is_closed = True
-            self._client._streams.remove((self._pattern, self._messages))
-            self._client._messages.extend(self._messages)
-            self._messages.clear()
+            self._client._leave_stream(self._messages)
             self._client._wake()
 
 
@@ -278,11 +278,16 @@ class Client(Handle[Call]):
 
     def messages(self, pattern: str) -> Stream:
         """The messages of the channels that match, which the client's own iteration has no more."""
-        if not channel_matches(pattern, pattern):
-            raise Error(Status.INVALID_CHANNEL)
-        stream = Stream(self, deque(), pattern.encode())
-        self._streams.append((stream._pattern, stream._messages))
-        return stream
+        return Stream(self, self._add_stream(pattern))
+
+    def _forget(self, messages: Deque[Message]) -> None:
+        """The end of a stream that was collected, on whichever thread that was."""
+        self._leave_stream(messages)
+        if self._process == os.getpid() and self._loop and not self._loop.is_closed():
+            try:
+                self._loop.call_soon_threadsafe(self._wake)
+            except RuntimeError:
+                pass
 
     async def disconnect(self, timeout: float = 10.0) -> None:
         """Ends the session after all that was called before. Messages that came can still be read."""
@@ -317,8 +322,10 @@ class Client(Handle[Call]):
         self._last = await self._next(self._messages)
         return self._last
 
-    async def _next(self, messages: Deque[Message]) -> Message:
+    async def _next(self, messages: Deque[Message], stream: Optional[Stream] = None) -> Message:
         while not messages:
+            if stream and stream._is_closed:
+                raise StopAsyncIteration
             if self._has_ended:
                 if self._fatal:
                     raise self._fatal

@@ -107,6 +107,7 @@ class Handle(Generic[Call]):
         self._positions = replay_store and Positions(replay_store)
         # Messages that have a reader of their own.
         self._streams: List[Tuple[bytes, Deque[Message]]] = []
+        self._sorting = threading.RLock()
         if replay_store:
             options = {"replay": "new", **options}
         # What the library calls.
@@ -300,11 +301,27 @@ class Handle(Generic[Call]):
     def _sort(self, message: Message) -> None:
         """To the first stream whose pattern it matches, or to the reader of all others."""
         channel = message.channel.encode()
-        for pattern, messages in self._streams:
-            if lib.cometd_channel_matches(pattern, channel):
-                messages.append(message)
-                return
-        self._messages.append(message)
+        with self._sorting:
+            for pattern, messages in self._streams:
+                if lib.cometd_channel_matches(pattern, channel):
+                    messages.append(message)
+                    return
+            self._messages.append(message)
+
+    def _add_stream(self, pattern: str) -> Deque[Message]:
+        if not channel_matches(pattern, pattern):
+            raise Error(Status.INVALID_CHANNEL)
+        messages: Deque[Message] = deque()
+        with self._sorting:
+            self._streams = [*self._streams, (pattern.encode(), messages)]
+        return messages
+
+    def _leave_stream(self, messages: Deque[Message]) -> None:
+        """Perhaps by the collector, in the middle of anything."""
+        with self._sorting:
+            self._streams = [stream for stream in self._streams if stream[1] is not messages]
+            while messages:
+                self._sort(messages.popleft())
 
     def _tell(self, view: Any) -> None:
         event = Event(view)

@@ -3,7 +3,6 @@
 import json
 import threading
 import weakref
-from collections import deque
 from concurrent.futures import Future
 from contextlib import contextmanager
 from time import monotonic
@@ -14,7 +13,7 @@ from .constants import EventType, State, Status
 from .error import Error, check
 from .event import Event, Message
 from .extensions import Extension
-from .handle import Handle, channel_matches, log, room
+from .handle import Handle, log, room
 from .kept import install, installed
 from .options import Value
 from .providers import Fields, Handshake, Headers, Providers, Question, Request
@@ -110,8 +109,9 @@ class Client(Handle[Call]):
         self._exported: Optional[Call] = None
         # The calls of a thread's batch.
         self._batch = threading.local()
-        # What each thread has, of which it is done when it asks for the next.
-        self._last: Dict[int, Message] = {}
+        # What each thread has of each stream, of which it is done when it asks for the next. A thread that has ended
+        # was done with nothing.
+        self._last = threading.local()
         if callback:
             setter = lib.cometd_client_set_events_callback
             self._kept.append(install(_Callback(self), setter, self._client, lib.cometd_python_events))
@@ -225,7 +225,7 @@ class Client(Handle[Call]):
 
     def _next(self, messages: Deque[Message], until: Optional[float]) -> Optional[Message]:
         if self._positions:
-            self._done(self._last.pop(threading.get_ident(), None))
+            self._done(self._given_last().pop(id(messages), None))
         while self._wait(lambda: bool(messages), until) and not (self._has_ended and not messages):
             try:
                 message = messages.popleft()
@@ -233,26 +233,29 @@ class Client(Handle[Call]):
                 # Another thread has it.
                 continue
             if self._positions:
-                self._last[threading.get_ident()] = message
+                self._given_last()[id(messages)] = message
             return message
         return None
+
+    def _given_last(self) -> Dict[int, Message]:
+        given: Dict[int, Message] = self._last.__dict__.setdefault("given", {})
+        return given
 
     def messages(self, pattern: str) -> Iterator[Message]:
         """The messages of the channels that match, which nobody else gets any more."""
         if self._callback:
             raise Error(Status.INVALID_STATE, "the client has a callback")
-        if not channel_matches(pattern, pattern):
-            raise Error(Status.INVALID_CHANNEL)
-        stream: Tuple[bytes, Deque[Message]] = pattern.encode(), deque()
-        self._streams.append(stream)
-        return self._iterate_stream(stream)
+        iterator = self._iterate_stream(self._add_stream(pattern))
+        # Begun, so that it also ends when nobody asks it for one.
+        next(iterator)
+        return iterator  # type: ignore[return-value]
 
-    def _iterate_stream(self, stream: Tuple[bytes, Deque[Message]]) -> Iterator[Message]:
+    def _iterate_stream(self, messages: Deque[Message]) -> Iterator[Optional[Message]]:
         try:
-            yield from self._iterate(stream[1])
+            yield None
+            yield from self._iterate(messages)
         finally:
-            self._streams.remove(stream)
-            self._messages.extend(stream[1])
+            self._leave_stream(messages)
 
     def _iterate(self, messages: Deque[Message]) -> Iterator[Message]:
         while True:
@@ -271,7 +274,9 @@ class Client(Handle[Call]):
 
     def disconnect(self, timeout: float = 10.0) -> None:
         """Ends the session after all that was called before. Messages that came can still be read."""
-        self._done(self._last.pop(threading.get_ident(), None))
+        given = self._given_last()
+        while given:
+            self._done(given.popitem()[1])
         if self._has_ended:
             return
         with self._using() as client:

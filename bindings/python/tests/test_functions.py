@@ -317,6 +317,53 @@ assert "SystemExit: not this time" in str(events), events
             self.assertEqual([next(own).data, next(own).data], ["/a/1", "/a/2"])
             self.assertEqual(client.get().data, "/b")  # type: ignore[union-attr]
 
+    def test_closed_stream_ends_who_waits_for_it(self) -> None:
+        async def main(url: str) -> None:
+            async with cometd.Client(url, **BACKOFF) as client:
+                own = client.messages("/a/*")
+                waiting = asyncio.ensure_future(own.__anext__())
+                await asyncio.sleep(0)
+                own.close()
+                with self.assertRaises(StopAsyncIteration):
+                    await asyncio.wait_for(waiting, LIMIT / 2)
+
+        asyncio.run(main(self.server().url))
+
+    def test_one_of_two_equal_streams_is_closed(self) -> None:
+        async def main(url: str) -> None:
+            async with cometd.Client(url, **BACKOFF) as client:
+                await client.subscribe("/a/*")
+                one, two = client.messages("/a/*"), client.messages("/a/*")
+                two.close()
+                await client.publish("/a/1", 1)
+                self.assertEqual((await asyncio.wait_for(one.__anext__(), LIMIT / 2)).data, 1)
+
+        asyncio.run(main(self.server().url))
+
+    def test_forgotten_stream_gives_its_channels_back(self) -> None:
+        async def main(url: str) -> None:
+            async with cometd.Client(url, **BACKOFF) as client:
+                await client.subscribe("/a/*")
+                client.publish("/a/1", 1)
+                client.publish("/a/1", 2)
+                async for message in client.messages("/a/*"):
+                    self.assertEqual(message.data, 1)
+                    break
+                gc.collect()
+                self.assertEqual((await client.__anext__()).data, 2)
+                await client.publish("/a/1", 3)
+                self.assertEqual((await client.__anext__()).data, 3)
+
+        server = self.server()
+        asyncio.run(asyncio.wait_for(main(server.url), LIMIT))
+        with cometd.sync.Client(server.url, **BACKOFF) as client:
+            client.subscribe("/a/*")
+            client.messages("/a/*")
+            gc.collect()
+            client.publish("/a/1", 1)
+            message = client.get(LIMIT)
+            self.assertEqual(message and message.data, 1)
+
     def test_binary_messages(self) -> None:
         server = self.server()
         with cometd.sync.Client(server.url, **BACKOFF) as client:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -71,6 +72,34 @@ class RestartTest(unittest.TestCase):
             self.assertEqual(seen, [0, 1, 2, 2, 3, 4])
 
         asyncio.run(main(self.server()))
+
+    def test_message_of_a_thread_that_has_ended_is_not_done(self) -> None:
+        server = self.server()
+        store = Store()
+        with cometd.sync.Client(server.url, replay_store=store, **BACKOFF) as client:
+            client.subscribe("/event/a")
+            server.ask("publish", channel="/event/a", count=20)
+            # Numbers of threads are used again.
+            for _ in range(20):
+                thread = threading.Thread(target=client.get)
+                thread.start()
+                thread.join()
+            self.assertEqual(store.saved, [])
+
+    def test_message_of_a_stream_is_not_done_by_another(self) -> None:
+        server = self.server()
+        store = Store()
+        with cometd.sync.Client(server.url, replay_store=store, **BACKOFF) as client:
+            client.subscribe("/event/a")
+            client.subscribe("/event/b")
+            own = client.messages("/event/a")
+            server.ask("publish", channel="/event/a")
+            server.ask("publish", channel="/event/b")
+            next(own)
+            client.get()
+            self.assertEqual(store.saved, [])
+            client.get(0)
+            self.assertEqual([channel for channel, _ in store.saved], ["/event/b"])
 
     def test_callback_is_done_when_it_has_returned(self) -> None:
         server = self.server()
