@@ -130,31 +130,32 @@ impl Outbox {
             return Vec::new();
         }
         drop(asked);
-        let given = self.given.get().filter(|_| is_given);
-        self.tell(|| match given {
+        self.tell(client, no_session)
+    }
+
+    /// The client has ended, and answers no more.
+    pub fn unanswered(&self, client: &Arc<str>) -> Vec<Notice> {
+        self.tell(client, || {
+            let why = "client: it has ended without giving its session";
+            Error::call(ErrorKind::Aborted, why)
+        })
+    }
+
+    /// Once given, it is given to all who have asked.
+    fn tell(&self, client: &Arc<str>, without: fn() -> Error) -> Vec<Notice> {
+        let asked = std::mem::take(&mut lock(&self.asked).calls);
+        let session = || match self.given.get() {
             Some(Ok(text)) => Ok(Exported(text.clone())),
             Some(Err(why)) => {
                 let why = format!("client: {why}");
                 Err(Error::call(ErrorKind::TooLarge, why).of(client))
             }
-            None => Err(no_session().of(client)),
-        })
-    }
-
-    /// The client has ended without an answer.
-    pub fn unanswered(&self, client: &Arc<str>) -> Vec<Notice> {
-        self.tell(|| {
-            let why = "client: it has ended without giving its session";
-            Err(Error::call(ErrorKind::Aborted, why).of(client))
-        })
-    }
-
-    fn tell(&self, answer: impl Fn() -> Result<Exported, Error>) -> Vec<Notice> {
-        let asked = std::mem::take(&mut lock(&self.asked).calls);
+            None => Err(without().of(client)),
+        };
         let notice = |(id, opaque)| Notice::Exported {
             id,
             opaque,
-            session: answer(),
+            session: session(),
         };
         asked.into_iter().map(notice).collect()
     }
@@ -201,6 +202,17 @@ mod tests {
         assert_eq!(answered(None), []);
         ask(4);
         assert_eq!(answered(Some("session")), [(3, true), (4, true)]);
+        // In the moment before the end.
+        ask(5);
+        let told = outbox.unanswered(&client);
+        assert!(matches!(
+            &told[..],
+            [Notice::Exported {
+                id: 5,
+                session: Ok(_),
+                ..
+            }]
+        ));
     }
 
     fn carried(url: &str) -> Carried {

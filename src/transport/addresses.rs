@@ -11,6 +11,9 @@ use tokio::time::sleep;
 /// So long an address is waited for alone; then the next is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(250);
 
+/// Where addresses are tried one after the other, so many of a name's are.
+const FEW: usize = 8;
+
 /// IPv6 and IPv4 by turns, beginning with what the system prefers: when one of
 /// them leads nowhere at all, the second attempt gets through.
 pub fn by_turns(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
@@ -26,6 +29,11 @@ pub fn by_turns(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     }
     ordered.extend(others);
     ordered
+}
+
+/// The same, and no more than some: both kinds are among them.
+pub fn few_by_turns(addresses: Vec<IpAddr>) -> impl Iterator<Item = IpAddr> {
+    by_turns(addresses).into_iter().take(FEW)
 }
 
 /// What the first attempt gives that succeeds, or what the first that failed did;
@@ -104,6 +112,14 @@ mod tests {
             ["127.0.0.1", "127.0.0.2"]
         );
         assert!(ordered(&[]).is_empty());
+    }
+
+    #[test]
+    fn few_of_many_addresses_are_of_both_kinds() {
+        let many = (1..=20).map(|it| IpAddr::from([0, 0, 0, 0, 0, 0, 0, it]));
+        let few: Vec<_> = few_by_turns(many.chain([[127, 0, 0, 1].into()]).collect()).collect();
+        assert_eq!(few.len(), 8);
+        assert!(few[1].is_ipv4(), "{few:?}");
     }
 
     /// An attempt that is silent, succeeds or fails, and tells that it was begun.

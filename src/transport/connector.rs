@@ -10,6 +10,7 @@ use hyper_tls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use tokio_native_tls::{TlsConnector, TlsStream};
 
+use super::addresses::few_by_turns;
 use super::failures::ConnectFailure;
 use super::proxies::Proxies;
 use super::proxy::{Destination, Proxy};
@@ -23,9 +24,6 @@ use crate::runtime::lock;
 type Line = MaybeHttpsStream<Tcp>;
 /// What leads to a server.
 pub type Stream = MaybeHttpsStream<Line>;
-
-/// A name that stands for more addresses is tried at so many of them.
-const ADDRESSES: usize = 8;
 
 /// Makes connections to servers, plain and TLS.
 pub struct Connector {
@@ -165,7 +163,7 @@ impl Connector {
         let mut addresses = vec![None];
         if proxy.wants_addresses() {
             let known = sockets::addresses(server, deadline).await?;
-            addresses = known.into_iter().take(ADDRESSES).map(Some).collect();
+            addresses = few_by_turns(known).map(Some).collect();
         }
         let mut failure = None;
         for address in addresses {
