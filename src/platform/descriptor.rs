@@ -128,12 +128,17 @@ mod system {
             let read = TcpStream::connect(listener.local_addr()?)?;
             let own = read.local_addr()?;
             for _ in 0..STRANGERS {
-                let (write, peer) = listener.accept()?;
-                if peer == own {
-                    read.set_nonblocking(true)?;
-                    write.set_nonblocking(true)?;
-                    write.set_nodelay(true)?;
-                    return Ok(Self { read, write });
+                match listener.accept() {
+                    Ok((write, peer)) if peer == own => {
+                        read.set_nonblocking(true)?;
+                        write.set_nonblocking(true)?;
+                        write.set_nodelay(true)?;
+                        return Ok(Self { read, write });
+                    }
+                    Ok(_) => {}
+                    // One that has gone again.
+                    Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+                    Err(error) => return Err(error),
                 }
             }
             Err(io::Error::other("other programs took the connection"))
