@@ -635,6 +635,23 @@ func TestStreamAlone(t *testing.T) {
 	t.Fatal(next)
 }
 
+// In C they would end there.
+func TestTextsWithANUL(t *testing.T) {
+	if _, err := cometd.New("http://127.0.0.1/", cometd.With("header", "X: a\x00b")); !errors.Is(err, cometd.ErrInvalidArgument) {
+		t.Fatal(err)
+	}
+	client := connected(t, startDemo(t).url)
+	if err := client.Subscribe(limited(t), "/a\x00b"); !errors.Is(err, cometd.ErrInvalidArgument) {
+		t.Fatal(err)
+	}
+	if err := client.Publish(limited(t), "/a\x00b", 1); !errors.Is(err, cometd.ErrInvalidArgument) {
+		t.Fatal(err)
+	}
+	if err := client.SetAuthorization("a\x00b"); !errors.Is(err, cometd.ErrInvalidArgument) {
+		t.Fatal(err)
+	}
+}
+
 func TestChannelMatches(t *testing.T) {
 	if !cometd.ChannelMatches("/a/*", "/a/b") || cometd.ChannelMatches("/a/*", "/a/b/c") {
 		t.Fatal("/a/*")

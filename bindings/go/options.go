@@ -47,6 +47,9 @@ func With(name string, value any) Option {
 }
 
 func (b *builder) set(name *C.char, value string) error {
+	if err := whole(value); err != nil {
+		return err
+	}
 	text := C.CString(value)
 	defer C.free(unsafe.Pointer(text))
 	var failed *C.cometd_error

@@ -5,7 +5,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Optional, Protocol, Tuple
 
 from ._cometd import ffi, lib
 from .constants import Phase, Status, named
-from .error import Error, text
+from .error import Error, c_text, text
 from .kept import install
 
 Fields = Optional[Mapping[str, Any]]
@@ -67,7 +67,7 @@ def _accept(status: int) -> None:
 
 
 def _answer_token(token: Any, value: str) -> None:
-    _accept(lib.cometd_token_set_authorization(token, value.encode()))
+    _accept(lib.cometd_token_set_authorization(token, c_text(value)))
 
 
 def _about_handshake(handshake: Any) -> Tuple[Any, ...]:
@@ -94,7 +94,7 @@ def _about_request(request: Any) -> Tuple[Any, ...]:
 
 def _answer_request(request: Any, headers: Headers) -> None:
     for name, value in (headers or {}).items():
-        _accept(lib.cometd_request_set_header(request, name.encode(), value.encode()))
+        _accept(lib.cometd_request_set_header(request, c_text(name), c_text(value)))
 
 
 class _Kind(NamedTuple):
