@@ -3,7 +3,7 @@
 use std::mem::size_of;
 use std::ptr;
 
-use super::boundary::{access, object};
+use super::boundary::{self, access, required};
 use super::call::call_plain;
 use super::status::{cometd_status, COMETD_OK};
 use crate::error::{Error, ErrorKind};
@@ -50,9 +50,9 @@ pub(super) unsafe fn look<V: View>(
         return COMETD_OK;
     }
     call_plain(|| {
-        unsafe { checked("view", view, size, 1) }?;
+        checked("view", view, size, 1)?;
         unsafe { clear(view, size) };
-        unsafe { self::object(V::NAME, object) }?;
+        unsafe { boundary::object(V::NAME, object) }?;
         Err(panicked())
     })
 }
@@ -85,23 +85,18 @@ pub(super) unsafe fn look_each<V: View>(
         return COMETD_OK;
     }
     call_plain(|| {
-        unsafe { checked("views", views, size, count) }?;
+        checked("views", views, size, count)?;
         // SAFETY: there is room for all of them, as was checked and the caller promises.
         (0..count).for_each(|at| unsafe { clear(views.byte_add(at * size), size) });
-        unsafe { self::object("events", objects) }?;
+        unsafe { boundary::object("events", objects) }?;
         Err(panicked())
     })
 }
 
-unsafe fn checked<V: View>(
-    name: &str,
-    views: *mut V,
-    size: usize,
-    count: usize,
-) -> Result<(), Error> {
+fn checked<V: View>(name: &str, views: *mut V, size: usize, count: usize) -> Result<(), Error> {
     let refuse = |why| Err(Error::call(ErrorKind::InvalidArgument, why));
-    // SAFETY: only whether it is NULL matters.
-    unsafe { object(name, views) }?;
+    // No reference to it: there may be less room than for a whole one, at any address.
+    required(name, views)?;
     match are_sizes::<V>(size, count) {
         true => Ok(()),
         false if is_size::<V>(size) => refuse("count: is more than any memory has room for"),

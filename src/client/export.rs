@@ -21,6 +21,7 @@ impl Client {
         let outbox = self.shared.outbox.get_or_init(Box::default);
         let deadline = Instant::now().checked_add(timeout);
         let before = *lock(&outbox.refusals);
+        outbox.asks();
         self.shared.command(Command::HandOver);
         let mut refusals = lock(&outbox.refusals);
         loop {
@@ -55,7 +56,8 @@ impl Client {
         }
         let outbox = self.shared.outbox.get_or_init(Box::default);
         let (id, mut mailbox) = self.begin_call()?;
-        lock(&outbox.asked).push((id, opaque));
+        outbox.asks();
+        lock(&outbox.asked).calls.push((id, opaque));
         mailbox.commands.push(Command::HandOver);
         drop(mailbox);
         self.shared.commands_came.notify_one();

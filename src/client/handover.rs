@@ -89,8 +89,15 @@ pub(super) struct Outbox {
     /// How often there was no session.
     pub refusals: Mutex<u64>,
     pub came: Condvar,
+    pub asked: Mutex<Asked>,
+}
+
+#[derive(Default)]
+pub(super) struct Asked {
+    /// Questions on their way to the session.
+    pub under_way: usize,
     /// Those to whom an event tells: the id, and the host's value.
-    pub asked: Mutex<Vec<(OperationId, usize)>>,
+    pub calls: Vec<(OperationId, usize)>,
 }
 
 impl Outbox {
@@ -107,8 +114,22 @@ impl Outbox {
         self.came.notify_all();
     }
 
+    /// A question goes to the session.
+    pub fn asks(&self) {
+        let mut asked = lock(&self.asked);
+        asked.under_way = asked.under_way.saturating_add(1);
+    }
+
     /// Tells those to whom an event does, how it was answered.
     pub fn answered(&self, client: &Arc<str>, is_given: bool) -> Vec<Notice> {
+        let mut asked = lock(&self.asked);
+        asked.under_way = asked.under_way.saturating_sub(1);
+        if asked.under_way > 0 && !is_given {
+            // A later question may find a session, and who has asked it is then not
+            // to be told that there was none: all wait for the last answer.
+            return Vec::new();
+        }
+        drop(asked);
         let given = self.given.get().filter(|_| is_given);
         self.tell(|| match given {
             Some(Ok(text)) => Ok(Exported(text.clone())),
@@ -129,7 +150,7 @@ impl Outbox {
     }
 
     fn tell(&self, answer: impl Fn() -> Result<Exported, Error>) -> Vec<Notice> {
-        let asked = std::mem::take(&mut *lock(&self.asked));
+        let asked = std::mem::take(&mut lock(&self.asked).calls);
         let notice = |(id, opaque)| Notice::Exported {
             id,
             opaque,
@@ -152,6 +173,35 @@ pub(super) fn no_session() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_told_of_no_session_while_a_later_question_may_find_one() {
+        let outbox = Outbox::default();
+        let client: Arc<str> = "a test".into();
+        let ask = |id| {
+            outbox.asks();
+            lock(&outbox.asked).calls.push((id, 0));
+        };
+        let answered = |given: Option<&str>| -> Vec<_> {
+            outbox.answer(given.map(|it| Ok(it.to_owned())));
+            let notices = outbox.answered(&client, given.is_some());
+            let told = notices.iter().map(|it| match it {
+                Notice::Exported { id, session, .. } => (*id, session.is_ok()),
+                other => panic!("{other:?}"),
+            });
+            told.collect()
+        };
+        ask(1);
+        ask(2);
+        assert_eq!(answered(None), []);
+        assert_eq!(answered(None), [(1, false), (2, false)]);
+        // One that waits asks as well.
+        outbox.asks();
+        ask(3);
+        assert_eq!(answered(None), []);
+        ask(4);
+        assert_eq!(answered(Some("session")), [(3, true), (4, true)]);
+    }
 
     fn carried(url: &str) -> Carried {
         let session = r#"{"client_id":"c1","connection_type":"long-polling","server":0,

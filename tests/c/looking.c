@@ -77,14 +77,29 @@ static void check_error_view(const cometd_error *error)
     CHECK(same(view.bayeux_json, view.bayeux_json_len, text, length));
 }
 
+/* Grants each subscription but those of /no. */
 static void refuse(exchange *x)
 {
-    if (is_on(x, "/meta/subscribe") && strstr(x->body, "/no") != NULL)
-        respond_reply(x, "\"successful\":false,\"error\":\"403::no\"");
-    else if (is_on(x, "/meta/subscribe"))
-        respond_reply(x, "\"successful\":true,\"ext\":{\"a\":1}");
-    else
+    if (!is_on(x, "/meta/subscribe")) {
         bayeux(x);
+        return;
+    }
+    char replies[4096] = "", *message;
+    for (int i = 0; (message = json_element(x->body, i)) != NULL; i++) {
+        char *id = json_field(message, "id"), *subscription = json_field(message, "subscription");
+        CHECK(id != NULL && subscription != NULL);
+        size_t used = strlen(replies);
+        snprintf(replies + used, sizeof replies - used,
+                 "%s{\"channel\":\"/meta/subscribe\",\"id\":%s,\"subscription\":%s,%s}", i == 0 ? "[" : ",", id,
+                 subscription,
+                 strstr(subscription, "/no") != NULL ? "\"successful\":false,\"error\":\"403::no\""
+                                                     : "\"successful\":true,\"ext\":{\"a\":1}");
+        free(subscription);
+        free(id);
+        free(message);
+    }
+    strcat(replies, "]");
+    respond(x, 200, "Content-Type: application/json\r\n", replies);
 }
 
 /* Looks at all up to one of this type. */
@@ -139,6 +154,7 @@ TEST(the_last_outcome_of_a_call_ends_it)
             cometd_event_free(event);
         }
         CHECK_INT(cometd_event_ends_call(event), ==, i == 3);
+        CHECK_INT(cometd_event_type(event), ==, i == 2 ? COMETD_EVENT_ERROR : COMETD_EVENT_SUBSCRIBED);
         cometd_event_free(event);
     }
     id = publish(client, "/p", "1");

@@ -176,6 +176,7 @@ class Client(Handle[Call]):
         self._watched = False
         self._connected: Optional["asyncio.Future[None]"] = None
         self._ended: Optional["asyncio.Future[None]"] = None
+        self._exported: Optional["asyncio.Future[str]"] = None
         self._is_ending = False
         self._waiting: Set["asyncio.Future[None]"] = set()
 
@@ -258,29 +259,22 @@ class Client(Handle[Call]):
 
     async def flush(self, timeout: float = 10.0) -> None:
         """Waits for the outcomes of all that was called; raises when publishes have failed since the last one."""
-        undelivered: Optional[Error] = None
-        try:
-            is_done = self._flushed()
-        except Error as error:
-            if error.status != Status.UNDELIVERED:
-                raise
-            undelivered = error
-        # Outcomes that the library has are still to be read.
-        if self._calls:
-            await asyncio.wait(list(self._calls.values()), timeout=timeout)
-        if undelivered:
-            raise undelivered
-        if not is_done and not self._flushed():
+        call = self._asked(lib.cometd_client_start_flush)
+        await asyncio.wait({call}, timeout=timeout)
+        if not call.done():
+            call.cancel()
             raise Error(Status.TIMEOUT)
-
-    def _flushed(self) -> bool:
-        with self._using() as client:
-            status: int = check(lib.cometd_client_flush, client, 0)
-        return status == int(lib.COMETD_OK)
+        call.result()
 
     async def export(self, timeout: float = 10.0) -> str:
         """Ends the client, and gives its session as a text for the option resume. It is a secret like a password."""
-        return await asyncio.get_running_loop().run_in_executor(None, self._export, timeout)
+        if not self._exported or (self._exported.done() and self._exported.exception()):
+            self._exported = self._asked(lib.cometd_client_start_export)
+        # What was not there in time may be asked for again.
+        await asyncio.wait({self._exported}, timeout=timeout)
+        if not self._exported.done():
+            raise Error(Status.TIMEOUT)
+        return self._exported.result()
 
     def messages(self, pattern: str) -> Stream:
         """The messages of the channels that match, which the client's own iteration has no more."""
@@ -302,14 +296,14 @@ class Client(Handle[Call]):
         if self._has_ended:
             return
         with self._using() as client:
-            check(lib.cometd_client_disconnect, client, 0)
+            check(lib.cometd_client_disconnect_within, client, max(1, int(timeout * 1000)))
         if self._ended is None:
             return
         self._is_ending = True
         self._watch()
-        await asyncio.wait({self._ended}, timeout=timeout)
-        if not self._has_ended:
-            raise Error(Status.TIMEOUT)
+        await asyncio.wait({self._ended})
+        if self._abandoned:
+            raise self._abandoned
 
     def close(self) -> None:
         """Ends the client at once, without a word to the server."""

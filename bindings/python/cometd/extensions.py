@@ -5,7 +5,7 @@ import logging
 from typing import Any, Callable, Dict, Optional
 
 from ._cometd import ffi, lib
-from .kept import install
+from .kept import Kept, install, installed
 
 _log = logging.getLogger("cometd")
 
@@ -24,7 +24,9 @@ class Extension:
         return message
 
 
-def _run(function: Callable[[Dict[str, Any]], Optional[Dict[str, Any]]], message: Any) -> int:
+def _run(function: Optional[Callable[[Dict[str, Any]], Optional[Dict[str, Any]]]], message: Any) -> int:
+    if not function:
+        return 0
     try:
         length = ffi.new("size_t *")
         text = lib.cometd_extension_message_json(message, length)
@@ -39,24 +41,24 @@ def _run(function: Callable[[Dict[str, Any]], Optional[Dict[str, Any]]], message
             return 0
         replaced = after.encode()
         return int(lib.cometd_extension_message_replace(message, replaced, len(replaced)))
-    except Exception as error:
+    except BaseException as error:
         _log.error("%s has failed", getattr(function, "__qualname__", function), exc_info=error)
         return -1
 
 
 @ffi.def_extern(error=-1)
 def cometd_python_outgoing(user: Any, message: Any) -> int:
-    return _run(ffi.from_handle(user).outgoing, message)
+    return _run(getattr(installed(user), "outgoing", None), message)
 
 
 @ffi.def_extern(error=-1)
 def cometd_python_incoming(user: Any, message: Any) -> int:
-    return _run(ffi.from_handle(user).incoming, message)
+    return _run(getattr(installed(user), "incoming", None), message)
 
 
-def add_extension(builder: Any, extension: Extension) -> None:
+def add_extension(builder: Any, extension: Extension) -> Kept:
     functions = []
     for name in ("outgoing", "incoming"):
         is_own = getattr(type(extension), name) is not getattr(Extension, name)
         functions.append(getattr(lib, f"cometd_python_{name}") if is_own else ffi.NULL)
-    install(extension, lib.cometd_client_builder_add_extension, builder, *functions)
+    return install(extension, lib.cometd_client_builder_add_extension, builder, *functions)

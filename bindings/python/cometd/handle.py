@@ -26,22 +26,19 @@ from typing import (
 )
 
 from ._cometd import ffi, lib
-from .constants import EventType, State, Status, named
+from .constants import EventType, Phase, State, Status, named
 from .error import Error, c_text, check, error_of
 from .event import Event, Message
 from .extensions import Extension, add_extension
+from .kept import Kept
 from .options import Value, set_option
 from .providers import Providers
-from .replay import Positions, ReplayStore, set_replay_store
+from .replay import Positions, ReplayStore, raised, set_replay_store
 
 log = logging.getLogger("cometd")
 
 #: So many events are read at once.
 BATCH = 256
-
-_OUTCOMES = frozenset(
-    (EventType.SUBSCRIBED, EventType.UNSUBSCRIBED, EventType.PUBLISHED, EventType.RESULT, EventType.ERROR)
-)
 
 # Room for a batch, of those that do not read at this moment.
 _rooms: List[Tuple[Any, Any]] = []
@@ -62,6 +59,13 @@ def room() -> Iterator[Tuple[Any, Any]]:
 def channel_matches(pattern: str, channel: str) -> bool:
     """Whether a subscription to a pattern, as "/a/*" or "/a/**", gets the messages of a channel."""
     return bool(lib.cometd_channel_matches(c_text(pattern), c_text(channel)))
+
+
+def _result(view: Any) -> Any:
+    """Of a call that has not failed."""
+    if view.type == EventType.RESULT:
+        return Message(view)
+    return str(ffi.string(view.exported), "ascii") if view.exported else None
 
 
 class Outcome(Protocol):
@@ -98,12 +102,16 @@ class Handle(Generic[Call]):
         self._numbers = count(1)
         self._fatal: Optional[Error] = None
         self._has_ended = False
+        # Of a disconnect that the server has not answered in time.
+        self._abandoned: Optional[Error] = None
         self._positions = replay_store and Positions(replay_store)
         # Messages that have a reader of their own.
         self._streams: List[Tuple[bytes, Deque[Message]]] = []
         self._sorting = threading.RLock()
         if replay_store:
             options = {"replay": "new", **options}
+        # What the library calls.
+        self._kept: List[Kept] = []
         self._client: Any = self._build(url, providers, extensions, replay_store, options)
         self._free_by(lib.cometd_client_free, self._client)
         _all.add(self)
@@ -113,8 +121,8 @@ class Handle(Generic[Call]):
         # See _close_all.
         self._free.atexit = False  # type: ignore[misc]
 
-    @staticmethod
     def _build(
+        self,
         url: str,
         providers: Providers,
         extensions: Sequence[Extension],
@@ -126,11 +134,11 @@ class Handle(Generic[Call]):
         builder = ffi.gc(out[0], lib.cometd_client_builder_free)
         for name, value in options.items():
             set_option(builder, name, value)
-        providers.install(builder)
+        self._kept.extend(providers.install(builder))
         for extension in extensions:
-            add_extension(builder, extension)
+            self._kept.append(add_extension(builder, extension))
         if replay_store:
-            set_replay_store(builder, replay_store)
+            self._kept.append(set_replay_store(builder, replay_store))
         client = ffi.new("cometd_client **")
         check(lib.cometd_client_builder_build, builder, client)
         ffi.release(builder)
@@ -234,12 +242,6 @@ class Handle(Generic[Call]):
                 raise Error(status)
             return status, str(ffi.string(buffer), "utf-8")
 
-    def _export(self, timeout: float) -> str:
-        out = ffi.new("char const **")
-        with self._using() as client:
-            check(lib.cometd_client_export, client, int(timeout * 1000), out)
-            return str(ffi.string(out[0]), "ascii")
-
     def _begin(self) -> None:
         with self._using() as client:
             check(lib.cometd_client_batch_begin, client)
@@ -264,8 +266,11 @@ class Handle(Generic[Call]):
         try:
             with self._using() as client:
                 check(function, client, *arguments, ffi.cast("void *", number), ffi.NULL)
-        except BaseException:
+        except BaseException as error:
             self._calls.pop(number, None)
+            cause = raised() if self._positions else None
+            if cause:
+                raise cause from error
             raise
         return call
 
@@ -320,18 +325,19 @@ class Handle(Generic[Call]):
 
     def _tell(self, view: Any) -> None:
         event = Event(view)
-        number = int(ffi.cast("uintptr_t", view.opaque))
-        if number and event.type in _OUTCOMES and view.id:
-            call = self._calls.pop(number, None)
+        if view.ends_call:
+            call = self._calls.pop(view.opaque_number, None)
             if call is not None:
                 if not call.done():
                     if event.error:
                         call.set_exception(event.error)
                     else:
-                        call.set_result(Message(view) if event.type == EventType.RESULT else None)
+                        call.set_result(_result(view))
                 return
         if event.error and event.error.is_fatal:
             self._fatal = event.error
+        if event.error and event.error.phase == Phase.DISCONNECT and event.error.status == Status.TIMEOUT:
+            self._abandoned = event.error
         if event.type == EventType.CLOSED:
             self._end()
         self._happened(event)

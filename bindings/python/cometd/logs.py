@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import Any, Optional, Tuple
 
 from ._cometd import ffi, lib
-from .kept import install
+from .kept import Kept, install, installed
 
 #: Below logging.DEBUG: everything but what travels.
 TRACE = 5
@@ -29,6 +29,7 @@ class _Sink:
 
     def __init__(self, logger: logging.Logger) -> None:
         self.logger = logger
+        self.kept: Optional[Kept] = None
         self.lines: "SimpleQueue[Optional[_Line]]" = SimpleQueue()
         self.start()
 
@@ -55,7 +56,9 @@ _sink: Optional[_Sink] = None
 
 @ffi.def_extern()
 def cometd_python_log(user: Any, level: int, target: Any, text: Any) -> None:
-    sink: _Sink = ffi.from_handle(user)
+    sink: Optional[_Sink] = installed(user)
+    if not sink:
+        return
     sink.lines.put(
         (_LEVELS.get(level, logging.DEBUG), str(ffi.string(target), "utf-8"), str(ffi.string(text), "utf-8"))
     )
@@ -76,7 +79,7 @@ def log_to(logger: Optional[logging.Logger], level: int = logging.INFO, bodies: 
         least = max([theirs for theirs, ours in _LEVELS.items() if ours >= level], default=lib.COMETD_LOG_OFF)
         new = _Sink(logger)
         try:
-            install(new, lib.cometd_log_set, lib.COMETD_LOG_BODIES if bodies else least, lib.cometd_python_log)
+            new.kept = install(new, lib.cometd_log_set, lib.COMETD_LOG_BODIES if bodies else least, lib.cometd_python_log)
         except BaseException:
             new.lines.put(None)
             raise

@@ -1,12 +1,12 @@
 """What the library asks the program: for a token, the fields of a handshake, the headers of a request."""
 
 import json
-from typing import Any, Callable, Mapping, NamedTuple, Optional, Protocol, Tuple
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Protocol, Tuple
 
 from ._cometd import ffi, lib
 from .constants import Phase, Status, named
 from .error import Error, c_text, text
-from .kept import install
+from .kept import Kept, install, installed
 
 Fields = Optional[Mapping[str, Any]]
 Headers = Optional[Mapping[str, str]]
@@ -44,6 +44,7 @@ class Question:
     def __init__(self, kind: "_Kind", pointer: Any) -> None:
         self.kind = kind
         self._pointer = ffi.gc(kind.retain(pointer), kind.free)
+        self._is_answered = False
         self.arguments = kind.about(pointer)
 
     def answer(self, value: Any) -> None:
@@ -52,9 +53,14 @@ class Question:
         except BaseException as error:
             self.fail(error)
             raise
+        self._is_answered = True
         ffi.release(self._pointer)
 
     def fail(self, error: BaseException) -> None:
+        # An exception may pass several that say so; what was given back is not touched again.
+        if self._is_answered:
+            return
+        self._is_answered = True
         why = f"{type(error).__name__}: {error}".replace("\0", " ")
         self.kind.fail(self._pointer, why.encode(errors="replace"))
         ffi.release(self._pointer)
@@ -121,7 +127,9 @@ _REQUEST = _Kind(
 
 
 def _ask(user: Any, kind: _Kind, pointer: Any) -> int:
-    provider: Provider = ffi.from_handle(user)
+    provider: Optional[Provider] = installed(user)
+    if provider is None:
+        return int(Status.CREDENTIALS)
     question = Question(kind, pointer)
     try:
         provider.give(question)
@@ -151,11 +159,13 @@ class Providers(NamedTuple):
     handshake_provider: Optional[Provider] = None
     header_provider: Optional[Provider] = None
 
-    def install(self, builder: Any) -> None:
+    def install(self, builder: Any) -> List[Kept]:
+        kept = []
         for provider, setter, function in (
             (self.token_provider, lib.cometd_client_builder_set_token_provider, lib.cometd_python_token),
             (self.handshake_provider, lib.cometd_client_builder_set_handshake_provider, lib.cometd_python_handshake),
             (self.header_provider, lib.cometd_client_builder_set_header_provider, lib.cometd_python_request),
         ):
             if provider:
-                install(provider, setter, builder, function)
+                kept.append(install(provider, setter, builder, function))
+        return kept

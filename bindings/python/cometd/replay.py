@@ -10,13 +10,16 @@ from typing import Any, Deque, Dict, Optional, Protocol, Union
 
 from ._cometd import ffi, lib
 from .constants import Status
-from .kept import install
+from .kept import Kept, install, installed
 
 _log = logging.getLogger("cometd")
 
+_raised = threading.local()
+
 
 class ReplayStore(Protocol):
-    """Where positions of channels are kept. What load raises fails the subscribe; a save that raises is logged."""
+    """Where positions of channels are kept. What load raises, subscribe raises; a save that raises is logged,
+    and made up for by the next one of the channel."""
 
     def load(self, channel: str) -> Optional[int]: ...
 
@@ -31,7 +34,10 @@ class FileReplayStore:
         self._lock = threading.Lock()
         self._positions: Dict[str, int] = {}
         if self._path.exists():
-            self._positions = json.loads(self._path.read_text())
+            positions = json.loads(self._path.read_text())
+            if not isinstance(positions, dict) or not all(type(it) is int for it in positions.values()):
+                raise ValueError(f"{self._path} holds no replay positions")
+            self._positions = positions
 
     def load(self, channel: str) -> Optional[int]:
         with self._lock:
@@ -90,18 +96,26 @@ class Positions:
 
 @ffi.def_extern(error=Status.SYSTEM)
 def cometd_python_load(user: Any, channel: Any, out: Any) -> int:
-    store: ReplayStore = ffi.from_handle(user)
+    store: Optional[ReplayStore] = installed(user)
+    if store is None:
+        return int(Status.CLOSED)
     try:
         position = store.load(str(ffi.string(channel), "utf-8"))
         if position is None:
             return int(lib.COMETD_NONE)
         out[0] = position
         return 0
-    except Exception as error:
-        _log.error("load of the replay store has failed", exc_info=error)
+    except BaseException as error:
+        _raised.error = error
         return int(Status.SYSTEM)
 
 
-def set_replay_store(builder: Any, store: ReplayStore) -> None:
+def raised() -> Optional[BaseException]:
+    """What load has raised inside the call that this thread has made."""
+    error: Optional[BaseException] = _raised.__dict__.pop("error", None)
+    return error
+
+
+def set_replay_store(builder: Any, store: ReplayStore) -> Kept:
     # It is the binding that knows when the program is done: the library's events are freed as soon as they are read.
-    install(store, lib.cometd_client_builder_set_replay_store, builder, lib.cometd_python_load, ffi.NULL)
+    return install(store, lib.cometd_client_builder_set_replay_store, builder, lib.cometd_python_load, ffi.NULL)

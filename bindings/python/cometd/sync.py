@@ -14,7 +14,7 @@ from .error import Error, c_text, check
 from .event import Event, Message
 from .extensions import Extension
 from .handle import Handle, log, room
-from .kept import install
+from .kept import install, installed
 from .options import Value
 from .providers import Fields, Handshake, Headers, Providers, Question, Request
 from .replay import ReplayStore
@@ -51,7 +51,7 @@ class _Provider:
                 question.fail(error)
                 raise
             question.answer(value)
-        except Exception as error:
+        except BaseException as error:
             log.error("%s has failed", self.name, exc_info=error)
 
 
@@ -64,7 +64,8 @@ class _Callback:
 
 @ffi.def_extern()
 def cometd_python_events(user: Any, events: Any, count: int) -> None:
-    client = ffi.from_handle(user).client()
+    callback: Optional[_Callback] = installed(user)
+    client = callback.client() if callback else None
     if client is not None:
         client._given(events, count)
 
@@ -105,13 +106,15 @@ class Client(Handle[Call]):
         self._changed = threading.Condition()
         self._is_read = False
         self._connected = False
+        self._exported: Optional[Call] = None
         # The calls of a thread's batch.
         self._batch = threading.local()
         # What each thread has of each stream, of which it is done when it asks for the next. A thread that has ended
         # was done with nothing.
         self._last = threading.local()
         if callback:
-            install(_Callback(self), lib.cometd_client_set_events_callback, self._client, lib.cometd_python_events)
+            setter = lib.cometd_client_set_events_callback
+            self._kept.append(install(_Callback(self), setter, self._client, lib.cometd_python_events))
 
     def __enter__(self) -> "Client":
         try:
@@ -196,19 +199,23 @@ class Client(Handle[Call]):
     def flush(self, timeout: float = 10.0) -> None:
         """Waits for the outcomes of what threads have called; raises when publishes have failed since the last one."""
         self._may_wait()
-        until = monotonic() + timeout
-        while True:
-            left = until - monotonic()
-            with self._using() as client:
-                status = check(lib.cometd_client_flush, client, max(0, min(SLICE_MS, int(left * 1000) + 1)))
-            if status == lib.COMETD_OK:
-                return
-            if left <= 0:
-                raise Error(Status.TIMEOUT)
+        self._outcome(self._call(Future(), lib.cometd_client_start_flush), timeout)
 
     def export(self, timeout: float = 10.0) -> str:
         """Ends the client, and gives its session as a text for the option resume. It is a secret like a password."""
-        return self._export(timeout)
+        self._may_wait()
+        with self._changed:
+            if not self._exported or (self._exported.done() and self._exported.exception(0)):
+                self._exported = self._call(Future(), lib.cometd_client_start_export)
+            exported = self._exported
+        # What was not there in time may be asked for again.
+        text: str = self._outcome(exported, timeout)
+        return text
+
+    def _outcome(self, call: Call, timeout: float) -> Any:
+        if not self._wait(call.done, _until(timeout)):
+            raise Error(Status.TIMEOUT)
+        return call.result(0)
 
     def get(self, timeout: Optional[float] = None) -> Optional[Message]:
         """The next message; None when none came in time, or none comes any more."""
@@ -273,9 +280,10 @@ class Client(Handle[Call]):
         if self._has_ended:
             return
         with self._using() as client:
-            check(lib.cometd_client_disconnect, client, 0)
-        if not self._wait(lambda: self._has_ended, _until(timeout)):
-            raise Error(Status.TIMEOUT)
+            check(lib.cometd_client_disconnect_within, client, max(1, int(timeout * 1000)))
+        self._wait(lambda: self._has_ended, None)
+        if self._abandoned:
+            raise self._abandoned
 
     def close(self) -> None:
         """Ends the client at once, without a word to the server."""

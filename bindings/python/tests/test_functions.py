@@ -3,13 +3,14 @@
 import asyncio
 import gc
 import logging
+import signal
 import unittest
 import weakref
 from typing import Any, Dict, List, Optional
 
 import cometd
 import cometd.sync
-from server import LIMIT, Server, run_python, wait_for
+from server import LIMIT, Server, library_threads, run_python, wait_for
 
 BACKOFF: Any = {"backoff_ms": (10, 100)}
 
@@ -37,6 +38,11 @@ class Noting(cometd.Extension):
 class Failing(cometd.Extension):
     def incoming(self, message: Dict[str, Any]) -> Optional[Dict[str, Any]]:
         raise ValueError("no memory")
+
+
+class Exiting(cometd.Extension):
+    def outgoing(self, message: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+        raise SystemExit("not this time")
 
 
 class FunctionsTest(unittest.TestCase):
@@ -126,13 +132,14 @@ class FunctionsTest(unittest.TestCase):
     def test_extension_that_raises_does_no_harm(self) -> None:
         server = self.server()
         with self.assertLogs("cometd") as logged:
-            with cometd.sync.Client(server.url, extensions=[Failing()], **BACKOFF) as client:
+            with cometd.sync.Client(server.url, extensions=[Failing(), Exiting()], **BACKOFF) as client:
                 client.subscribe("/a")
                 client.publish("/a", 1)
                 self.assertEqual(client.get().data, 1)  # type: ignore[union-attr]
                 self.assertGreater(client.statistics()["failures"]["extension"], 0)
-        self.assertIn("Failing.incoming has failed", logged.output[0])
-        self.assertIn("no memory", logged.output[0])
+        output = "\n".join(logged.output)
+        for text in ("Failing.incoming has failed", "no memory", "Exiting.outgoing has failed", "not this time"):
+            self.assertIn(text, output)
 
     def test_what_functions_hold_is_given_back(self) -> None:
         server = self.server()
@@ -146,6 +153,63 @@ class FunctionsTest(unittest.TestCase):
         def is_gone() -> bool:
             gc.collect()
             return kept() is None
+
+        wait_for(is_gone)
+
+    def test_provider_that_exits_has_failed(self) -> None:
+        server = self.server()
+        program = """
+import sys, cometd.sync
+asked = []
+def provider(handshake):
+    asked.append(1)
+    if len(asked) == 1:
+        sys.exit("not this time")
+events = []
+client = cometd.sync.Client(sys.argv[1], handshake_provider=provider, on_event=events.append, backoff_ms=(10, 100))
+client.connect()
+assert "SystemExit: not this time" in str(events), events
+"""
+        done = run_python(program, server.url)
+        self.assertEqual((done.returncode, done.stdout), (0, ""), done.stderr)
+        self.assertIn("handshake_provider has failed", done.stderr)
+        self.assertNotIn("cffi", done.stderr)
+
+    def test_functions_that_refer_to_their_client_do_not_keep_it(self) -> None:
+        server = self.server()
+
+        class Slim(cometd.Extension):
+            __slots__ = ("client",)
+            client: cometd.sync.Client
+
+        class Store:
+            client: cometd.sync.Client
+
+            def load(self, channel: str) -> Optional[int]:
+                return None
+
+            def save(self, channel: str, position: int) -> None:
+                return None
+
+        def use() -> "weakref.ref[cometd.sync.Client]":
+            extension, store = Slim(), Store()
+
+            def token() -> str:
+                return client.name
+
+            client = cometd.sync.Client(
+                server.url, extensions=[extension], replay_store=store, token_provider=token, **BACKOFF
+            )
+            extension.client = store.client = client
+            client.connect()
+            client.subscribe("/event/a")
+            return weakref.ref(client)
+
+        client = use()
+
+        def is_gone() -> bool:
+            gc.collect()
+            return client() is None and not library_threads()
 
         wait_for(is_gone)
 
@@ -191,6 +255,39 @@ class FunctionsTest(unittest.TestCase):
         with cometd.sync.Client(server.url, **BACKOFF) as client:
             client.publish("/b", 1)
             client.flush()
+
+    def test_server_that_says_nothing_holds_up_no_end(self) -> None:
+        async def main(server: Server) -> None:
+            client = cometd.Client(server.url, **BACKOFF)
+            await client.connect()
+            server.process.send_signal(signal.SIGSTOP)
+            try:
+                call = client.publish("/b", 1)
+                with self.assertRaises(cometd.Error) as caught:
+                    await client.flush(timeout=0.05)
+                self.assertEqual(caught.exception.status, cometd.Status.TIMEOUT)
+                with self.assertRaises(cometd.Error) as caught:
+                    await client.disconnect(timeout=0.05)
+                self.assertEqual(caught.exception.phase, cometd.Phase.DISCONNECT)
+                self.assertEqual(client.state, cometd.State.CLOSED)
+                self.assertIsInstance(call.exception(), cometd.Error)
+            finally:
+                server.process.send_signal(signal.SIGCONT)
+
+        asyncio.run(asyncio.wait_for(main(self.server()), LIMIT))
+
+        server = self.server()
+        client = cometd.sync.Client(server.url, **BACKOFF)
+        client.connect()
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            with self.assertRaises(cometd.Error) as caught:
+                client.disconnect(timeout=0.05)
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        self.assertEqual(caught.exception.status, cometd.Status.TIMEOUT)
+        self.assertEqual(client.state, cometd.State.CLOSED)
+        client.close()
 
     def test_channels_have_iterations_of_their_own(self) -> None:
         async def main(server: Server) -> None:

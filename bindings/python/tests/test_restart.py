@@ -144,14 +144,21 @@ class RestartTest(unittest.TestCase):
 
         with self.assertLogs("cometd") as logged:
             with cometd.sync.Client(server.url, replay_store=Broken(), **BACKOFF) as client:
-                with self.assertRaises(cometd.Error):
+                with self.assertRaisesRegex(OSError, "no disk to load from"):
                     client.subscribe("/event/b")
                 client.subscribe("/event/a")
                 server.ask("publish", channel="/event/a", count=2)
                 client.get()
                 client.get()
-        self.assertIn("no disk to load from", logged.output[0])
-        self.assertIn("no disk to save to", logged.output[1])
+        self.assertIn("no disk to save to", logged.output[0])
+
+    def test_file_that_holds_no_positions_is_an_error(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "positions"
+            for text in ("[1]", '{"/a": "1"}', "{"):
+                path.write_text(text)
+                with self.assertRaises(ValueError):
+                    cometd.FileReplayStore(path)
 
     def test_position_is_set_by_hand(self) -> None:
         server = self.server()
@@ -170,6 +177,8 @@ class RestartTest(unittest.TestCase):
             await client.subscribe("/a")
             session = client.session_id
             text = await client.export()
+            self.assertEqual(client.state, cometd.State.CLOSED)
+            self.assertEqual(await client.export(), text)
             client.close()
             async with cometd.Client(server.url, acknowledgement=True, resume=text, **BACKOFF) as client:
                 self.assertEqual(client.session_id, session)

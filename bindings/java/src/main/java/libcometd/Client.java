@@ -33,6 +33,8 @@ public final class Client implements AutoCloseable {
     private static final int OK = 0;
     private static final int RETRY_FOREVER = -1;
     private static final Call FLUSH = (client, error) -> Cometd.cometd_client_flush(client, 0, error);
+    /** The library counts an outcome when its event can be read already. */
+    private static final Call FLUSHED = (client, error) -> Cometd.cometd_client_flush(client, 100, error);
 
     private final Handle handle;
     private final EventReader reader;
@@ -184,9 +186,9 @@ public final class Client implements AutoCloseable {
                 return CompletableFuture.failedFuture(problem);
             }
         }
-        return CompletableFuture.allOf(before).handle((none, failed) -> {
+        return CompletableFuture.allOf(before).handleAsync((none, failed) -> {
             try {
-                ask(FLUSH);
+                ask(FLUSHED);
             } catch (CometdException problem) {
                 // Others wait for events to be read.
                 if (problem.status() != Status.FULL) {
