@@ -50,6 +50,9 @@ func (c *Client) PublishWithRetries(ctx context.Context, channel string, data an
 // PublishBinary is Publish of bytes, by CometD's binary extension, which the server needs as well.
 func (c *Client) PublishBinary(ctx context.Context, channel string, data Binary) error {
 	return c.finish(ctx, func() (*call, error) {
+		if err := whole(channel); err != nil {
+			return nil, err
+		}
 		name := C.CString(channel)
 		defer C.free(unsafe.Pointer(name))
 		return c.session.begin(1, func(client *C.cometd_client, opaque C.uintptr_t, err **C.cometd_error) C.cometd_status {
@@ -203,6 +206,9 @@ func (s *session) unsubscribe(channels []string) (*call, error) {
 func (s *session) subscription(channels []string,
 	start func(*C.cometd_client, **C.char, C.size_t, C.uintptr_t, **C.cometd_error) C.cometd_status,
 ) (*call, error) {
+	if err := whole(channels...); err != nil {
+		return nil, err
+	}
 	names := make([]*C.char, len(channels), len(channels)+1) // never without a first one
 	for i, channel := range channels {
 		names[i] = C.CString(channel)
@@ -232,6 +238,9 @@ func (s *session) remoteCall(channel string, data any, limit C.int32_t) (*call, 
 func (s *session) send(channel string, data any,
 	start func(*C.cometd_client, *C.char, *C.char, C.size_t, C.uintptr_t, **C.cometd_error) C.cometd_status,
 ) (*call, error) {
+	if err := whole(channel); err != nil {
+		return nil, err
+	}
 	text, err := json.Marshal(data)
 	if err != nil {
 		return nil, err

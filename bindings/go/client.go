@@ -40,6 +40,9 @@ func New(url string, options ...Option) (*Client, error) {
 }
 
 func (s *session) build(url string, options []Option) error {
+	if err := whole(url); err != nil {
+		return err
+	}
 	text := C.CString(url)
 	defer C.free(unsafe.Pointer(text))
 	var handle *C.cometd_client_builder
@@ -110,6 +113,9 @@ func (c *Client) Events(ctx context.Context) iter.Seq[Event] { return c.session.
 // SetAuthorization changes the Authorization header, "Bearer abc", from the next request on.
 func (c *Client) SetAuthorization(value string) error {
 	defer runtime.KeepAlive(c)
+	if err := whole(value); err != nil {
+		return err
+	}
 	text := C.CString(value)
 	defer C.free(unsafe.Pointer(text))
 	return c.session.use(func(client *C.cometd_client, _ **C.cometd_error) C.cometd_status {

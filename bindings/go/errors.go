@@ -6,6 +6,7 @@ import "C"
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -152,6 +153,18 @@ func newError(status Status) *Error {
 		Phase:   PhaseCall,
 		RetryIn: -1,
 	}
+}
+
+// whole refuses texts that would end in C where they have a NUL.
+func whole(texts ...string) error {
+	for _, text := range texts {
+		if strings.IndexByte(text, 0) >= 0 {
+			err := newError(ErrInvalidArgument)
+			err.Message = "a text has a NUL in it"
+			return err
+		}
+	}
+	return nil
 }
 
 // programFailed is the error of a function of the program's that the library has called.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -563,6 +564,59 @@ func TestStreams(t *testing.T) {
 	}
 }
 
+// What a loop had in its hands when its stream was closed does not count as unread for ever.
+func TestStreamClosedWithinItsLoop(t *testing.T) {
+	server := startDemo(t)
+	client := connected(t, server.url)
+	if err := client.Subscribe(limited(t), "/a", "/last"); err != nil {
+		t.Fatal(err)
+	}
+	stream := client.Stream("/a")
+	server.do(t, "/publish?channel=/a&count=64")
+	for range stream.Messages(limited(t)) {
+		stream.Close()
+		break
+	}
+	server.do(t, "/publish?channel=/a&count=200")
+	server.do(t, "/publish?channel=/last")
+	await(t, client, func(event cometd.Event) bool { return event.Channel == "/last" && isMessage(event) })
+}
+
+func TestCloseEndsTheLoopOfAStream(t *testing.T) {
+	client := connected(t, startDemo(t).url)
+	stream := client.Stream("/a")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range stream.Messages(limited(t)) {
+		}
+	}()
+	stream.Close()
+	select {
+	case <-ended:
+	case <-time.After(limit / 2):
+		t.Fatal("the loop goes on")
+	}
+}
+
+func TestOptionsThatTakeSeveralValues(t *testing.T) {
+	headers := make(chan http.Header, 10)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		headers <- r.Header
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer server.Close()
+	client, err := cometd.New(server.URL, cometd.With("header", []string{"X-One: 1", "X-Two: a,b"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	go client.Connect(limited(t))
+	if got := <-headers; got.Get("X-One") != "1" || got.Get("X-Two") != "a,b" {
+		t.Fatal(got)
+	}
+}
+
 // A program that reads its streams only does not stand still because of other events.
 func TestStreamAlone(t *testing.T) {
 	server := startDemo(t)
@@ -579,6 +633,23 @@ func TestStreamAlone(t *testing.T) {
 		}
 	}
 	t.Fatal(next)
+}
+
+// In C they would end there.
+func TestTextsWithANUL(t *testing.T) {
+	if _, err := cometd.New("http://127.0.0.1/", cometd.With("header", "X: a\x00b")); !errors.Is(err, cometd.ErrInvalidArgument) {
+		t.Fatal(err)
+	}
+	client := connected(t, startDemo(t).url)
+	if err := client.Subscribe(limited(t), "/a\x00b"); !errors.Is(err, cometd.ErrInvalidArgument) {
+		t.Fatal(err)
+	}
+	if err := client.Publish(limited(t), "/a\x00b", 1); !errors.Is(err, cometd.ErrInvalidArgument) {
+		t.Fatal(err)
+	}
+	if err := client.SetAuthorization("a\x00b"); !errors.Is(err, cometd.ErrInvalidArgument) {
+		t.Fatal(err)
+	}
 }
 
 func TestChannelMatches(t *testing.T) {

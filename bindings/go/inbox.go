@@ -21,7 +21,17 @@ type inbox struct {
 	pattern string        // of a stream's
 	ready   chan struct{} // there are events
 	queue   []Event
-	other   int // of them that are no messages
+	other   int           // of them that are no messages
+	closed  chan struct{} // of a stream's: nobody reads it any more
+}
+
+func (b *inbox) isClosed() bool {
+	select {
+	case <-b.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 // Stream is the messages of one channel or pattern. It is made by Client.Stream.
@@ -35,7 +45,7 @@ type Stream struct {
 // them, the client reads no more, as with Events.
 func (c *Client) Stream(pattern string) *Stream {
 	s := c.session
-	own := &inbox{session: s, pattern: pattern, ready: make(chan struct{}, 1)}
+	own := &inbox{session: s, pattern: pattern, ready: make(chan struct{}, 1), closed: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.streams = append(s.streams, own)
@@ -46,7 +56,7 @@ func (c *Client) Stream(pattern string) *Stream {
 // Messages gives the messages, as Client.Events does.
 func (s *Stream) Messages(ctx context.Context) iter.Seq[Event] { return s.inbox.events(ctx, s.client) }
 
-// Close ends the stream; what it would get goes to Events again. What was not read is gone. It returns nil.
+// Close ends the stream, and the loops over it; what it would get goes to Events again. What was not read is gone. It returns nil.
 func (s *Stream) Close() error {
 	defer runtime.KeepAlive(s)
 	session := s.client.session
@@ -56,6 +66,9 @@ func (s *Stream) Close() error {
 	unread := s.inbox.queue
 	s.inbox.queue = nil
 	session.messages -= len(unread)
+	if !s.inbox.isClosed() {
+		close(s.inbox.closed)
+	}
 	session.mu.Unlock()
 	for _, event := range unread {
 		session.replay.skip(event.position)
@@ -143,6 +156,8 @@ func (b *inbox) take(ctx context.Context) []Event {
 		case <-b.ready:
 		case <-ctx.Done():
 			return nil
+		case <-b.closed:
+			return nil
 		case <-s.closed:
 			s.mu.Lock()
 			last := len(b.queue) == 0
@@ -162,6 +177,12 @@ func (b *inbox) giveBack(events []Event) {
 	s := b.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if b.isClosed() {
+		for i := range events {
+			s.replay.skip(events[i].position)
+		}
+		return
+	}
 	for i := range events {
 		if events[i].Type == EventMessage {
 			s.messages++

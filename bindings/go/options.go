@@ -23,21 +23,37 @@ type builder struct {
 // time.Duration for one in milliseconds, or a []string for one that takes several.
 func With(name string, value any) Option {
 	return func(b *builder) error {
-		var text string
+		cName := C.CString(name)
+		defer C.free(unsafe.Pointer(cName))
 		switch value := value.(type) {
 		case time.Duration:
-			text = fmt.Sprint(value.Milliseconds())
+			return b.set(cName, fmt.Sprint(value.Milliseconds()))
 		case []string:
-			text = strings.Join(value, ",")
+			// Several values are several calls, or one value with commas.
+			setter := C.GoString(C.cometd_option_setter(C.cometd_option_find(cName)))
+			if !strings.Contains(setter, "_add_") && name != "replay_position" {
+				return b.set(cName, strings.Join(value, ","))
+			}
+			for _, one := range value {
+				if err := b.set(cName, one); err != nil {
+					return err
+				}
+			}
+			return nil
 		default:
-			text = fmt.Sprint(value)
+			return b.set(cName, fmt.Sprint(value))
 		}
-		cName, cText := C.CString(name), C.CString(text)
-		defer C.free(unsafe.Pointer(cName))
-		defer C.free(unsafe.Pointer(cText))
-		var failed *C.cometd_error
-		return takeError(C.cometd_client_builder_set(b.handle, cName, cText, &failed), failed)
 	}
+}
+
+func (b *builder) set(name *C.char, value string) error {
+	if err := whole(value); err != nil {
+		return err
+	}
+	text := C.CString(value)
+	defer C.free(unsafe.Pointer(text))
+	var failed *C.cometd_error
+	return takeError(C.cometd_client_builder_set(b.handle, name, text, &failed), failed)
 }
 
 // OptionInfo tells what With can set. Type, Range and so on are for people.

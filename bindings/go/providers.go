@@ -85,6 +85,9 @@ func (p *tokenProvider) answer(token *C.cometd_token) {
 		if value == "" {
 			return errors.New("the token provider gave an empty text")
 		}
+		if err := whole(value); err != nil {
+			return err
+		}
 		text := C.CString(value)
 		defer C.free(unsafe.Pointer(text))
 		return refused(C.cometd_token_set_authorization(token, text))
@@ -145,6 +148,9 @@ func (p *headerProvider) answer(request *C.cometd_request) {
 }
 
 func setHeader(request *C.cometd_request, name, value string) error {
+	if err := whole(name, value); err != nil {
+		return err
+	}
 	cName, cValue := C.CString(name), C.CString(value)
 	defer C.free(unsafe.Pointer(cName))
 	defer C.free(unsafe.Pointer(cValue))

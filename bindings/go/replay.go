@@ -47,6 +47,9 @@ func WithReplayStore(store ReplayStore) Option {
 // SetReplayPosition sets where the next Subscribe to a channel starts: after an event, or ReplayNew, or ReplayAll.
 func (c *Client) SetReplayPosition(channel string, position int64) error {
 	defer runtime.KeepAlive(c)
+	if err := whole(channel); err != nil {
+		return err
+	}
 	name := C.CString(channel)
 	defer C.free(unsafe.Pointer(name))
 	return c.session.use(func(client *C.cometd_client, err **C.cometd_error) C.cometd_status {

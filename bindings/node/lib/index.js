@@ -573,7 +573,7 @@ class Client extends EventEmitter {
       else if (kind === 'handshake') native.answer(question, [JSON.stringify(given ?? {})]);
       else native.answer(question, Object.entries(given ?? {}).flat().map(String));
     } catch (error) {
-      native.answer(question, undefined, String(error?.message ?? error).split('\n', 1)[0]);
+      native.answer(question, undefined, String(error?.message ?? error).split(/[\n\0]/, 1)[0]);
     }
   }
 

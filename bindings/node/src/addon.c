@@ -33,13 +33,17 @@ static void end(arguments *arguments) {
     while (arguments->owned_count > 0) free(arguments->owned[--arguments->owned_count]);
 }
 
-/* UTF-8 with a NUL; NULL for what is no string, or when there is no memory. */
+/* UTF-8 with a NUL; NULL for what is no string, has a NUL in it, or when there is no memory. */
 static char *copy_text(napi_env env, napi_value value, size_t *length) {
     size_t needed = 0;
     *length = 0;
     if (napi_get_value_string_utf8(env, value, NULL, 0, &needed) != napi_ok) return NULL;
     char *copy = malloc(needed + 1);
     if (copy != NULL) napi_get_value_string_utf8(env, value, copy, needed + 1, length);
+    if (copy != NULL && strlen(copy) != *length) {
+        free(copy);
+        copy = NULL;
+    }
     return copy;
 }
 

@@ -71,6 +71,9 @@ test('bad arguments are errors', async () => {
   const client = new Client('http://localhost/');
   await assert.rejects(client.publish('/x', undefined), { code: 'COMETD_E_INVALID_ARGUMENT' });
   await assert.rejects(client.publish(7, 1), { code: 'COMETD_E_INVALID_ARGUMENT' });
+  // In C it would end there.
+  await assert.rejects(client.subscribe('/x\0y'), { code: 'COMETD_E_INVALID_ARGUMENT' });
+  assert.throws(() => client.setAuthorization('Bearer x\0y'), { code: 'COMETD_E_INVALID_ARGUMENT' });
   await assert.rejects(client.subscribe([]), { code: 'COMETD_E_INVALID_ARGUMENT' });
   await assert.rejects(client.subscribe(['/x', 7]), { code: 'COMETD_E_INVALID_ARGUMENT' });
   assert.throws(() => client.batch(() => { throw new RangeError('mine'); }), RangeError);

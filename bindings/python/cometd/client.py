@@ -23,7 +23,7 @@ from typing import (
 
 from ._cometd import ffi, lib
 from .constants import EventType, State, Status
-from .error import Error, check
+from .error import Error, c_text, check
 from .event import Event, Message
 from .extensions import Extension
 from .handle import Handle
@@ -214,10 +214,10 @@ class Client(Handle[Call]):
 
     def subscribe(self, channel: str) -> "asyncio.Future[None]":
         """Asks for the messages of a channel; the library asks again whenever the session is lost."""
-        return self._asked(lib.cometd_client_subscribe_one, channel.encode())
+        return self._asked(lib.cometd_client_subscribe_one, c_text(channel))
 
     def unsubscribe(self, channel: str) -> "asyncio.Future[None]":
-        return self._asked(lib.cometd_client_unsubscribe_one, channel.encode())
+        return self._asked(lib.cometd_client_unsubscribe_one, c_text(channel))
 
     def publish(
         self, channel: str, data: Any, *, attempts: int = 0, timeout: Optional[float] = None
@@ -230,14 +230,14 @@ class Client(Handle[Call]):
         if attempts:
             retrying = lib.cometd_client_publish_with_retries_opaque
             limit = -1 if timeout is None else max(1, int(timeout * 1000))
-            return self._asked(retrying, channel.encode(), text, len(text), limit, attempts)
-        return self._asked(lib.cometd_client_publish_opaque, channel.encode(), text, len(text))
+            return self._asked(retrying, c_text(channel), text, len(text), limit, attempts)
+        return self._asked(lib.cometd_client_publish_opaque, c_text(channel), text, len(text))
 
     def remote_call(self, channel: str, data: Any, timeout: float = 10.0) -> "asyncio.Future[Message]":
         """Publishes to a service, and awaits the answer."""
         text = json.dumps(data, separators=(",", ":")).encode()
         limit = max(1, int(timeout * 1000))
-        return self._asked(lib.cometd_client_remote_call_opaque, channel.encode(), text, len(text), limit)
+        return self._asked(lib.cometd_client_remote_call_opaque, c_text(channel), text, len(text), limit)
 
     def publish_binary(
         self, channel: str, data: bytes, *, is_last: bool = True, meta: Optional[Mapping[str, Any]] = None
@@ -246,7 +246,7 @@ class Client(Handle[Call]):
         text = ffi.NULL if meta is None else json.dumps(meta).encode()
         length = 0 if meta is None else len(text)
         function = lib.cometd_client_publish_binary_opaque
-        return self._asked(function, channel.encode(), ffi.from_buffer(data), len(data), is_last, text, length)
+        return self._asked(function, c_text(channel), ffi.from_buffer(data), len(data), is_last, text, length)
 
     @contextmanager
     def batch(self) -> Iterator[None]:

@@ -10,6 +10,13 @@ def text(pointer: Any) -> Optional[str]:
     return str(ffi.string(pointer), "utf-8") if pointer else None
 
 
+def c_text(value: str) -> bytes:
+    """As functions of the library take it; one with a NUL would end there."""
+    if "\0" in value:
+        raise ValueError("embedded null character")
+    return value.encode()
+
+
 class Error(Exception):
     """What the library or the server has refused, or what has failed."""
 

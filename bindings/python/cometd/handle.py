@@ -27,7 +27,7 @@ from typing import (
 
 from ._cometd import ffi, lib
 from .constants import EventType, Phase, State, Status, named
-from .error import Error, check, error_of
+from .error import Error, c_text, check, error_of
 from .event import Event, Message
 from .extensions import Extension, add_extension
 from .kept import Kept
@@ -58,7 +58,7 @@ def room() -> Iterator[Tuple[Any, Any]]:
 
 def channel_matches(pattern: str, channel: str) -> bool:
     """Whether a subscription to a pattern, as "/a/*" or "/a/**", gets the messages of a channel."""
-    return bool(lib.cometd_channel_matches(pattern.encode(), channel.encode()))
+    return bool(lib.cometd_channel_matches(c_text(pattern), c_text(channel)))
 
 
 def _result(view: Any) -> Any:
@@ -130,7 +130,7 @@ class Handle(Generic[Call]):
         options: Mapping[str, Value],
     ) -> Any:
         out = ffi.new("cometd_client_builder **")
-        check(lib.cometd_client_builder_new, url.encode(), out)
+        check(lib.cometd_client_builder_new, c_text(url), out)
         builder = ffi.gc(out[0], lib.cometd_client_builder_free)
         for name, value in options.items():
             set_option(builder, name, value)
@@ -214,12 +214,12 @@ class Handle(Generic[Call]):
     def set_replay_position(self, channel: str, position: int) -> None:
         """Sets behind which event the next subscribe to a channel starts: -1 for new ones only, -2 for all."""
         with self._using() as client:
-            check(lib.cometd_client_set_replay_position, client, channel.encode(), position)
+            check(lib.cometd_client_set_replay_position, client, c_text(channel), position)
 
     def set_authorization(self, value: str) -> None:
         """Changes the Authorization header, "Bearer abc", from the next request on."""
         with self._using() as client:
-            status = lib.cometd_client_set_authorization(client, value.encode())
+            status = lib.cometd_client_set_authorization(client, c_text(value))
         if status < 0:
             raise Error(status)
 
@@ -313,7 +313,7 @@ class Handle(Generic[Call]):
             raise Error(Status.INVALID_CHANNEL)
         messages: Deque[Message] = deque()
         with self._sorting:
-            self._streams = [*self._streams, (pattern.encode(), messages)]
+            self._streams = [*self._streams, (c_text(pattern), messages)]
         return messages
 
     def _leave_stream(self, messages: Deque[Message]) -> None:

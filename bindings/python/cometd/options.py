@@ -4,7 +4,7 @@ import json
 from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 from ._cometd import lib
-from .error import check, text
+from .error import c_text, check, text
 
 #: Text, a number, a truth, several of these, or an object for an option that takes JSON.
 Value = Union[str, int, bool, Sequence[Union[str, int]], Mapping[str, Any]]
@@ -52,9 +52,9 @@ def set_option(builder: Any, name: str, value: Value) -> None:
         values = [_word(value)]
     else:
         values = [_word(it) for it in value]
-        setter = text(lib.cometd_option_setter(lib.cometd_option_find(name.encode())))
+        setter = text(lib.cometd_option_setter(lib.cometd_option_find(c_text(name))))
         # Several values are several calls, or one value with commas.
         if not (setter and "_add_" in setter) and name != "replay_position":
             values = [",".join(values)]
     for it in values:
-        check(lib.cometd_client_builder_set, builder, name.encode(), it.encode())
+        check(lib.cometd_client_builder_set, builder, c_text(name), c_text(it))

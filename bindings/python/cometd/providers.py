@@ -5,7 +5,7 @@ from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Protocol,
 
 from ._cometd import ffi, lib
 from .constants import Phase, Status, named
-from .error import Error, text
+from .error import Error, c_text, text
 from .kept import Kept, install, installed
 
 Fields = Optional[Mapping[str, Any]]
@@ -73,7 +73,7 @@ def _accept(status: int) -> None:
 
 
 def _answer_token(token: Any, value: str) -> None:
-    _accept(lib.cometd_token_set_authorization(token, value.encode()))
+    _accept(lib.cometd_token_set_authorization(token, c_text(value)))
 
 
 def _about_handshake(handshake: Any) -> Tuple[Any, ...]:
@@ -100,7 +100,7 @@ def _about_request(request: Any) -> Tuple[Any, ...]:
 
 def _answer_request(request: Any, headers: Headers) -> None:
     for name, value in (headers or {}).items():
-        _accept(lib.cometd_request_set_header(request, name.encode(), value.encode()))
+        _accept(lib.cometd_request_set_header(request, c_text(name), c_text(value)))
 
 
 class _Kind(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Iterator, List, Ma
 
 from ._cometd import ffi, lib
 from .constants import EventType, State, Status
-from .error import Error, check
+from .error import Error, c_text, check
 from .event import Event, Message
 from .extensions import Extension
 from .handle import Handle, log, room
@@ -142,10 +142,10 @@ class Client(Handle[Call]):
 
     def subscribe(self, channel: str) -> None:
         """Asks for the messages of a channel; the library asks again whenever the session is lost."""
-        self._asked(lib.cometd_client_subscribe_one, channel.encode())
+        self._asked(lib.cometd_client_subscribe_one, c_text(channel))
 
     def unsubscribe(self, channel: str) -> None:
-        self._asked(lib.cometd_client_unsubscribe_one, channel.encode())
+        self._asked(lib.cometd_client_unsubscribe_one, c_text(channel))
 
     def publish(self, channel: str, data: Any, *, attempts: int = 0, timeout: Optional[float] = None) -> None:
         """Publishes what json.dumps takes. With attempts it is sent again after failures, until the timeout, if any."""
@@ -153,16 +153,16 @@ class Client(Handle[Call]):
         if attempts:
             retrying = lib.cometd_client_publish_with_retries_opaque
             limit = -1 if timeout is None else max(1, int(timeout * 1000))
-            self._asked(retrying, channel.encode(), text, len(text), limit, attempts)
+            self._asked(retrying, c_text(channel), text, len(text), limit, attempts)
             return
-        self._asked(lib.cometd_client_publish_opaque, channel.encode(), text, len(text))
+        self._asked(lib.cometd_client_publish_opaque, c_text(channel), text, len(text))
 
     def remote_call(self, channel: str, data: Any, timeout: float = 10.0) -> Message:
         """Publishes to a service, and waits for the answer."""
         text = json.dumps(data, separators=(",", ":")).encode()
         limit = max(1, int(timeout * 1000))
         answer: Message = self._asked(
-            lib.cometd_client_remote_call_opaque, channel.encode(), text, len(text), limit
+            lib.cometd_client_remote_call_opaque, c_text(channel), text, len(text), limit
         )
         return answer
 
@@ -173,7 +173,7 @@ class Client(Handle[Call]):
         text = ffi.NULL if meta is None else json.dumps(meta).encode()
         length = 0 if meta is None else len(text)
         function = lib.cometd_client_publish_binary_opaque
-        self._asked(function, channel.encode(), ffi.from_buffer(data), len(data), is_last, text, length)
+        self._asked(function, c_text(channel), ffi.from_buffer(data), len(data), is_last, text, length)
 
     @contextmanager
     def batch(self) -> Iterator[None]:

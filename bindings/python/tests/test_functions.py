@@ -364,6 +364,14 @@ assert "SystemExit: not this time" in str(events), events
             message = client.get(LIMIT)
             self.assertEqual(message and message.data, 1)
 
+    def test_text_with_a_nul_is_refused(self) -> None:
+        with self.assertRaises(ValueError):
+            cometd.sync.Client("http://127.0.0.1/cometd", header="X: a\0b")
+        with cometd.sync.Client(self.server().url, **BACKOFF) as client:
+            for call in (client.subscribe, client.set_authorization):
+                with self.assertRaises(ValueError):
+                    call("/a\0b")
+
     def test_binary_messages(self) -> None:
         server = self.server()
         with cometd.sync.Client(server.url, **BACKOFF) as client:

@@ -177,7 +177,8 @@ class RestartTest(unittest.TestCase):
             await client.subscribe("/a")
             session = client.session_id
             text = await client.export()
-            self.assertEqual(client.state, cometd.State.CLOSED)
+            # The session is told before the end.
+            wait_for(lambda: client.state == cometd.State.CLOSED)
             self.assertEqual(await client.export(), text)
             client.close()
             async with cometd.Client(server.url, acknowledgement=True, resume=text, **BACKOFF) as client:

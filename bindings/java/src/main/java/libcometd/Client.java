@@ -329,10 +329,14 @@ public final class Client implements AutoCloseable {
         LogSink.set(logger);
     }
 
-    /** Ends the session; what was called is sent before. The future is done when the client has ended. */
+    /**
+     * Ends the session; what was called is sent before. The future is done when the client has ended. Events that came
+     * can still be read.
+     */
     public CompletableFuture<Void> disconnect() {
         try {
             call((client, error) -> Cometd.cometd_client_disconnect(client, 0, error));
+            reader.ending();
         } catch (CometdException problem) {
             if (!reader.closed.isDone()) {
                 return CompletableFuture.failedFuture(problem);

@@ -56,6 +56,7 @@ final class EventReader implements Runnable {
     private CometdException lastFailure;
     private CometdException fatal;
     private boolean ended;
+    private volatile boolean isEnding;
     private volatile boolean isOver;
 
     EventReader(Handle handle, boolean replays, Positions positions) {
@@ -181,6 +182,9 @@ final class EventReader implements Runnable {
         Inbox added = new Inbox(calls, pattern);
         receivers.add(added);
         matching.clear();
+        if (isEnding) {
+            added.ending();
+        }
         if (isOver) {
             added.end(fatal);
         }
@@ -201,6 +205,13 @@ final class EventReader implements Runnable {
     void called() {
         inbox.called();
         receivers.forEach(Inbox::called);
+    }
+
+    /** The end is awaited. */
+    void ending() {
+        isEnding = true;
+        inbox.ending();
+        receivers.forEach(Inbox::ending);
     }
 
     /** Nobody will read any more. */

@@ -26,6 +26,7 @@ final class Inbox {
     private int messages;
     private boolean ended;
     private boolean discarding;
+    private boolean ending;
     private CometdException failure;
     private volatile boolean full;
     private final AtomicReference<Runnable> listener = new AtomicReference<>();
@@ -72,7 +73,7 @@ final class Inbox {
         lock.lock();
         try {
             full = messages >= CAPACITY;
-            while (full && !discarding && calls.isEmpty()) {
+            while (full && !discarding && !ending && calls.isEmpty()) {
                 room.awaitUninterruptibly();
                 full = messages >= CAPACITY;
             }
@@ -94,12 +95,23 @@ final class Inbox {
         }
     }
 
+    /** The client's end is awaited, which comes behind all events. */
+    void ending() {
+        lock.lock();
+        try {
+            ending = true;
+            room.signal();
+        } finally {
+            lock.unlock();
+        }
+    }
+
     /** Waits without limit when that is negative; null when the time is up, and at the end. */
     Event take(long nanoseconds) throws InterruptedException {
         lock.lockInterruptibly();
         try {
             while (events.isEmpty()) {
-                if (ended) {
+                if (isOver()) {
                     if (failure != null) {
                         throw failure;
                     }
@@ -129,10 +141,15 @@ final class Inbox {
     boolean isAtEnd() {
         lock.lock();
         try {
-            return ended && events.isEmpty();
+            return isOver() && events.isEmpty();
         } finally {
             lock.unlock();
         }
+    }
+
+    /** That of a receiver is also when the receiver was closed. */
+    private boolean isOver() {
+        return ended || discarding && pattern != null;
     }
 
     /** What is there and what comes is dropped: nobody will read it. It gives what was there. */
@@ -144,9 +161,11 @@ final class Inbox {
             events.clear();
             messages = 0;
             room.signal();
+            arrived.signalAll();
             return unread;
         } finally {
             lock.unlock();
+            tell();
         }
     }
 

@@ -35,7 +35,7 @@ public final class Receiver implements AutoCloseable {
         return reading.publisher(Objects.requireNonNull(executor));
     }
 
-    /** What it would get goes to the client's events again. What was not read is gone. */
+    /** Ends who reads it; what it would get goes to the client's events again. What was not read is gone. */
     @Override
     public void close() {
         reader.removeInbox(inbox);

@@ -464,6 +464,59 @@ class FeatureTest {
         }
     }
 
+    /** What nobody reads does not keep a client from its end; it can still be read. */
+    @Test
+    void disconnectDoesNotWaitForWhoReadsNothing() throws Exception {
+        try (Server server = Server.demo();
+                Client client =
+                        Client.builder(server.url).build()) {
+            get(client.connect());
+            get(client.subscribe("/a"));
+            server.ask("/publish?channel=/a&count=3000");
+            for (long end = System.nanoTime() + LIMIT.toNanos(); !client.statistics().contains("\"events_received\":3000"); ) {
+                assertTrue(System.nanoTime() < end, client.statistics());
+                Thread.sleep(10);
+            }
+            get(client.disconnect());
+            assertEquals("/a", message(client).channel());
+        }
+    }
+
+    @Test
+    void closeEndsWhoWaitsForAReceiver() throws Exception {
+        try (Server server = Server.demo();
+                Client client = connected(server)) {
+            Receiver receiver = client.receiver("/a");
+            CompletableFuture<Boolean> reader =
+                    CompletableFuture.supplyAsync(() -> receiver.events().iterator().hasNext());
+            CompletableFuture<Void> subscriber = new CompletableFuture<>();
+            Receiver published = client.receiver("/b");
+            published.publisher(Runnable::run).subscribe(new Flow.Subscriber<>() {
+                @Override
+                public void onSubscribe(Flow.Subscription subscription) {
+                    subscription.request(1);
+                }
+
+                @Override
+                public void onNext(Event.Message message) {}
+
+                @Override
+                public void onError(Throwable problem) {
+                    subscriber.completeExceptionally(problem);
+                }
+
+                @Override
+                public void onComplete() {
+                    subscriber.complete(null);
+                }
+            });
+            receiver.close();
+            published.close();
+            assertFalse(get(reader));
+            get(subscriber);
+        }
+    }
+
     /** A program that reads its receivers only does not stand still because of other events. */
     @Test
     void receiverAloneIsEnough() throws Exception {
