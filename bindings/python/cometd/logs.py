@@ -23,6 +23,9 @@ _LEVELS = {
 
 _Line = Tuple[int, str, str]
 
+#: So many lines wait for a handler; what comes beyond is counted.
+_MOST = 10_000
+
 
 class _Sink:
     """Lines wait for a thread of Python's: the one that speaks is mostly the I/O thread of all clients."""
@@ -31,6 +34,9 @@ class _Sink:
         self.logger = logger
         self.kept: Optional[Kept] = None
         self.lines: "SimpleQueue[Optional[_Line]]" = SimpleQueue()
+        # Threads of the library that speak at once may lose one in this count.
+        self.lost = 0
+        self.told = 0
         self.start()
 
     def start(self) -> None:
@@ -46,6 +52,10 @@ class _Sink:
             try:
                 part = target.replace("::", ".").partition(".")[2]
                 (self.logger.getChild(part) if part else self.logger).log(level, "%s", text)
+                lost = self.lost
+                if lost > self.told:
+                    self.logger.warning("%d lines were lost before this one", lost - self.told)
+                    self.told = lost
             except Exception:
                 # What a handler cannot write, it tells by itself.
                 continue
@@ -58,6 +68,9 @@ _sink: Optional[_Sink] = None
 def cometd_python_log(user: Any, level: int, target: Any, text: Any) -> None:
     sink: Optional[_Sink] = installed(user)
     if not sink:
+        return
+    if sink.lines.qsize() >= _MOST:
+        sink.lost += 1
         return
     sink.lines.put(
         (_LEVELS.get(level, logging.DEBUG), str(ffi.string(target), "utf-8"), str(ffi.string(text), "utf-8"))

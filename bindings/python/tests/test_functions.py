@@ -4,7 +4,9 @@ import asyncio
 import gc
 import logging
 import signal
+import threading
 import unittest
+import unittest.mock
 import weakref
 from typing import Any, Dict, List, Optional
 
@@ -422,6 +424,38 @@ class LogTest(unittest.TestCase):
         with cometd.sync.Client(server.url, **BACKOFF):
             pass
         self.assertEqual(len(logged.records), count)
+
+    def test_lines_that_no_handler_takes_are_bounded_and_counted(self) -> None:
+        server = Server("--tick-ms", "1")
+        self.addCleanup(server.stop)
+        goes_on = threading.Event()
+        lines: List[str] = []
+
+        class Slow(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                goes_on.wait(LIMIT)
+                lines.append(record.getMessage())
+
+        logger = logging.getLogger("cometd_slow")
+        logger.propagate = False
+        logger.setLevel(1)
+        logger.addHandler(Slow())
+        with unittest.mock.patch("cometd.logs._MOST", 5):
+            cometd.log_to(logger, cometd.TRACE)
+            try:
+                with cometd.sync.Client(server.url, **BACKOFF) as client:
+                    client.subscribe("/ticks")
+                    for _ in range(100):
+                        client.get()
+                    sink = cometd.logs._sink
+                    assert sink
+                    wait_for(lambda: sink.lost > 0)
+                    self.assertLessEqual(sink.lines.qsize(), 5)
+                    goes_on.set()
+                    wait_for(lambda: any("lines were lost" in line for line in lines))
+            finally:
+                goes_on.set()
+                cometd.log_to(None)
 
     def test_handler_that_raises_and_exit_with_clients_alive(self) -> None:
         server = Server("--tick-ms", "1")
