@@ -50,6 +50,7 @@ impl Client {
             _ => Ok(Waited::TimedOut),
         }
     }
+
     /// The same without waiting: an event tells it.
     pub fn start_flush(&self, opaque: usize) -> Result<OperationId, Error> {
         let shared = &self.shared;

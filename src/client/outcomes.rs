@@ -1,7 +1,7 @@
 //! Outcomes that are still to be told, and who waits for them.
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::delivery::{FailedPublishes, Notice};
@@ -46,6 +46,15 @@ impl Entries {
     fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
+
+    /// How a flush that begins now stands: it tells what no other has told.
+    fn now(&mut self) -> Left {
+        Left {
+            messages: self.left,
+            failed: std::mem::take(&mut self.rare().failed),
+            ended: false,
+        }
+    }
 }
 
 struct Flush {
@@ -63,7 +72,7 @@ pub(super) struct ToldFlush {
 }
 
 impl ToldFlush {
-    pub(super) fn into_notice(self, client: &std::sync::Arc<str>) -> Notice {
+    pub(super) fn into_notice(self, client: &Arc<str>) -> Notice {
         let refuse = |kind, why| Some(Error::new(kind, Phase::Publish, why).of(client));
         let error = match self.left {
             Left { messages: 1.., .. } => refuse(
@@ -214,15 +223,10 @@ impl Outcomes {
     /// be told at once.
     pub(super) fn begin_told(&self, id: OperationId, opaque: usize) -> Option<ToldFlush> {
         let mut entries = lock(&self.entries);
-        let messages = entries.left;
+        let left = entries.now();
         let rare = entries.rare();
-        let left = Left {
-            messages,
-            failed: std::mem::take(&mut rare.failed),
-            ended: false,
-        };
         let flush = ToldFlush { id, opaque, left };
-        if messages == 0 {
+        if left.messages == 0 {
             return Some(flush);
         }
         rare.told_flushes.push(flush);
@@ -245,15 +249,10 @@ impl Outcomes {
     /// A flush of all operations up to this one; it is to be waited for.
     pub(super) fn begin(&self, last: OperationId) -> u64 {
         let mut entries = lock(&self.entries);
-        let messages = entries.left;
+        let left = entries.now();
         let rare = entries.rare();
         rare.last_flush = rare.last_flush.wrapping_add(1);
         let number = rare.last_flush;
-        let left = Left {
-            messages,
-            failed: std::mem::take(&mut rare.failed),
-            ended: false,
-        };
         rare.flushes.push(Flush { number, last, left });
         number
     }

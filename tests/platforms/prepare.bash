@@ -48,12 +48,12 @@ debian_openssl() {
         apt-get "${apt[@]}" update >&2 || true
         (cd "$folder" && apt-get "${apt[@]}" download libssl-dev libssl3) >&2 || missing "OpenSSL for $1"
         for package in "$folder"/*.deb; do
-            dpkg -x "$package" "$folder/root"
+            dpkg -x "$package" "$folder/unpacked"
         done
-        mv "$folder/root/usr/include" "$folder/include"
+        mv "$folder/unpacked/usr/include" "$folder/include"
         cp "$folder/include/$2/openssl/"* "$folder/include/openssl/"
-        mv "$folder/root/usr/lib/$2" "$folder/lib"
-        rm -rf "$folder/root" "$folder/lists" "$folder"/*.deb
+        mv "$folder/unpacked/usr/lib/$2" "$folder/lib"
+        rm -rf "$folder/unpacked" "$folder/lists" "$folder"/*.deb
     fi
     OPENSSL=$folder
     variable=$(tr a-z- A-Z_ <<<"$3")
